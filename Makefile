@@ -1,0 +1,31 @@
+# `make` lists the targets.
+PYTHON ?= .venv/bin/python
+BIN := $(dir $(PYTHON))
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup:  ## make .venv and install the project for development
+	python3 -m venv .venv && .venv/bin/pip install -e ".[dev]"
+
+demo:  ## write demo/index.html
+	$(BIN)legan demo
+
+check:  ## lint, format, types and import rules
+	$(BIN)ruff check .
+	$(BIN)ruff format --check .
+	$(BIN)mypy
+	$(BIN)lint-imports
+
+format:  ## mend lint and format where a machine can
+	$(BIN)ruff check --fix .
+	$(BIN)ruff format .
+
+test:  ## run the tests
+	$(PYTHON) -m pytest
+
+bench:  ## print the speed of rendering and training
+	$(PYTHON) benchmarks/render.py
+	$(PYTHON) benchmarks/train_step.py
+
+.PHONY: help setup demo check format test bench

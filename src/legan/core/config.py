@@ -1,0 +1,126 @@
+"""Settings: frozen pydantic dataclasses, read from TOML and from `key=value` words, checked, and written back as TOML."""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from legan.core.errors import ConfigError, nearest
+from legan.core.files import write_atomic
+
+T = TypeVar("T")
+
+
+def load_config(cls: type[T], path: Path | None = None, overrides: Sequence[str] = (), base: T | None = None) -> T:
+    """Build a config of type `cls` from its defaults (or `base`), then a TOML file, then words such as `"loss.pair=20"`.
+
+    Raises:
+        ConfigError: an unknown key (with the nearest right one), a value of the wrong type, or a file that is not TOML.
+    """
+    values: dict[str, Any] = config_to_dict(base) if base is not None else {}
+    if path is not None:
+        _merge(cls, values, _read_toml(path), "")
+    for word in overrides:
+        key, equals, text = word.partition("=")
+        if not equals:
+            raise ConfigError(f"cannot read setting '{word}': write key=value, such as seed=1")
+        _merge(cls, values, _nested(key.strip().split("."), _value(text.strip())), "")
+    return dict_to_config(cls, values)
+
+
+def dict_to_config(cls: type[T], values: Mapping[str, Any]) -> T:
+    """Validate a plain (nested) mapping as a config of type `cls`.
+
+    Raises:
+        ConfigError: as `load_config`.
+    """
+    checked: dict[str, Any] = {}
+    _merge(cls, checked, values, "")
+    try:
+        return TypeAdapter(cls).validate_python(checked)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"setting {where}={first['input']!r} is wrong: {first['msg']}") from error
+
+
+def config_to_dict(config: Any) -> dict[str, Any]:
+    """Return a config as nested plain values that JSON and TOML can hold (paths as text, None left out)."""
+    return _plain(dataclasses.asdict(config))
+
+
+def write_config(config: Any, path: Path) -> None:
+    """Write a config as TOML, atomically."""
+    write_atomic(path, to_toml(config_to_dict(config)).encode())
+
+
+def to_toml(values: Mapping[str, Any], prefix: str = "") -> str:
+    """Return nested plain values as TOML text, scalars before tables."""
+    scalars = [f"{key} = {_toml_value(value)}" for key, value in values.items() if not isinstance(value, Mapping)]
+    text = "\n".join(scalars) + "\n" if scalars else ""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            name = f"{prefix}{key}"
+            text += f"\n[{name}]\n{to_toml(value, name + '.')}"
+    return text
+
+
+def _fields(cls: Any) -> dict[str, Any]:
+    return {field.name: field.type for field in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else {}
+
+
+def _merge(cls: Any, target: dict[str, Any], values: Mapping[str, Any], prefix: str) -> None:
+    """Copy `values` into `target`, refusing keys that `cls` does not have."""
+    fields = _fields(cls)
+    for key, value in values.items():
+        if key not in fields:
+            raise ConfigError(
+                f"unknown setting '{prefix}{key}': choose from {', '.join(fields)}{nearest(key, fields)}"
+            )
+        if isinstance(value, Mapping) and dataclasses.is_dataclass(fields[key]):
+            _merge(fields[key], target.setdefault(key, {}), value, f"{prefix}{key}.")
+        else:
+            target[key] = value
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"config file {path} does not exist") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"config file {path} is not valid TOML: {error}") from error
+
+
+def _value(text: str) -> Any:
+    """A word's value as TOML reads it; what is no TOML value is text."""
+    try:
+        return tomllib.loads(f"x = {text}")["x"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _nested(keys: Sequence[str], value: Any) -> dict[str, Any]:
+    return {keys[0]: value if len(keys) == 1 else _nested(keys[1:], value)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items() if item is not None}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
+        return f'"{escaped}"'
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    return repr(value)

@@ -1,0 +1,182 @@
+"""The data set folder: `manifest.parquet`, one row an image, beside plain image files or uncompressed tar shards.
+
+Reading needs no unpacking: a row of a sharded image names the tar, the offset of the image's bytes in it and their length.
+"""
+
+import io
+import os
+import tarfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, TypedDict
+
+from legan.core.errors import DataError, LeganError
+from legan.core.files import atomic_write
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MANIFEST = "manifest.parquet"
+DOMAINS = ("photo", "render", "relit", "reexpressed", "generated")
+SPLITS = ("train", "val", "test")
+
+
+class ManifestRow(TypedDict):
+    """One image.
+
+    `path` is relative to the folder: an image file, or a tar shard; then `offset`, `n_bytes` (both bytes) and `key` (the name
+    in the tar) say where in it. `alignment` holds the six numbers of the 2x3 matrix from source pixels to crop pixels (None for
+    renders), `landmarks` x0, y0, x1, ... of the 68 iBUG points in crop pixels (None where unknown).
+    """
+
+    path: str
+    offset: int | None
+    n_bytes: int | None
+    key: str
+    identity: str
+    expression: str
+    lighting: str
+    domain: str
+    split: str
+    source: str
+    licence: str
+    sha256: str
+    alignment: list[float] | None
+    landmarks: list[float] | None
+
+
+COLUMNS = tuple(ManifestRow.__annotations__)
+
+
+def split_of(index: int) -> str:
+    """Split of the identity with this number: 8 of 10 train, 1 val, 1 test. A larger set keeps the splits of a smaller one."""
+    return {8: "val", 9: "test"}.get(index % 10, "train")
+
+
+def _schema() -> Any:
+    import pyarrow as pa
+
+    numbers = pa.list_(pa.float32())
+    special = {"offset": pa.int64(), "n_bytes": pa.int64(), "alignment": numbers, "landmarks": numbers}
+    return pa.schema([(name, special.get(name, pa.string())) for name in COLUMNS])
+
+
+def write_manifest(rows: Iterable[Mapping[str, Any]], folder: Path) -> Path:
+    """Write `manifest.parquet` atomically, rows in the order given, and return its path.
+
+    Raises:
+        LeganError: the folder cannot be written, or the disk is full.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pylist([dict(row) for row in rows], schema=_schema())
+    path = Path(folder) / MANIFEST
+    with atomic_write(path) as file:
+        pq.write_table(table, file)
+    return path
+
+
+def read_manifest(folder: Path) -> "pd.DataFrame":
+    """Read and check a data set folder's manifest.
+
+    Returns:
+        a data frame with the columns of `ManifestRow`.
+
+    Raises:
+        DataError: no manifest, a missing column, an unknown domain or split, an identity in two splits, or a missing or
+            truncated image file, which the message names.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    folder = Path(folder)
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise DataError(f"{folder} is no data set: it has no {MANIFEST}; make one with `legan render --out {folder}`")
+    try:
+        frame = pd.read_parquet(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path} cannot be read ({error}): make the data set again") from error
+    missing = [name for name in COLUMNS if name not in frame.columns]
+    if missing:
+        raise DataError(f"{path} lacks the columns {', '.join(missing)}")
+    _check_values(path, frame)
+    _check_files(folder, frame)
+    return frame
+
+
+def _check_values(path: Path, frame: "pd.DataFrame") -> None:
+    for column, allowed in (("domain", DOMAINS), ("split", SPLITS)):
+        unknown = sorted(set(frame[column]) - set(allowed))
+        if unknown:
+            raise DataError(f"{path} has an unknown {column} '{unknown[0]}': allowed are {', '.join(allowed)}")
+    splits = frame.groupby("identity")["split"].nunique()
+    if (splits > 1).any():
+        raise DataError(f"{path} has identity '{splits.idxmax()}' in more than one split: keep every person in one")
+
+
+def _check_files(folder: Path, frame: "pd.DataFrame") -> None:
+    ends = (frame["offset"].fillna(0) + frame["n_bytes"].fillna(0)).groupby(frame["path"]).max()
+    for name, end in ends.items():
+        path = folder / str(name)
+        if not path.is_file():
+            raise DataError(f"the manifest of {folder} names a missing image: {name}; restore it or make the set again")
+        if path.stat().st_size < end:
+            raise DataError(f"{path} is truncated: delete it and run the command that made the data set again")
+
+
+def read_bytes(folder: Path, row: Mapping[str, Any]) -> bytes:
+    """Return the encoded image of a manifest row.
+
+    Raises:
+        DataError: the file is missing or shorter than the row says; the message names it.
+    """
+    path = Path(folder) / str(row["path"])
+    offset, n_bytes = row["offset"], row["n_bytes"]
+    try:
+        with open(path, "rb") as file:
+            if offset is None or offset != offset:  # None, or NaN from a data frame
+                return file.read()
+            file.seek(int(offset))
+            data = file.read(int(n_bytes))
+    except FileNotFoundError:
+        raise DataError(f"the manifest of {folder} names a missing image: {row['path']}") from None
+    if len(data) != int(n_bytes):
+        raise DataError(f"{path} is truncated: delete it and run the command that made the data set again")
+    return data
+
+
+class ShardWriter:
+    """Writes one tar shard under a temporary name; closing renames it, an exception removes it.
+
+    Headers carry no time, user or mode of this machine, so that the same content gives the same bytes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+
+    def __enter__(self) -> "ShardWriter":
+        self._file_context = atomic_write(self.path)
+        self._file: IO[bytes] = self._file_context.__enter__()
+        self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT)
+        return self
+
+    def add(self, key: str, data: bytes) -> tuple[int, int]:
+        """Append one file and return the offset and length of its bytes in the tar."""
+        info = tarfile.TarInfo(key)
+        info.size = len(data)
+        offset = self._tar.offset + tarfile.BLOCKSIZE
+        try:
+            self._tar.addfile(info, io.BytesIO(data))
+        except OSError as error:
+            raise LeganError(f"cannot write {self.path}: {os.strerror(error.errno or 0)}; free some space") from error
+        return offset, len(data)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._tar.close()
+        self._file_context.__exit__(kind, error, trace)

@@ -1,0 +1,107 @@
+"""Weights: safetensors files with JSON metadata. The only place that imports safetensors; nothing is ever unpickled."""
+
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from legan.core.errors import WeightsError
+from legan.core.files import write_atomic
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+_KEY = "legan"  # the one metadata entry; safetensors metadata maps text to text
+
+
+def asset(name: str) -> Path:
+    """Return the path of a packaged file, such as `faces/r000009.png`.
+
+    Raises:
+        WeightsError: the package does not hold it.
+    """
+    path = ASSETS / name
+    if not path.exists():
+        raise WeightsError(f"the package holds no {name}: install legan again, or name a file of your own")
+    return path
+
+
+def packaged(name: str) -> Path:
+    """Return the path of packaged weights by name, such as `editor`.
+
+    Raises:
+        WeightsError: the package does not hold them.
+    """
+    return asset(f"weights/{name}.safetensors")
+
+
+def save_weights(path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping[str, Any], half: bool = False) -> None:
+    """Write tensors and JSON metadata to a safetensors file, atomically.
+
+    Args:
+        path: the file to write.
+        tensors: name to tensor.
+        metadata: what the file is: config, data, steps, seed, licence.
+        half: store floating-point tensors as float16.
+    """
+    import torch
+    from safetensors.torch import save
+
+    plain = {}
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        plain[name] = tensor.to(torch.float16).clone() if half and tensor.is_floating_point() else tensor.clone()
+    write_atomic(path, save(plain, metadata={_KEY: json.dumps(metadata, sort_keys=True)}))
+
+
+def load_weights(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
+    """Read a safetensors file; floating-point tensors come back as float32.
+
+    Returns:
+        name to tensor, and the metadata (empty for files of other makers).
+
+    Raises:
+        WeightsError: no such file, not a safetensors file (pickles are refused unread), or a truncated one.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    metadata = load_metadata(path)
+    try:
+        tensors = load(Path(path).read_bytes())
+    except SafetensorError as error:
+        raise WeightsError(f"weights file {path} is damaged ({error}): download or export it again") from error
+    return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}, metadata
+
+
+def load_metadata(path: Path) -> dict[str, Any]:
+    """Read only the metadata of a safetensors file, without torch.
+
+    Raises:
+        WeightsError: as `load_weights`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"weights file {path} does not exist")
+    with open(path, "rb") as file:
+        head = file.read(8)
+        _refuse_pickle(path, head)
+        length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
+        if not 2 <= length <= min(100_000_000, path.stat().st_size - 8):
+            raise WeightsError(f"{path} is not a safetensors file: give one that `legan export` wrote")
+        text = file.read(length)
+    try:
+        entries = json.loads(text).get("__metadata__", {})
+        return json.loads(entries.get(_KEY, "{}"))
+    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
+        raise WeightsError(f"{path} is not a safetensors file: give one that `legan export` wrote") from error
+
+
+def _refuse_pickle(path: Path, head: bytes) -> None:
+    # A zip archive (torch.save) or a pickle protocol marker.
+    if head[:4] == b"PK\x03\x04" or (head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")):
+        raise WeightsError(
+            f"{path} is a pickle, which can run code when it is opened: convert it to safetensors where you trust it"
+        )

@@ -1,0 +1,1 @@
+"""Networks. Each is built from a small frozen config; presets stand beside the network they configure."""

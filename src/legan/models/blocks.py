@@ -1,0 +1,65 @@
+"""Blocks shared by the generators and critics.
+
+Convolution, instance norm, rectifier as in StarGAN (Choi et al., CVPR 2018); upsampling by pixel shuffle (Shi et al., CVPR 2016).
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class ConvNorm(nn.Sequential):
+    """conv -> instance norm -> ReLU. (B, n_in, H, W) -> (B, n_out, H/stride, W/stride).
+
+    Args:
+        n_in, n_out: channels.
+        kernel: side of the kernel; 4 with stride 2, odd with stride 1.
+        stride: 1 or 2.
+        active: end with the ReLU.
+    """
+
+    def __init__(self, n_in: int, n_out: int, kernel: int = 3, stride: int = 1, active: bool = True) -> None:
+        padding = kernel // 2 if stride == 1 else (kernel - stride) // 2
+        layers: list[nn.Module] = [
+            nn.Conv2d(n_in, n_out, kernel, stride, padding, bias=False),  # the norm's shift is the bias
+            nn.InstanceNorm2d(n_out, affine=True),
+        ]
+        if active:
+            layers.append(nn.ReLU(inplace=True))
+        super().__init__(*layers)
+
+
+class Residual(nn.Module):
+    """x + ConvNorm(ConvNorm(x)), the second without ReLU. (B, C, H, W) -> the same."""
+
+    def __init__(self, n_channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(ConvNorm(n_channels, n_channels), ConvNorm(n_channels, n_channels, active=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+class PixelUp(nn.Sequential):
+    """1x1 conv -> pixel shuffle by 2. (B, n_in, H, W) -> (B, n_out, 2H, 2W)."""
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__(nn.Conv2d(n_in, 4 * n_out, 1), nn.PixelShuffle(2))
+
+
+def as_maps(code: Tensor, height: int, width: int) -> Tensor:
+    """Repeat a code (B, n) over the plane: (B, n, height, width)."""
+    return code[:, :, None, None].expand(-1, -1, height, width)
+
+
+def count_parameters(net: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(p.numel() for p in net.parameters() if p.requires_grad)
+
+
+def count_gflop(net: nn.Module, *inputs: Tensor) -> float:
+    """GFLOP of one forward pass (two per multiply-add), counted by torch on the call itself."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        net(*inputs)
+    return counter.get_total_flops() / 1e9

@@ -1,0 +1,148 @@
+"""LEGAN's generator: expression mask, lighting mask, and the image made from both (poster, section "Architecture").
+
+Hourglass E sees the image and the expression maps, hourglass L the image and the lighting maps; their masks are concatenated and a
+third hourglass T turns them into the image. The preset `paper` is that; `lite` is the same made for a laptop: the three work at half
+resolution (pixel unshuffle), have skip connections, T sees the image too, and predicts how to change the input instead of colours:
+a small displacement field that moves its pixels, then a gain and a bias for each pixel, all zero at the start of training.
+"""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from legan.core.conditions import EXPRESSIONS, LIGHTINGS
+from legan.core.crop import CROP_SIZE
+from legan.core.errors import ConfigError, nearest
+from legan.models.blocks import as_maps
+from legan.models.hourglass import Hourglass
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Shape of a generator.
+
+    Args:
+        n_expressions, n_lightings: lengths of the two codes.
+        width: channels of an hourglass at its full resolution.
+        n_residual: residual blocks at the bottom of each hourglass.
+        kernel: side of an hourglass's first and last kernel.
+        mask_channels: channels of a mask, at the resolution the hourglasses work at.
+        unshuffle: side of the pixel blocks folded into channels before the hourglasses; 1 leaves the image as it is.
+        skip: skip connections inside the hourglasses, and the image handed to the third one.
+        output: "colour" predicts the image; "warp-gain-bias" predicts a displacement, a gain and a bias of the input.
+        max_displacement: bound of the displacement, as a fraction of the image's side.
+    """
+
+    n_expressions: int = len(EXPRESSIONS)
+    n_lightings: int = len(LIGHTINGS)
+    width: int = 64
+    n_residual: int = 6
+    kernel: int = 7
+    mask_channels: int = 3
+    unshuffle: int = 1
+    skip: bool = False
+    output: str = "colour"
+    max_displacement: float = 0.12
+
+
+PRESETS = {
+    "paper": GeneratorConfig(),
+    "lite": GeneratorConfig(
+        width=32, n_residual=3, kernel=5, mask_channels=16, unshuffle=2, skip=True, output="warp-gain-bias"
+    ),
+}
+
+
+def preset(name: str, **changes: object) -> GeneratorConfig:
+    """Return the preset called `name`, with fields changed.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"unknown generator preset '{name}': choose from {', '.join(PRESETS)}{nearest(name, PRESETS)}")
+    return replace(PRESETS[name], **changes)  # type: ignore[arg-type]
+
+
+class GeneratorOutput(NamedTuple):
+    """What the generator gives.
+
+    `image` (B, 3, H, W) in [-1, 1]; `expression_mask` and `lighting_mask` (B, mask_channels, H/u, W/u) with u the pixel
+    unshuffle; `displacement` (B, 2, H, W), x and y in fractions of the side, or None where the generator moves no pixels.
+    """
+
+    image: Tensor
+    expression_mask: Tensor
+    lighting_mask: Tensor
+    displacement: Tensor | None
+
+
+class Generator(nn.Module):
+    """G(x, expression, lighting) -> `GeneratorOutput`.
+
+    Source: LEGAN poster, section "Architecture"; `lite` after design section 6.
+    """
+
+    def __init__(self, config: GeneratorConfig = PRESETS["lite"]) -> None:
+        super().__init__()
+        if config.output not in ("colour", "warp-gain-bias"):
+            raise ConfigError(f"unknown generator output '{config.output}': choose colour or warp-gain-bias")
+        self.config = config
+        c, block = config, config.unshuffle**2
+        common = dict(width=c.width, n_residual=c.n_residual, kernel=c.kernel, skip=c.skip)
+        n_image, n_out = 3 * block, (3 if c.output == "colour" else 6) * block
+        self.expression = Hourglass(n_image + c.n_expressions, c.mask_channels, **common)  # type: ignore[arg-type]
+        self.lighting = Hourglass(n_image + c.n_lightings, c.mask_channels, **common)  # type: ignore[arg-type]
+        self.translate = Hourglass(2 * c.mask_channels + (n_image if c.skip else 0), n_out, **common)  # type: ignore[arg-type]
+        if c.output != "colour":
+            # From the expression mask alone: light moves nothing.
+            self.displace = nn.Conv2d(c.mask_channels, 2, 5, padding=2)
+            for layer in (self.translate.out, self.displace):
+                nn.init.zeros_(layer.weight)
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, expression: Tensor, lighting: Tensor) -> GeneratorOutput:
+        """Translate images.
+
+        Args:
+            x: (B, 3, H, W) in [-1, 1]; H and W are multiples of 4 times the pixel unshuffle.
+            expression: target codes (B, n_expressions).
+            lighting: target codes (B, n_lightings).
+        """
+        # Masks: each hourglass sees the image and the maps of its own attribute only.
+        u = F.pixel_unshuffle(x, self.config.unshuffle)  # (B, 3 u^2, H/u, W/u)
+        height, width = u.shape[2:]
+        expression_mask = self.expression(torch.cat([u, as_maps(expression, height, width)], 1))
+        lighting_mask = self.lighting(torch.cat([u, as_maps(lighting, height, width)], 1))
+        masks = [torch.tanh(expression_mask), torch.tanh(lighting_mask)]
+
+        # Translation from both masks.
+        y = self.translate(torch.cat([*masks, u] if self.config.skip else masks, 1))
+        y = F.pixel_shuffle(y, self.config.unshuffle)  # (B, 3 or 6, H, W)
+        if self.config.output == "colour":
+            return GeneratorOutput(torch.tanh(y), *masks, None)
+
+        # Move, then scale and shift in float32: bfloat16 coordinates would be coarser than a pixel.
+        flow = self.config.max_displacement * torch.tanh(self.displace(masks[0]))
+        flow = F.interpolate(flow.float(), x.shape[2:], mode="bilinear", align_corners=False)  # (B, 2, H, W)
+        gain, bias = y.float().chunk(2, dim=1)
+        image = (warp(x.float(), flow) + 1) * torch.exp(gain.clamp(-4, 4)) - 1 + bias
+        return GeneratorOutput(image.clamp(-1, 1) if not self.training else image.clamp(-1.2, 1.2), *masks, flow)
+
+
+def warp(x: Tensor, displacement: Tensor) -> Tensor:
+    """Sample `x` (B, C, H, W) at every pixel's place plus `displacement` (B, 2, H, W), in fractions of the side (x, y)."""
+    n, _, height, width = x.shape
+    identity = torch.eye(2, 3, device=x.device, dtype=x.dtype).expand(n, -1, -1)
+    grid = F.affine_grid(identity, [n, 1, height, width], align_corners=False)  # (B, H, W, 2) in [-1, 1]
+    grid = grid + 2 * displacement.permute(0, 2, 3, 1)
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def example_inputs(config: GeneratorConfig, n: int = 1, size: int = CROP_SIZE) -> tuple[Tensor, Tensor, Tensor]:
+    """Inputs of the right shapes, for counting and tests."""
+    return torch.zeros(n, 3, size, size), torch.zeros(n, config.n_expressions), torch.zeros(n, config.n_lightings)

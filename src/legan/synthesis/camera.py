@@ -1,0 +1,128 @@
+"""Head pose, camera and framing.
+
+The camera stands in front of the face at a finite distance, and the picture's plane goes through the eyes. `View.CROP` frames as
+the aligned face crop does: the height of the frame is chosen so that the eye distance and the distance from eyes to mouth both
+come near their places in `legan.core.crop`, and a little pose jitter is left in, as alignment of photos leaves it. `View.WIDE`
+shows the head in its surroundings, turned and shifted more, for training the landmark network.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from legan.core.crop import EYE_DISTANCE, EYES_Y, MOUTH_Y
+from legan.core.conditions import EXPRESSIONS
+from legan.synthesis.seeds import Stream, generator
+from legan.synthesis.vectors import Array, normalize
+
+
+class View(StrEnum):
+    """How a face is framed."""
+
+    CROP = "crop"
+    WIDE = "wide"
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    """Framing of one view. Angles are standard deviations in degrees."""
+
+    size: int  # pixels a side
+    n_lightings: int | None  # lights drawn at random for each picture; None: all of them
+    angles: tuple[float, float, float]  # yaw, pitch, roll
+    shift: float  # standard deviation of the picture's centre, metres
+    frame: tuple[float, float]  # height of the frame, as a multiple of the crop's
+    distance: tuple[float, float]  # of the camera from the eyes, metres
+
+
+SETTINGS = {
+    View.CROP: ViewSettings(
+        size=128, n_lightings=None, angles=(2.2, 2.2, 1.2), shift=0.0008, frame=(1.0, 1.0), distance=(1.25, 1.25)
+    ),
+    View.WIDE: ViewSettings(
+        size=256, n_lightings=4, angles=(10.0, 7.0, 8.0), shift=0.010, frame=(1.3, 1.75), distance=(0.55, 1.6)
+    ),
+}
+
+_PIVOT_BEHIND_EYES = 0.09  # a head turns about a point between the ears ...
+_PIVOT_BELOW_EYES = 0.03  # ... a little below the eyes
+
+
+@dataclass(frozen=True)
+class Pose:
+    """A turn about a pivot."""
+
+    rotation: Array  # (3, 3)
+    pivot: Array  # (3,)
+
+    def apply(self, points: Array) -> Array:
+        """Turned points (n, 3) float32."""
+        return ((points - self.pivot) @ self.rotation.T + self.pivot).astype(np.float32)
+
+    def turn(self, directions: Array) -> Array:
+        """Turned directions (n, 3)."""
+        return directions @ self.rotation.T
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera that looks along +y at a square frame."""
+
+    position: Array  # (3,)
+    distance: float  # from the frame's plane, metres
+    height: float  # of the frame, metres
+
+    def rays(self, resolution: int) -> tuple[Array, Array]:
+        """Origins and unit directions (resolution^2, 3) float32 through the pixel centres, rows from the top."""
+        grid = ((np.arange(resolution) + 0.5) / resolution - 0.5) * self.height
+        x, z = np.meshgrid(grid, -grid)
+        directions = np.stack([x, np.full_like(x, self.distance), z], axis=-1).reshape(-1, 3)
+        origins = np.tile(self.position, (len(directions), 1))
+        return origins.astype(np.float32), normalize(directions).astype(np.float32)
+
+    def project(self, points: Array, size: int) -> Array:
+        """Pixel positions (n, 2) of points (n, 3); x to the right, y down, pixel centres at +0.5."""
+        offset = points - self.position
+        scale = self.distance / offset[:, 1] * size / self.height
+        return np.stack([size / 2 + offset[:, 0] * scale, size / 2 - offset[:, 2] * scale], axis=1).astype(np.float32)
+
+
+def draw_pose(seed: int, expression: str, view: View, neutral_eyes: Array) -> Pose:
+    """The head's pose in one picture; `neutral_eyes` (2, 3) are the eye centres before turning."""
+    random = generator(seed, Stream.POSE, EXPRESSIONS.index(expression), list(View).index(view))
+    yaw, pitch, roll = np.radians(random.normal(0, SETTINGS[view].angles))
+    about_z = np.array([[math.cos(yaw), -math.sin(yaw), 0], [math.sin(yaw), math.cos(yaw), 0], [0, 0, 1]])
+    about_x = np.array([[1, 0, 0], [0, math.cos(pitch), -math.sin(pitch)], [0, math.sin(pitch), math.cos(pitch)]])
+    about_y = np.array([[math.cos(roll), 0, math.sin(roll)], [0, 1, 0], [-math.sin(roll), 0, math.cos(roll)]])
+    pivot = neutral_eyes.mean(axis=0) + [0, _PIVOT_BEHIND_EYES, -_PIVOT_BELOW_EYES]
+    return Pose((about_z @ about_x @ about_y).astype(np.float32), pivot.astype(np.float32))
+
+
+def draw_camera(
+    seed: int, expression: str, view: View, neutral_eyes: Array, neutral_mouth: Array, posed_eyes: Array
+) -> Camera:
+    """The camera of one picture.
+
+    Args:
+        neutral_eyes: (2, 3) eye centres of the face at rest; with the mouth they decide the scale, so that every expression of a
+            person has the same one.
+        neutral_mouth: (3,).
+        posed_eyes: (2, 3) eye centres as turned; they decide the place.
+    """
+    settings = SETTINGS[view]
+    random = generator(seed, Stream.POSE, EXPRESSIONS.index(expression), list(View).index(view), 1)
+    middle = posed_eyes.mean(axis=0)
+    eye_distance = np.linalg.norm(neutral_eyes[0] - neutral_eyes[1])
+    eyes_to_mouth = neutral_eyes.mean(axis=0)[2] - neutral_mouth[2]
+    # half way between the frame that puts the eyes right and the one that puts the mouth right
+    crop_height = 0.5 * eye_distance / EYE_DISTANCE + 0.5 * eyes_to_mouth / (MOUTH_Y - EYES_Y)
+    height = crop_height * random.uniform(*settings.frame)
+    distance = random.uniform(*settings.distance)
+    # the crop holds the eyes at EYES_Y; a wider frame keeps the crop's own centre in its middle
+    shift_x, shift_z = random.normal(0, settings.shift, 2)
+    centre_z = middle[2] - (0.5 - EYES_Y) * crop_height + shift_z
+    return Camera(np.array([middle[0] + shift_x, middle[1] - distance, centre_z]), float(distance), float(height))

@@ -1,0 +1,43 @@
+"""Smooth random fields over space, for skin blotches, hair strands and every other texture.
+
+A periodic 64^3 volume of lightly blurred white noise is looked up with trilinear interpolation; octaves of it make fractal noise
+(Perlin, SIGGRAPH 1985, with interpolated values in place of gradients). The fields live in the head's canonical coordinates, so
+that they stick to the skin.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from scipy.ndimage import gaussian_filter, map_coordinates
+
+from legan.synthesis.vectors import Array
+
+_PERIOD = 64
+_BLUR = 0.7  # in cells; less shows the lattice, more flattens the finest octave
+_SEED_STEP = np.array([7.31, 3.77, 9.13])  # where in the volume each seed starts
+
+
+@lru_cache(maxsize=1)
+def _volume() -> Array:
+    white = np.random.default_rng(0).standard_normal((_PERIOD,) * 3).astype(np.float32)
+    smooth = gaussian_filter(white, _BLUR, mode="wrap")
+    return smooth / smooth.std()
+
+
+def noise(points: Array, frequency: float, seed: int = 0) -> Array:
+    """Noise of about unit variance at `points` (n, 3) -> (n,) float32; one cell is 1 / `frequency` units long."""
+    offset = (seed * _SEED_STEP) % _PERIOD
+    return map_coordinates(_volume(), (points * frequency + offset).T, order=1, mode="grid-wrap", output=np.float32)
+
+
+def fractal_noise(points: Array, frequency: float, seed: int = 0, n_octaves: int = 4, gain: float = 0.5) -> Array:
+    """Sum of octaves, each twice as fine and `gain` times as strong, scaled to about unit variance: (n, 3) -> (n,)."""
+    total = np.zeros(len(points), np.float32)
+    amplitude, power = 1.0, 0.0
+    for octave in range(n_octaves):
+        total = total + amplitude * noise(points, frequency * 2**octave, seed + octave * 11)
+        power += amplitude * amplitude
+        amplitude *= gain
+    return total / np.sqrt(power)

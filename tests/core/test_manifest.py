@@ -1,0 +1,88 @@
+"""The data set folder: what is written is read back; what is broken is named."""
+
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from legan.core.errors import DataError
+from legan.core.manifest import ManifestRow, ShardWriter, read_bytes, read_manifest, split_of, write_manifest
+
+
+def _row(**changes: object) -> ManifestRow:
+    row = ManifestRow(
+        path="shards/a.tar", offset=None, n_bytes=None, key="", identity="a", expression="smile", lighting="07",
+        domain="render", split="train", source="test", licence="CC0-1.0", sha256="", alignment=None, landmarks=None,
+    )  # fmt: skip
+    return row | changes  # type: ignore[return-value, operator]
+
+
+def _folder(tmp_path: Path) -> Path:
+    (tmp_path / "shards").mkdir()
+    rows = []
+    with ShardWriter(tmp_path / "shards" / "a.tar") as shard:
+        for k in range(3):
+            offset, n = shard.add(f"{k}.png", bytes([k]) * (600 * k + 1))
+            rows.append(_row(offset=offset, n_bytes=n, key=f"{k}.png", landmarks=[1.0, 2.5]))
+    (tmp_path / "plain.png").write_bytes(b"plain")
+    rows.append(_row(path="plain.png", identity="b", split="test"))
+    write_manifest(rows, tmp_path)
+    return tmp_path
+
+
+def test_round_trip_with_tar_as_oracle(tmp_path: Path) -> None:
+    folder = _folder(tmp_path)
+    rows = read_manifest(folder).to_dict("records")
+    with tarfile.open(folder / "shards" / "a.tar") as tar:
+        for row in rows[:3]:
+            member = tar.extractfile(row["key"])
+            assert member is not None and read_bytes(folder, row) == member.read()
+    assert read_bytes(folder, rows[3]) == b"plain"
+    assert list(rows[0]["landmarks"]) == [1.0, 2.5] and rows[3]["landmarks"] is None
+
+
+def test_a_missing_image_is_named(tmp_path: Path) -> None:
+    folder = _folder(tmp_path)
+    (folder / "plain.png").unlink()
+    with pytest.raises(DataError, match=r"missing image: plain\.png"):
+        read_manifest(folder)
+
+
+def test_a_truncated_shard_is_named(tmp_path: Path) -> None:
+    folder = _folder(tmp_path)
+    shard = folder / "shards" / "a.tar"
+    shard.write_bytes(shard.read_bytes()[:700])
+    with pytest.raises(DataError, match=r"a\.tar is truncated"):
+        read_manifest(folder)
+
+
+@pytest.mark.parametrize("changes", [{"split": "dev"}, {"domain": "painting"}, {"split": "val"}])
+def test_wrong_values_are_refused(tmp_path: Path, changes: dict[str, str]) -> None:
+    (tmp_path / "plain.png").write_bytes(b"")
+    write_manifest([_row(path="plain.png"), _row(path="plain.png", **changes)], tmp_path)
+    with pytest.raises(DataError):
+        read_manifest(tmp_path)
+
+
+def test_no_manifest(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no data set"):
+        read_manifest(tmp_path)
+
+
+def test_a_failed_shard_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), ShardWriter(tmp_path / "a.tar") as shard:
+        shard.add("x", b"1")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_shards_are_the_same_bytes(tmp_path: Path) -> None:
+    for name in "ab":
+        with ShardWriter(tmp_path / name) as shard:
+            shard.add("x", b"1")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_larger_sets_keep_splits() -> None:
+    splits = [split_of(i) for i in range(250)]
+    assert {s: splits.count(s) for s in set(splits)} == {"train": 200, "val": 25, "test": 25}
