@@ -42,7 +42,9 @@ class ModelTester:
             if not parameter.any():
                 nn.init.normal_(parameter, std=0.1)
         sum((t.float() ** 2).mean() for t in tensors_of(net(*self.inputs(2)))).backward()  # type: ignore[union-attr]
-        without = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.isfinite().all() or not p.grad.any()]
+        without = [
+            name for name, p in net.named_parameters() if p.grad is None or not p.grad.isfinite().all() or not p.grad.any()
+        ]
         assert without == []
 
     def test_save_and_load(self, tmp_path: Path) -> None:

@@ -1,10 +1,10 @@
 """Critic: shapes and the shared network tests."""
 
 import torch
+from tests.models.model_tester import ModelTester
 from torch import Tensor, nn
 
 from legan.models.critic import PRESETS, Critic, CriticConfig
-from tests.models.model_tester import ModelTester
 
 
 class TestCritic(ModelTester):

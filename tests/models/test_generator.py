@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from tests.models.model_tester import ModelTester
 from torch import Tensor, nn
 
 from legan.core.errors import ConfigError
 from legan.models.blocks import count_gflop, count_parameters
 from legan.models.generator import PRESETS, Generator, example_inputs, preset, warp
-from tests.models.model_tester import ModelTester
 
 
 def _codes(n: int) -> tuple[Tensor, Tensor]:

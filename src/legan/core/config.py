@@ -77,9 +77,7 @@ def _merge(cls: Any, target: dict[str, Any], values: Mapping[str, Any], prefix: 
     fields = _fields(cls)
     for key, value in values.items():
         if key not in fields:
-            raise ConfigError(
-                f"unknown setting '{prefix}{key}': choose from {', '.join(fields)}{nearest(key, fields)}"
-            )
+            raise ConfigError(f"unknown setting '{prefix}{key}': choose from {', '.join(fields)}{nearest(key, fields)}")
         if isinstance(value, Mapping) and dataclasses.is_dataclass(fields[key]):
             _merge(fields[key], target.setdefault(key, {}), value, f"{prefix}{key}.")
         else:

@@ -174,9 +174,7 @@ class ShardWriter:
             raise LeganError(f"cannot write {self.path}: {os.strerror(error.errno or 0)}; free some space") from error
         return offset, len(data)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if kind is None:
             self._tar.close()
         self._file_context.__exit__(kind, error, trace)

@@ -57,9 +57,9 @@ def merge(packet: bytes | None, properties: Mapping[Name, str], prefixes: Mappin
     description = document.createElementNS(RDF, "rdf:Description")
     description.setAttribute("xmlns:rdf", RDF)
     description.setAttributeNS(RDF, "rdf:about", about)
-    for (namespace, name), text in properties.items():
+    for (namespace, local_name), text in properties.items():
         description.setAttribute(f"xmlns:{prefixes[namespace]}", namespace)
-        element = document.createElementNS(namespace, f"{prefixes[namespace]}:{name}")
+        element = document.createElementNS(namespace, f"{prefixes[namespace]}:{local_name}")
         element.appendChild(document.createTextNode(text))
         description.appendChild(element)
     rdf.appendChild(description)
@@ -81,7 +81,7 @@ def read(packet: bytes, name: Name) -> str | None:
 
 def _parse(packet: bytes) -> minidom.Document | None:
     try:
-        document = safe_minidom.parseString(packet.strip(b"\x00 \r\n\t"), forbid_dtd=True)
+        document = safe_minidom.parseString(packet.strip(b"\x00 \r\n\t"), forbid_dtd=True)  # type: ignore[arg-type]  # bytes carry their encoding
     except (ExpatError, DefusedXmlException, ValueError, LookupError):
         return None
     if _depth(document) > MAX_DEPTH or not document.getElementsByTagNameNS(RDF, "RDF"):
@@ -90,7 +90,8 @@ def _parse(packet: bytes) -> minidom.Document | None:
 
 
 def _depth(document: minidom.Document) -> int:
-    depth, level = 0, list(document.childNodes)
+    level: list[minidom.Node] = list(document.childNodes)
+    depth = 0
     while level:
         depth, level = depth + 1, [child for node in level for child in node.childNodes]
     return depth
@@ -107,9 +108,10 @@ def _remove(document: minidom.Document, name: Name) -> None:
         for child in _children(description, name):
             description.removeChild(child)
         # A description that says nothing more goes too.
-        if not description.childNodes and all("xmlns" in key or "about" in key for key in description.attributes.keys()):
-            description.parentNode.removeChild(description)
+        if not description.childNodes and all("xmlns" in key or "about" in key for key in dict(description.attributes.items())):
+            description.parentNode.removeChild(description)  # type: ignore[union-attr]
 
 
 def _children(description: minidom.Element, name: Name) -> list[minidom.Element]:
-    return [node for node in description.childNodes if (node.namespaceURI, node.localName) == name]
+    elements = [node for node in description.childNodes if isinstance(node, minidom.Element)]
+    return [node for node in elements if (node.namespaceURI, node.localName) == name]

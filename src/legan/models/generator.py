@@ -118,20 +118,23 @@ class Generator(nn.Module):
         height, width = u.shape[2:]
         expression_mask = self.expression(torch.cat([u, as_maps(expression, height, width)], 1))
         lighting_mask = self.lighting(torch.cat([u, as_maps(lighting, height, width)], 1))
-        masks = [torch.tanh(expression_mask), torch.tanh(lighting_mask)]
+        expression_mask, lighting_mask = torch.tanh(expression_mask), torch.tanh(lighting_mask)
 
         # Translation from both masks.
-        y = self.translate(torch.cat([*masks, u] if self.config.skip else masks, 1))
+        seen = [expression_mask, lighting_mask, u] if self.config.skip else [expression_mask, lighting_mask]
+        y = self.translate(torch.cat(seen, 1))
         y = F.pixel_shuffle(y, self.config.unshuffle)  # (B, 3 or 6, H, W)
         if self.config.output == "colour":
-            return GeneratorOutput(torch.tanh(y), *masks, None)
+            return GeneratorOutput(torch.tanh(y), expression_mask, lighting_mask, None)
 
         # Move, then scale and shift in float32: bfloat16 coordinates would be coarser than a pixel.
-        flow = self.config.max_displacement * torch.tanh(self.displace(masks[0]))
+        flow = self.config.max_displacement * torch.tanh(self.displace(expression_mask))
         flow = F.interpolate(flow.float(), x.shape[2:], mode="bilinear", align_corners=False)  # (B, 2, H, W)
         gain, bias = y.float().chunk(2, dim=1)
         image = (warp(x.float(), flow) + 1) * torch.exp(gain.clamp(-4, 4)) - 1 + bias
-        return GeneratorOutput(image.clamp(-1, 1) if not self.training else image.clamp(-1.2, 1.2), *masks, flow)
+        # A little beyond the range while training, so that a saturated pixel still has a gradient.
+        bound = 1.2 if self.training else 1.0
+        return GeneratorOutput(image.clamp(-bound, bound), expression_mask, lighting_mask, flow)
 
 
 def warp(x: Tensor, displacement: Tensor) -> Tensor:

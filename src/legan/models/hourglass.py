@@ -19,7 +19,9 @@ class Hourglass(nn.Module):
         skip: add the encoder's features to the decoder's at equal resolution.
     """
 
-    def __init__(self, n_in: int, n_out: int, width: int = 64, n_residual: int = 6, kernel: int = 7, skip: bool = False) -> None:
+    def __init__(
+        self, n_in: int, n_out: int, width: int = 64, n_residual: int = 6, kernel: int = 7, skip: bool = False
+    ) -> None:
         super().__init__()
         self.skip = skip
         self.stem = ConvNorm(n_in, width, kernel)

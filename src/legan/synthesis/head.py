@@ -22,10 +22,10 @@ from legan.synthesis.masks import Masks
 from legan.synthesis.vectors import Array
 
 BODY = "body"
-EYES = ("helper-l-eye", "helper-r-eye")
+EYES = ("helper-r-eye", "helper-l-eye")  # the picture's left one is the person's right one
 UPPER_TEETH, LOWER_TEETH, TONGUE = "helper-upper-teeth", "helper-lower-teeth", "helper-tongue"
 HAIR_STRIPS = "helper-hair"
-SOLID_PARTS = (BODY, *EYES, UPPER_TEETH, LOWER_TEETH, TONGUE)
+SOLID_PARTS = (BODY, *EYES, UPPER_TEETH, LOWER_TEETH, TONGUE)  # in the order of gbuffer.Material
 LASH_PARTS = tuple(f"helper-{side}-eyelashes-{row}" for side in "lr" for row in (1, 2))
 
 _N_BASE_VERTICES = 19158
@@ -125,11 +125,8 @@ class Head:
 
     def eye_centres(self, base_vertices: Array) -> Array:
         """Centres (2, 3) of the eyeballs, the picture's left one first."""
-        centres = []
-        for name in EYES:
-            ball = base_vertices[self._groups[name]]
-            centres.append((ball.min(axis=0) + ball.max(axis=0)) / 2)
-        return np.stack(sorted(centres, key=lambda centre: centre[0]))
+        balls = [base_vertices[self._groups[name]] for name in EYES]
+        return np.stack([(ball.min(axis=0) + ball.max(axis=0)) / 2 for ball in balls])
 
     def mouth_centre(self, base_vertices: Array) -> Array:
         """Mean (3,) of the lips."""

@@ -25,7 +25,7 @@ class Stream(IntEnum):
     MOLES = 9
     GAZE = 10
     RAYS = 11
-    BACKGROUND = 12
+    BACKDROP = 12
     SENSOR = 13
     LIGHTS = 14
     COLLAR = 15

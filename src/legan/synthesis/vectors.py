@@ -26,7 +26,7 @@ def smoothstep(start: float, end: float, x: Any) -> Array:
     return t * t * (3 - 2 * t)
 
 
-def bell(x: Any, centre: float, width: float) -> Array:
+def bell(x: Any, centre: Any, width: float) -> Array:
     """exp(-((x - centre) / width)^2): 1 at `centre`, 0.37 one `width` away."""
     return np.exp(-(((x - centre) / width) ** 2))
 

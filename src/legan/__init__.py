@@ -1,0 +1,54 @@
+"""Edit the lighting and the expression of a face photo (LEGAN, Banerjee et al., CVPR Workshops 2021).
+
+    >>> import legan
+    >>> editor = legan.load_editor()
+    >>> editor("photo.jpg", expression="smile", lighting=-45).save("edited.jpg")
+
+Names are loaded on first use, so that `import legan` is quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from legan.apply.edit import Edit, Editor, edit, load_editor
+    from legan.apply.marks import Mark, read_mark
+    from legan.core.conditions import EXPRESSIONS, LIGHTINGS
+    from legan.core.errors import LeganError
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Edit": "legan.apply.edit",
+    "Editor": "legan.apply.edit",
+    "edit": "legan.apply.edit",
+    "load_editor": "legan.apply.edit",
+    "Mark": "legan.apply.marks",
+    "read_mark": "legan.apply.marks",
+    "EXPRESSIONS": "legan.core.conditions",
+    "LIGHTINGS": "legan.core.conditions",
+    "LeganError": "legan.core.errors",
+}
+__all__ = [
+    "EXPRESSIONS",
+    "LIGHTINGS",
+    "Edit",
+    "Editor",
+    "LeganError",
+    "Mark",
+    "edit",
+    "load_editor",
+    "read_mark",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'legan' has no attribute '{name}'")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,270 @@
+"""Edit the lighting and the expression of faces in photos: detect, align, translate, paste back, mark.
+
+    editor = load_editor()
+    editor("photo.jpg", expression="smile", lighting=-45).save("edited.jpg")
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from legan.apply.marks import Mark, marked_metadata
+from legan.apply.networks import ExpressionSpec, LightingSpec, Networks, load_networks
+from legan.apply.strength import check_strength, partial_edit
+from legan.core.errors import FaceError
+from legan.core.images import Photo, from_network, from_unit, load_photo, photo_of, save_photo, to_network, to_unit
+from legan.faces.align import AlignedCrop, align
+from legan.faces.detect import detect
+from legan.faces.paste import paste
+
+Input = str | Path | Image.Image | Photo
+Face = int | str  # 1, 2, ... (1 is the largest), "largest", "all", or "aligned"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A photo and the face crops found in it; a photo that is an aligned crop itself has none to paste back."""
+
+    photo: Photo
+    crops: tuple[AlignedCrop, ...]
+
+    def pictures(self, size: int) -> list[Image.Image]:
+        """The crops to edit, `size` pixels a side."""
+        if self.crops:
+            return [crop.image for crop in self.crops]
+        return [self.photo.image.resize((size, size), Image.Resampling.LANCZOS)]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """An edited photo.
+
+    Args:
+        image: the whole photo, edited.
+        sources, crops: its face crops before and after, in the order that `face` asked for.
+        expression_mask, lighting_mask: what the two hourglasses gave for each crop, float32 (n, channels, h, w) in [-1, 1].
+        photo: what was edited.
+        mark: what a saved picture says about itself.
+    """
+
+    image: Image.Image
+    sources: tuple[Image.Image, ...]
+    crops: tuple[Image.Image, ...]
+    expression_mask: np.ndarray
+    lighting_mask: np.ndarray
+    photo: Photo
+    mark: Mark
+
+    def save(self, path: str | Path, mark: bool = True, quality: int = 95) -> None:
+        """Write the photo as PNG, JPEG or WebP, with its metadata; `mark` says in it that an algorithm edited it.
+
+        Raises:
+            ImageError: an unknown ending.
+            LeganError: the place cannot be written; nothing is left behind.
+        """
+        metadata = marked_metadata(self.mark, self.photo) if mark else None
+        save_photo(self.image, path, self.photo, quality, metadata)
+
+    def mask_pictures(self) -> tuple[Image.Image, Image.Image]:
+        """The two masks as grey pictures, bright where they act most; several faces stand side by side."""
+        size = self.crops[0].width
+        return _mask_picture(self.expression_mask, size), _mask_picture(self.lighting_mask, size)
+
+
+class Editor:
+    """Edits photos: `editor(image, expression="smile", lighting=-45)`. Made by `load_editor`."""
+
+    def __init__(self, networks: Networks) -> None:
+        self.networks = networks
+
+    @property
+    def metadata(self) -> dict:
+        """What the weights file says about itself: config, data, steps, licence."""
+        return self.networks.metadata
+
+    def __call__(
+        self,
+        image: Input | Tensor,
+        expression: ExpressionSpec | None = None,
+        lighting: LightingSpec | None = None,
+        strength: float = 1.0,
+        face: Face = "largest",
+    ) -> "Edit | Tensor":
+        """Edit one photo, or a batch of aligned crops.
+
+        Args:
+            image: a path, a PIL image, a `Photo`; or a float tensor (B, 3, S, S) in [0, 1] of aligned crops, which gives back a
+                tensor of the same shape.
+            expression: such as `"smile"`, `"smile:0.7"`, `{"smile": 0.5, "squint": 0.5}`; None keeps the face's own.
+            lighting: a class `"07"`, a word (`"left"`), an azimuth in degrees (`-45`: from the picture's left), or azimuth and
+                elevation (`(-45, 20)`); None keeps the photo's own.
+            strength: 0 gives the photo as it is, 1 the whole edit, up to 1.5 exaggerates it.
+            face: `"largest"`, a number (1 is the largest), `"all"`, or `"aligned"` for a picture that is a face crop already.
+
+        Raises:
+            ImageError, FaceError, ConditionError: a picture that cannot be read; no face, or none of that number; an unknown
+                expression or lighting.
+        """
+        if isinstance(image, Tensor):
+            x = from_unit(image)
+            edited, *_ = self._translated(x, expression, lighting, strength)
+            return to_unit(edited)
+        return next(self.edit_many([image], expression, lighting, strength, face))
+
+    def edit_many(
+        self,
+        images: Iterable[Input],
+        expression: ExpressionSpec | None = None,
+        lighting: LightingSpec | None = None,
+        strength: float = 1.0,
+        face: Face = "largest",
+        batch_size: int = 8,
+    ) -> Iterator[Edit]:
+        """Edit many photos alike, the faces of `batch_size` photos through the networks together; yields in their order."""
+        self.check(expression, lighting, strength)
+        subjects = (self.prepare(image, face) for image in images)
+        return self.edit_subjects(subjects, expression, lighting, strength, batch_size)
+
+    def check(self, expression: ExpressionSpec | None, lighting: LightingSpec | None, strength: float = 1.0) -> None:
+        """Check an edit before any photo is read.
+
+        Raises:
+            ConditionError: an unknown name, a value out of range, or None where the weights cannot tell a face's own.
+        """
+        check_strength(strength)
+        self.networks.target_codes(torch.zeros(1, 3, self.networks.size, self.networks.size), expression, lighting)
+
+    def prepare(self, image: Input, face: Face = "largest") -> Subject:
+        """Read a photo and find and align its faces; arguments and errors as in `__call__`."""
+        photo = image if isinstance(image, Photo) else photo_of(image) if isinstance(image, Image.Image) else load_photo(image)
+        if face == "aligned":
+            return Subject(photo, ())
+        found = detect(photo.image)
+        name = str(photo.path or "the image")
+        if not found:
+            raise FaceError(f"no face found in {name}: give a photo with a face seen from the front, at least 80 pixels wide")
+        chosen = found if face == "all" else [found[_face_number(face, len(found), name) - 1]]
+        return Subject(photo, tuple(align(photo.image, f.landmarks, self.networks.size) for f in chosen))
+
+    def edit_subjects(
+        self,
+        subjects: Iterable[Subject],
+        expression: ExpressionSpec | None = None,
+        lighting: LightingSpec | None = None,
+        strength: float = 1.0,
+        batch_size: int = 8,
+    ) -> Iterator[Edit]:
+        """Edit photos whose faces `prepare` found; arguments as in `edit_many`."""
+        mark = Mark(self.networks.checksum, edit_words(expression, lighting, strength))
+        for group in _groups(subjects, batch_size):
+            pictures = [subject.pictures(self.networks.size) for subject in group]
+            x = to_network([picture for own in pictures for picture in own])
+            edited, expression_masks, lighting_masks = self._translated(x, expression, lighting, strength)
+            crops, start = from_network(edited), 0
+            for subject, sources in zip(group, pictures, strict=True):
+                rows = slice(start, start := start + len(sources))
+                after = tuple(Image.fromarray(crop) for crop in crops[rows])
+                image = _pasted(subject, after, is_edited=strength > 0)
+                masks = expression_masks[rows].numpy(), lighting_masks[rows].numpy()
+                yield Edit(image, tuple(sources), after, *masks, subject.photo, mark)
+
+    def _translated(
+        self, x: Tensor, expression: ExpressionSpec | None, lighting: LightingSpec | None, strength: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Edit crops (B, 3, S, S) in [-1, 1]; also the masks of the whole edit."""
+        check_strength(strength)
+        target = self.networks.target_codes(x, expression, lighting)
+        full = self.networks.translate(x, target)
+        edited = partial_edit(self.networks, x, full.image, target, strength, keeps_expression=expression is None)
+        return edited, full.expression_mask, full.lighting_mask
+
+
+def load_editor(weights: str | Path | None = None, device: str = "cpu") -> Editor:
+    """Return an editor with the packaged weights, or with those of a file that `legan export` wrote.
+
+    Raises:
+        WeightsError: a missing or damaged file, a pickle, or weights of something else.
+        ConfigError: a device that this machine does not have.
+    """
+    return Editor(load_networks(weights, device))
+
+
+def edit(
+    image: Input,
+    expression: ExpressionSpec | None = None,
+    lighting: LightingSpec | None = None,
+    strength: float = 1.0,
+    face: Face = "largest",
+    weights: str | Path | None = None,
+) -> Edit:
+    """Edit one photo with an editor that is loaded once and kept; arguments as in `Editor.__call__` and `load_editor`."""
+    return next(_kept_editor(weights).edit_many([image], expression, lighting, strength, face))
+
+
+def edit_words(expression: ExpressionSpec | None, lighting: LightingSpec | None, strength: float) -> str:
+    """Return an edit in words, for marks and for people: `expression=smile lighting=-45 strength=1`."""
+    if isinstance(expression, str) or expression is None:
+        expression_word = expression or "kept"
+    else:
+        expression_word = ",".join(f"{name}:{weight:g}" for name, weight in expression.items())
+    if isinstance(lighting, (str, int, float)) or lighting is None:
+        lighting_word = "kept" if lighting is None else str(lighting)
+    else:
+        lighting_word = ",".join(f"{angle:g}" for angle in lighting)
+    return f"expression={expression_word} lighting={lighting_word} strength={strength:g}"
+
+
+@lru_cache(maxsize=1)
+def _kept_editor(weights: str | Path | None) -> Editor:
+    return load_editor(weights)
+
+
+def _face_number(face: Face, n_found: int, name: str) -> int:
+    if face == "largest":
+        return 1
+    number = int(face) if isinstance(face, int) or face.isdecimal() else 0
+    if not 1 <= number <= n_found:
+        choices = "1" if n_found == 1 else f"1 (the largest) to {n_found}"
+        raise FaceError(f"there is no face {face} in {name}: {n_found} found, choose {choices}, 'largest' or 'all'")
+    return number
+
+
+def _groups(subjects: Iterable[Subject], n: int) -> Iterator[list[Subject]]:
+    group: list[Subject] = []
+    for subject in subjects:
+        group.append(subject)
+        if len(group) == n:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _pasted(subject: Subject, edited: tuple[Image.Image, ...], is_edited: bool) -> Image.Image:
+    """Put edited crops back where they came from; without an edit, the photo itself, bit for bit."""
+    if not is_edited:
+        return subject.photo.image.copy()
+    if not subject.crops:
+        return edited[0]
+    image = subject.photo.image
+    for crop, after in zip(subject.crops, edited, strict=True):
+        image = paste(image, crop, after)
+    return image
+
+
+def _mask_picture(masks: np.ndarray, size: int) -> Image.Image:
+    """Masks (n, channels, h, w) side by side: mean distance of a pixel's channels from their mean over the face."""
+    strength = np.abs(masks - masks.mean((2, 3), keepdims=True)).mean(1)  # (n, h, w)
+    top = np.quantile(strength, 0.995, axis=(1, 2), keepdims=True)
+    grey = (255 * (strength / np.maximum(top, 1e-6)).clip(0, 1)).round().astype(np.uint8)
+    pictures = [Image.fromarray(one).resize((size, size), Image.Resampling.BICUBIC) for one in grey]
+    row = Image.new("RGB", (size * len(pictures), size))
+    for i, picture in enumerate(pictures):
+        row.paste(picture.convert("RGB"), (i * size, 0))
+    return row

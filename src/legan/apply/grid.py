@@ -1,0 +1,73 @@
+"""One labelled picture of a face with all expressions (rows) under several lights (columns)."""
+
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from legan.apply.edit import Editor, Subject
+from legan.apply.marks import Mark
+from legan.apply.networks import Codes, LightingSpec
+from legan.apply.strength import check_strength, partial_edit
+from legan.core.conditions import EXPRESSIONS, expression_code, lighting_code
+from legan.core.images import from_network, to_network
+
+GRID_LIGHTINGS: tuple[LightingSpec, ...] = ("room", -75, -45, "front", 45, 75)
+CELL, GAP, LABEL, LEFT = 160, 6, 26, 84  # pixels
+PAPER, INK = (250, 249, 247), (40, 40, 45)
+
+
+def make_grid(
+    editor: Editor, subject: Subject, lightings: Sequence[LightingSpec] = GRID_LIGHTINGS, strength: float = 1.0
+) -> Image.Image:
+    """Edit the first face of `subject` to every expression under every lighting; the face as it is stands in the corner."""
+    source = subject.pictures(editor.networks.size)[0]
+    cells = edit_cells(editor, source, list(product(EXPRESSIONS, lightings)), strength)
+    grid = Image.new("RGB", (LEFT + (CELL + GAP) * (len(lightings) + 1) + GAP, 2 * GAP + LABEL + (CELL + GAP) * len(EXPRESSIONS)), PAPER)
+    draw, font = ImageDraw.Draw(grid), ImageFont.load_default(15)
+
+    # The face itself, then the labels of columns and rows, then the cells.
+    _place(grid, source, LEFT, GAP + LABEL)
+    draw.text((LEFT + CELL / 2, GAP + LABEL / 2), "photo", INK, font, anchor="mm")
+    for column, lighting in enumerate(lightings, start=1):
+        x = LEFT + (CELL + GAP) * column
+        draw.text((x + CELL / 2, GAP + LABEL / 2), lighting_label(lighting), INK, font, anchor="mm")
+        for row in range(len(EXPRESSIONS)):
+            _place(grid, cells[row * len(lightings) + column - 1], x, GAP + LABEL + (CELL + GAP) * row)
+    for row, expression in enumerate(EXPRESSIONS):
+        draw.text((LEFT - 8, GAP + LABEL + (CELL + GAP) * row + CELL / 2), expression, INK, font, anchor="rm")
+    return grid
+
+
+def edit_cells(
+    editor: Editor, crop: Image.Image, conditions: Sequence[tuple[str, LightingSpec]], strength: float = 1.0
+) -> list[Image.Image]:
+    """Edit one aligned crop to several (expression, lighting) pairs, together."""
+    check_strength(strength)
+    x = to_network(crop).expand(len(conditions), -1, -1, -1)
+    codes = Codes(
+        torch.from_numpy(np.stack([expression_code(expression) for expression, _ in conditions])),
+        torch.from_numpy(np.stack([lighting_code(lighting) for _, lighting in conditions])),
+    )
+    full = editor.networks.translate(x, codes).image
+    edited = partial_edit(editor.networks, x, full, codes, strength, keeps_expression=False)
+    return [Image.fromarray(picture) for picture in from_network(edited)]
+
+
+def grid_mark(editor: Editor, lightings: Sequence[LightingSpec], strength: float) -> Mark:
+    """What a grid says about itself."""
+    lights = " ".join(lighting_label(lighting) for lighting in lightings)
+    return Mark(editor.networks.checksum, f"grid of all expressions, lighting {lights}, strength={strength:g}")
+
+
+def lighting_label(lighting: LightingSpec) -> str:
+    """A lighting in few words: degrees get their sign, names stay as they are."""
+    if isinstance(lighting, (int, float)):
+        return f"{lighting:g}°"
+    return lighting if isinstance(lighting, str) else ", ".join(f"{angle:g}°" for angle in lighting)
+
+
+def _place(grid: Image.Image, picture: Image.Image, x: int, y: int) -> None:
+    grid.paste(picture.resize((CELL, CELL), Image.Resampling.LANCZOS), (x, y))

@@ -1,0 +1,82 @@
+"""Marks in edited pictures: that an algorithm changed them, which software, which weights, and how.
+
+The mark is the IPTC digital source type "composite with trained algorithmic media" (IPTC Photo Metadata Standard 2023.1, property
+Iptc4xmpExt:DigitalSourceType), in the XMP of PNG, JPEG and WebP, with properties of our own beside it; EXIF's Software tag repeats
+software and weights for programs that read no XMP.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from legan import __version__
+from legan.core import exif, xmp
+from legan.core.errors import ImageError
+from legan.core.images import Metadata, Photo
+
+SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+IPTC_EXT = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+LEGAN = "urn:legan:mark:1:"
+PREFIXES = {IPTC_EXT: "Iptc4xmpExt", xmp.XMP: "xmp", LEGAN: "legan"}
+SOFTWARE = f"legan {__version__}"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What an edited picture says about itself.
+
+    Args:
+        weights: SHA-256 of the editor's weights file, 64 hexadecimal digits.
+        edit: the edit in words, such as `expression=smile lighting=-45 strength=1`.
+        software: name and version.
+        source_type: an IPTC digital source type (a URI).
+    """
+
+    weights: str
+    edit: str = ""
+    software: str = SOFTWARE
+    source_type: str = SOURCE_TYPE
+
+
+def marked_metadata(mark: Mark, photo: Photo | None = None) -> Metadata:
+    """Return the metadata to write with an edited picture: the photo's own, with the mark set in XMP and EXIF."""
+    metadata = photo.metadata if photo else Metadata()
+    properties = {
+        (IPTC_EXT, "DigitalSourceType"): mark.source_type,
+        (LEGAN, "Software"): mark.software,
+        (LEGAN, "Weights"): f"sha256:{mark.weights}",
+        (LEGAN, "Edit"): mark.edit,
+    }
+    # The creator tool is the first program of a picture's life: a photo's own stays.
+    creator = (xmp.XMP, "CreatorTool")
+    if not metadata.xmp or xmp.read(metadata.xmp, creator) is None:
+        properties[creator] = mark.software
+    tags: dict[int, str] = {ExifTags.Base.Software: f"{mark.software}, weights sha256:{mark.weights}"}
+    defaults: dict[int, str] = {ExifTags.Base.ImageDescription: f"Edited by a trained algorithm ({mark.software}): {mark.source_type}"}
+    return replace(
+        metadata,
+        xmp=xmp.merge(metadata.xmp, properties, PREFIXES),
+        exif=exif.with_tags(metadata.exif, tags, defaults),
+    )
+
+
+def read_mark(path: str | Path) -> Mark | None:
+    """Return the mark of a picture file, or None when it bears none of ours.
+
+    Raises:
+        ImageError: the file is missing or no picture.
+    """
+    try:
+        with Image.open(path) as image:
+            packet = image.info.get("xmp")
+    except (UnidentifiedImageError, FileNotFoundError, IsADirectoryError) as error:
+        raise ImageError(f"cannot read a mark from {path}: no such picture") from error
+    if not packet:
+        return None
+    packet = packet.encode() if isinstance(packet, str) else packet
+    weights, source_type = xmp.read(packet, (LEGAN, "Weights")), xmp.read(packet, (IPTC_EXT, "DigitalSourceType"))
+    if not weights or not source_type:
+        return None
+    edit, software = xmp.read(packet, (LEGAN, "Edit")) or "", xmp.read(packet, (LEGAN, "Software")) or ""
+    return Mark(weights.removeprefix("sha256:"), edit, software, source_type)

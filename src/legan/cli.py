@@ -1,0 +1,167 @@
+"""The command `legan`. Each verb calls one function of apply/, train/ or synthesis/ and prints what it gave.
+
+Results go to stdout, progress and notes to stderr. What a user can put right is one line, `error: ...`, and exit code 2; a folder
+of which some photos failed gives exit code 1; Ctrl-C gives 130. Heavy imports stand inside the verbs, so that `--help` is quick.
+"""
+
+import errno
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from legan import __version__
+from legan.core.errors import LeganError
+
+
+class _Group(TyperGroup):
+    """Turns expected errors into one line and exit code 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LeganError as error:
+            message = str(error)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            message = "no space left on the disk: free some space and run the same command again"
+        typer.echo(f"error: {message}", err=True)
+        raise typer.Exit(2)
+
+
+app = typer.Typer(
+    cls=_Group,
+    help="Edit the lighting and the expression of faces in photos, and train the models that do it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+train_app = typer.Typer(help="Train a model; the same command again continues a run that was stopped.", no_args_is_help=True)
+app.add_typer(train_app, name="train")
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result for programs.")]
+Weights = Annotated[Path | None, typer.Option(help="A file that `legan export` wrote, instead of the packaged weights.")]
+Device = Annotated[str, typer.Option(help="Where the networks run: cpu, cuda, cuda:1, mps.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="Settings in a TOML file.")]
+Data = Annotated[Path, typer.Option(help="Data set folder with manifest.parquet.")]
+Run = Annotated[Path, typer.Option(help="Folder of the run: logs, samples, checkpoints.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the settings, sizes and time; write nothing.")]
+Devices = Annotated[int, typer.Option(help="Processes to train in, one to a GPU.")]
+
+
+def main() -> None:
+    """Run the command."""
+    app(prog_name="legan")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"legan {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Edit the lighting and the expression of faces in photos, and train the models that do it."""
+
+
+@app.command()
+def edit(
+    photos: Annotated[list[Path], typer.Argument(help="Photos, and folders of photos.", show_default=False)],
+    expression: Annotated[str | None, typer.Option("--expression", "-e", help="smile, smile:0.7, smile:0.5,squint:0.5")] = None,
+    lighting: Annotated[
+        list[str] | None,
+        typer.Option("--lighting", "-l", help="left, right, front, top, room; -45; -45,20 (azimuth,elevation); 00..19"),
+    ] = None,
+    strength: Annotated[float, typer.Option("--strength", "-s", help="0: the photo as it is; 1: the whole edit; up to 1.5")] = 1.0,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File, or folder for several photos.")] = None,
+    face: Annotated[str, typer.Option(help="largest, 1, 2, ... (1 is the largest), all, or aligned")] = "largest",
+    all_faces: Annotated[bool, typer.Option("--all", help="Edit every face: the same as --face all.")] = False,
+    masks: Annotated[bool, typer.Option("--masks", help="Also write the two masks as pictures.")] = False,
+    grid: Annotated[bool, typer.Option("--grid", help="One picture: all expressions under the lights named.")] = False,
+    no_mark: Annotated[bool, typer.Option("--no-mark", help="Do not say in the file that an algorithm edited it.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
+    weights: Weights = None,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Edit the faces in photos.
+
+    An expression or a lighting that is not named stays as it is. Without -o, edits stand beside the photos (photo-edited.jpg).
+    The output's ending chooses PNG, JPEG or WebP. Run again on a folder, outputs that exist are kept.
+
+    Examples:
+
+      legan edit photo.jpg --expression smile --lighting -45 -o edited.jpg
+
+      legan edit photos/ --lighting left --strength 0.8 -o edited/
+
+      legan edit photo.jpg --grid --lighting left --lighting right -o grid.png
+    """
+    from legan.apply.files import Choice, edit_photos
+
+    choice = Choice(expression, tuple(lighting or ()), strength, "all" if all_faces else face, masks, grid, not no_mark, overwrite)
+    report = edit_photos(photos, out, choice, weights, device)
+    for note in report.messages():
+        typer.echo(note, err=True)
+    typer.echo(json.dumps(report.as_json()) if as_json else "\n".join(map(str, report.done)))
+    raise typer.Exit(1 if report.failed else 0)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page.")] = Path("demo"),
+    weights: Weights = None,
+    device: Device = "cpu",
+) -> None:
+    """Make a page that shows what the packaged editor does on packaged faces: needs no photo and no download.
+
+    Example:
+
+      legan demo
+    """
+    from legan.apply.demo import make_demo
+
+    page = make_demo(out, weights, device)
+    typer.echo(f"{page}\nopen it in a browser: {page.resolve().as_uri()}")
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List presets with their cost, and the weights that come with the package."""
+    from legan.apply.catalogue import catalogue, tables
+
+    found = catalogue()
+    typer.echo(json.dumps(found) if as_json else tables(found))
+
+
+@app.command()
+def render(
+    identities: Annotated[int, typer.Option(help="Number of people; each gives 6 expressions x 20 lights.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Data set folder.")],
+    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same pictures.")] = 0,
+    view: Annotated[str, typer.Option(help="crop: aligned faces; wide: larger pictures to train the landmark network on.")] = "crop",
+) -> None:
+    """Render a data set of synthetic faces (needs the extra `render`); run again, it continues.
+
+    Example:
+
+      legan render --identities 250 --workers 2 --out data/rendered
+    """
+    from legan.apply.progress import shown_progress
+    from legan.synthesis.dataset import render_set
+    from legan.synthesis.renderer import View
+
+    with shown_progress("rendering people") as progress:
+        typer.echo(render_set(out, identities, workers, seed, View(view), progress))

@@ -1,0 +1,156 @@
+"""The face data set: crops of one or several manifest folders, with their conditions and their true counterparts."""
+
+import io
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+
+from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES
+from legan.core.crop import CROP_SIZE
+from legan.core.errors import DataError, nearest
+from legan.core.manifest import read_bytes, read_manifest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Domains whose images of one identity differ in nothing but the conditions. Two photos of a person differ in pose and more.
+PAIRED_DOMAINS = ("render", "relit", "reexpressed")
+_ROW = ("path", "offset", "n_bytes", "key")  # what reading an image takes
+
+
+class FaceDataset:
+    """Face crops of one split.
+
+    Attributes, one entry an image: `folder` index of the folder; `identity` number, never shared between folders; `expression`
+    and `lighting` classes. `truth` (n_identities, 6, 20) holds the image of an identity under each condition, -1 where the data
+    has none, or several between which it does not tell; `has_pair` (n,) says whether the truths of an image are the same
+    picture under other conditions.
+
+    Args:
+        folders: data set folders.
+        split: train, val or test.
+        paired_domains: domains of images that may stand as another image's truth.
+        size: side of the crops in pixels.
+        memory_gb: keep all images decoded when they take less than this; else each is decoded whenever it is drawn.
+
+    Raises:
+        DataError: a folder that cannot be used, an image of another size, an unknown condition, or no image of this split.
+    """
+
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        split: str,
+        paired_domains: Sequence[str] = PAIRED_DOMAINS,
+        size: int = CROP_SIZE,
+        memory_gb: float = 8.0,
+    ) -> None:
+        self.folders = [Path(folder) for folder in folders]
+        frame = _read_folders(self.folders, split)
+        self.size = size
+        self.rows = [dict(zip(_ROW, row, strict=True)) for row in frame[list(_ROW)].itertuples(index=False)]
+        self.folder = frame["folder"].to_numpy(np.int64)
+        self.identity = frame.groupby(["folder", "identity"], sort=True).ngroup().to_numpy(np.int64)
+        self.expression = _classes(frame["expression"], EXPRESSIONS, "expression")
+        self.lighting = _classes(frame["lighting"], LIGHTING_NAMES, "lighting")
+        self._origins = frame[["folder", "source", "licence"]]
+        self.truth, self.has_pair = self._pairs(frame["domain"], paired_domains)
+        fits = len(self) * size * size * 3 < memory_gb * 1e9
+        self._memory = self._decode_all() if fits else None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def n_identities(self) -> int:
+        """Number of different people, counted in each folder."""
+        return len(self.truth)
+
+    def of_folder(self, column: str, folder: int) -> list[str]:
+        """Return the different entries of the column `source` or `licence` in one folder."""
+        return sorted(set(self._origins.loc[self._origins["folder"] == folder, column]))
+
+    def images(self, indices: np.ndarray | Sequence[int]) -> np.ndarray:
+        """Return crops, uint8 (B, size, size, 3).
+
+        Raises:
+            DataError: an image that cannot be decoded, or of another size; the message names it.
+        """
+        if self._memory is not None:
+            return self._memory[np.asarray(indices)]
+        return np.stack([self._decode(int(index)) for index in indices])
+
+    def _pairs(self, domains: "pd.Series", paired_domains: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        keys = (self.identity, self.expression, self.lighting)
+        shape = (int(self.identity.max()) + 1, len(EXPRESSIONS), len(LIGHTING_NAMES))
+        counts = np.zeros(shape, np.int64)
+        np.add.at(counts, keys, 1)
+        # Of two images under one condition, neither is known to be the same take as a third.
+        is_unique = counts[keys] == 1
+        is_truth = is_unique & domains.isin(list(paired_domains)).to_numpy()
+        truth = np.full(shape, -1, np.int64)
+        truth[tuple(key[is_truth] for key in keys)] = np.flatnonzero(is_truth)
+        return truth, is_unique & (domains != "generated").to_numpy()
+
+    def _decode(self, index: int) -> np.ndarray:
+        row = self.rows[index]
+        folder = self.folders[self.folder[index]]
+        try:
+            with Image.open(io.BytesIO(read_bytes(folder, row))) as image:
+                array = np.asarray(image.convert("RGB"))
+        except (OSError, SyntaxError, ValueError) as error:
+            raise DataError(f"image {_name(folder, row)} is damaged ({error}): make or copy it again") from error
+        if array.shape != (self.size, self.size, 3):
+            height, width = array.shape[:2]
+            raise DataError(
+                f"image {_name(folder, row)} is {width}x{height} pixels, not {self.size}x{self.size}: "
+                "align the photos to crops of that size first"
+            )
+        return array
+
+    def _decode_all(self) -> np.ndarray:
+        images = np.empty((len(self), self.size, self.size, 3), np.uint8)
+        with ThreadPoolExecutor() as pool:
+            decoded = pool.map(self._decode, range(len(self)))
+            console = Console(stderr=True)
+            for index, image in enumerate(
+                track(decoded, "reading images", len(self), console=console, transient=True, disable=not console.is_terminal)
+            ):
+                images[index] = image
+        return images
+
+
+def _read_folders(folders: Sequence[Path], split: str) -> "pd.DataFrame":
+    import pandas as pd
+
+    if not folders:
+        raise DataError("no data: name a data set folder with --data, such as `legan render` makes")
+    frame = pd.concat([read_manifest(folder).assign(folder=i) for i, folder in enumerate(folders)], ignore_index=True)
+    splits = frame.groupby(["source", "identity"])["split"].nunique()
+    if (splits > 1).any():
+        source, identity = splits.index[int(splits.argmax())]
+        raise DataError(f"identity '{identity}' of {source} is in different splits of the folders: keep every person in one")
+    chosen = frame[frame["split"] == split].reset_index(drop=True)
+    for index, folder in enumerate(folders):
+        if not (chosen["folder"] == index).any():
+            raise DataError(f"{folder} has no image of the split '{split}': give some identities that split in its manifest")
+    return chosen
+
+
+def _classes(column: "pd.Series", names: Sequence[str], what: str) -> np.ndarray:
+    unknown = sorted(set(column) - set(names))
+    if unknown:
+        raise DataError(
+            f"unknown {what} '{unknown[0]}' in the data: choose from {', '.join(names)}{nearest(unknown[0], names)}"
+        )
+    return column.map({name: index for index, name in enumerate(names)}).to_numpy(np.int64)
+
+
+def _name(folder: Path, row: Mapping[str, Any]) -> str:
+    return f"{folder / row['path']}" + (f" ({row['key']})" if row["key"] else "")

@@ -1,0 +1,114 @@
+"""Training batches for editors: which crops, which targets, as a pure function of (seed, rank, step)."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+from torch.nn import functional as F
+
+from legan.core.conditions import EXPRESSIONS, LIGHTINGS
+from legan.core.errors import ConfigError
+from legan.core.images import to_network
+from legan.data.faces import PAIRED_DOMAINS, FaceDataset
+from legan.data.transforms import flip_images, flip_lightings
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the crops come from and how they are drawn.
+
+    Args:
+        folders: data set folders, mixed.
+        weights: share of each folder in a batch, on average; empty for equal shares.
+        batch_size: images a step, over all devices.
+        flip: mirror half of the images left to right; the light changes sides with them.
+        pair_probability: chance that a target is drawn among the conditions of which the data holds the true image; the others
+            are drawn among all conditions.
+        paired_domains: domains of images that may stand as truth.
+        memory_gb: keep all images decoded when they take less than this.
+    """
+
+    folders: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
+    batch_size: int = 16
+    flip: bool = True
+    pair_probability: float = 0.6
+    paired_domains: tuple[str, ...] = PAIRED_DOMAINS
+    memory_gb: float = 8.0
+
+
+class Draw(NamedTuple):
+    """What a batch consists of, each (B,): image index, target classes, index of the true image (-1: none), flipped or not."""
+
+    source: np.ndarray
+    expression: np.ndarray
+    lighting: np.ndarray
+    truth: np.ndarray
+    flipped: np.ndarray
+
+
+class FaceBatches:
+    """Batches of an editor's training, as dicts of tensors.
+
+    `x_real` (B, 3, H, W) in [-1, 1] with its codes `expression_src` (B, 6) and `lighting_src` (B, 20); the targets
+    `expression_trg` and `lighting_trg`; `x_true`, the same face under the targets, and `has_true` (B,), 1 where the data holds
+    that image and 0 where `x_true` is only `x_real` again.
+
+    Raises:
+        ConfigError: weights that do not fit the folders.
+    """
+
+    def __init__(self, dataset: FaceDataset, config: DataConfig, seed: int) -> None:
+        self.dataset, self.config, self.seed = dataset, config, seed
+        self.batch_size = config.batch_size
+        n_folders = len(dataset.folders)
+        weights = np.array(config.weights or [1.0] * n_folders)
+        if len(weights) != n_folders or (weights < 0).any() or not weights.sum() > 0:
+            raise ConfigError(f"data weights {list(config.weights)} do not fit {n_folders} folders: give one each, above 0")
+        self._weights = weights / weights.sum()
+        self._members = [np.flatnonzero(dataset.folder == index) for index in range(n_folders)]
+        # The conditions that an identity has truths for, as flat numbers of (expression, lighting).
+        self._targets = [np.flatnonzero(table.ravel() >= 0) for table in dataset.truth]
+
+    def __call__(self, step: int, rank: int, n_ranks: int) -> dict[str, Tensor]:
+        """Return the share of process `rank` of the batch of `step`."""
+        return self.collate(self.draw(step, rank, self.batch_size // n_ranks))
+
+    def draw(self, step: int, rank: int, n_images: int) -> Draw:
+        """Choose images and targets; the same arguments always give the same."""
+        rng = np.random.default_rng([self.seed, rank, step])
+        data, config = self.dataset, self.config
+        folders = rng.choice(len(self._members), n_images, p=self._weights)
+        source = np.array([rng.choice(self._members[folder]) for folder in folders])
+        target = rng.integers(0, len(EXPRESSIONS) * len(LIGHTINGS), n_images)
+        for i in np.flatnonzero((rng.random(n_images) < config.pair_probability) & data.has_pair[source]):
+            known = self._targets[data.identity[source[i]]]
+            if len(known):
+                target[i] = rng.choice(known)
+        expression, lighting = np.divmod(target, len(LIGHTINGS))
+        truth = np.where(data.has_pair[source], data.truth[data.identity[source], expression, lighting], -1)
+        flipped = (rng.random(n_images) < 0.5) & config.flip
+        return Draw(source, expression, lighting, truth, flipped)
+
+    def collate(self, draw: Draw) -> dict[str, Tensor]:
+        """Read the images of a draw and bring everything to tensors."""
+        data = self.dataset
+        has_true = draw.truth >= 0
+        x_real = data.images(draw.source)
+        x_true = data.images(np.where(has_true, draw.truth, draw.source))
+        return {
+            "x_real": to_network(flip_images(x_real, draw.flipped)),
+            "x_true": to_network(flip_images(x_true, draw.flipped)),
+            "has_true": torch.from_numpy(has_true.astype(np.float32)),
+            "expression_src": _codes(data.expression[draw.source], len(EXPRESSIONS)),
+            "lighting_src": _codes(flip_lightings(data.lighting[draw.source], draw.flipped), len(LIGHTINGS)),
+            "expression_trg": _codes(draw.expression, len(EXPRESSIONS)),
+            "lighting_trg": _codes(flip_lightings(draw.lighting, draw.flipped), len(LIGHTINGS)),
+        }
+
+
+def _codes(classes: np.ndarray, n: int) -> Tensor:
+    """One-hot codes (B, n) float32."""
+    return F.one_hot(torch.from_numpy(classes), n).float()

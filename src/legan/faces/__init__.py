@@ -1,0 +1,1 @@
+"""Faces in photos: found, measured, cut out aligned, and put back."""

@@ -1,0 +1,60 @@
+"""Resampling by a similarity, with antialiasing.
+
+A plain affine warp looks at four source pixels for each target pixel, whatever the scale, so that a large face made small would
+shimmer. Here the target is sampled on a finer grid, about one sample to a source pixel, and averaged.
+"""
+
+import math
+
+import numpy as np
+
+Matrix = np.ndarray  # (2, 3) float64, pixel positions (x, y) with pixel centres at +0.5
+
+_MAX_SAMPLES = 32  # a side of a target pixel; faces beyond that many times the target size are averaged first
+
+
+def scale_of(matrix: Matrix) -> float:
+    """Return the scale of a similarity: target pixels per source pixel."""
+    return math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
+
+
+def inverse(matrix: Matrix) -> Matrix:
+    """Return the (2, 3) matrix of the opposite direction."""
+    back = np.linalg.inv(matrix[:, :2])
+    return np.concatenate([back, -back @ matrix[:, 2:]], axis=1)
+
+
+def transform(matrix: Matrix, points: np.ndarray) -> np.ndarray:
+    """Map points (..., 2); returns float32."""
+    return (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+
+
+def warp(image: np.ndarray, matrix: Matrix, size: int) -> np.ndarray:
+    """Cut a square out of an image.
+
+    Args:
+        image: uint8 or float32 (H, W) or (H, W, C).
+        matrix: image pixels -> target pixels, a similarity. Beyond the image's edge its border pixels go on.
+        size: side of the target in pixels.
+
+    Returns:
+        (size, size) or (size, size, C), the type of `image`.
+    """
+    import cv2
+
+    while scale_of(matrix) * _MAX_SAMPLES < 1:
+        image = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        matrix = matrix * [2, 2, 1]
+    n_samples = max(1, math.ceil(1 / scale_of(matrix) - 0.01))
+    fine = indexed(matrix * n_samples)
+    side = size * n_samples
+    kernel = cv2.INTER_CUBIC if scale_of(matrix) > 1 else cv2.INTER_LINEAR
+    target = cv2.warpAffine(image, fine, (side, side), flags=kernel, borderMode=cv2.BORDER_REPLICATE)
+    return target if n_samples == 1 else cv2.resize(target, (size, size), interpolation=cv2.INTER_AREA)
+
+
+def indexed(matrix: Matrix) -> Matrix:
+    """Return the same map for OpenCV, whose pixel centres have whole numbers."""
+    shifted = matrix.astype(np.float64).copy()
+    shifted[:, 2] += matrix[:, :2] @ [0.5, 0.5] - 0.5
+    return shifted

@@ -1,0 +1,241 @@
+"""The rendered set: a data set folder of seeded people under every expression and lighting.
+
+One tar shard an identity, written whole or not at all; a run that was stopped continues with the shards that are missing. Every
+picture depends on the set's seed and its own place only, so neither the number of workers nor a later, larger run changes a byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import tarfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from multiprocessing.synchronize import Lock
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from legan.core.conditions import EXPRESSIONS
+from legan.core.errors import ConfigError, DataError, LeganError
+from legan.core.files import make_folder, write_atomic
+from legan.core.manifest import ManifestRow, ShardWriter, split_of, write_manifest
+from legan.synthesis.renderer import Renderer, View
+from legan.synthesis.vectors import Array
+
+RENDER_VERSION = 1  # raised when the pictures change, so that a resumed folder never mixes two looks
+SOURCE, LICENCE = "rendered set", "CC0-1.0"
+_SETTINGS, _SHARDS, _ROWS = "settings.json", "shards", "rows.json"
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+Progress = Callable[[int, int], None]  # identities done, identities in all
+
+
+@dataclass(frozen=True)
+class SetSettings:
+    """What every picture of a set depends on."""
+
+    seed: int
+    view: str
+    size: int | None
+    samples_per_axis: int
+    version: int = RENDER_VERSION
+
+
+def identity_name(index: int) -> str:
+    return f"r{index:06d}"
+
+
+def identity_seed(set_seed: int, index: int) -> int:
+    """Seed of one person; far apart for neighbours, so that two sets share nobody."""
+    return int(np.random.SeedSequence([set_seed, index]).generate_state(1)[0])
+
+
+def render_set(
+    out: Path,
+    n_identities: int,
+    n_workers: int = 1,
+    seed: int = 0,
+    view: View = View.CROP,
+    progress: Progress | None = None,
+    *,
+    size: int | None = None,
+    samples_per_axis: int = 2,
+) -> Path:
+    """Renders a data set folder, or what is missing of it.
+
+    Args:
+        out: the folder; made when missing.
+        n_identities: people; a larger number later adds to the same folder.
+        n_workers: processes of one thread each.
+        progress: called with (identities done, identities in all), first with those found on disk.
+        size: pixels a side; None takes the view's own.
+
+    Returns:
+        the path of the manifest.
+
+    Raises:
+        ConfigError: a number is out of range.
+        DataError: the folder holds something else, was made with other settings, or has a damaged shard.
+        LeganError: the extra `render` is missing, the disk is full, or a worker died.
+    """
+    for name, value, least in (("identities", n_identities, 1), ("workers", n_workers, 1), ("seed", seed, 0)):
+        if value < least:
+            raise ConfigError(f"{name} must be at least {least}, not {value}")
+    settings = SetSettings(seed, View(view).value, size, samples_per_axis)
+    _open_folder(Path(out), settings)
+    shards = {index: _shard_path(Path(out), index) for index in range(n_identities)}
+    missing = [index for index, path in shards.items() if not path.exists()]
+    n_done = n_identities - len(missing)
+    if progress:
+        progress(n_done, n_identities)
+    for _ in _render_missing(Path(out), settings, missing, n_workers):
+        n_done += 1
+        if progress:
+            progress(n_done, n_identities)
+    rows = [row for path in shards.values() for row in _read_rows(path)]
+    return write_manifest(rows, Path(out))
+
+
+def _shard_path(out: Path, index: int) -> Path:
+    return out / _SHARDS / f"{identity_name(index)}.tar"
+
+
+def _open_folder(out: Path, settings: SetSettings) -> None:
+    """Makes the folder, or checks that it holds a set of the same settings."""
+    path = out / _SETTINGS
+    if not path.exists():
+        if out.is_dir() and any(out.iterdir()):
+            raise DataError(f"{out} holds other files and no rendered set: choose an empty or a new folder")
+        make_folder(out / _SHARDS)
+        write_atomic(path, json.dumps(asdict(settings), indent=2).encode())
+        return
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} cannot be read: delete {out} and render it again") from error
+    for name, value in asdict(settings).items():
+        if found.get(name) != value:
+            raise DataError(
+                f"{out} was made with {name} {found.get(name)}, not {value}: ask for the same {name}, or choose another folder"
+            )
+    make_folder(out / _SHARDS)
+    for left_over in (out / _SHARDS).glob(".*.tmp"):  # of a process that was killed while writing
+        left_over.unlink(missing_ok=True)
+
+
+def _render_missing(out: Path, settings: SetSettings, missing: list[int], n_workers: int) -> Iterator[int]:
+    """Yields each index as its shard is finished."""
+    if not missing:
+        return
+    context = multiprocessing.get_context("spawn")
+    with _one_thread_each():
+        pool = ProcessPoolExecutor(
+            min(n_workers, len(missing)), context, initializer=_start_worker, initargs=(context.Lock(), settings)
+        )
+        try:
+            waiting: set[Future[int]] = {pool.submit(_render_shard, _shard_path(out, index), index) for index in missing}
+            while waiting:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        except BrokenProcessPool as error:
+            raise LeganError(
+                "a render process was killed, perhaps for want of memory: run the same command again to continue, with fewer workers"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Numeric libraries read these variables when a worker imports them; more threads would also change the rounding."""
+    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+class _Worker:
+    """State of one worker process."""
+
+    lock: Lock
+    settings: SetSettings
+    renderer: Renderer | None = None
+
+
+def _start_worker(lock: Lock, settings: SetSettings) -> None:
+    _Worker.lock, _Worker.settings = lock, settings
+
+
+def _render_shard(path: Path, index: int) -> int:
+    """Runs in a worker."""
+    settings = _Worker.settings
+    if _Worker.renderer is None:
+        with _Worker.lock:  # one at a time, as the first load ever fills anny's cache; an error here reaches the caller
+            _Worker.renderer = Renderer(settings.size, settings.samples_per_axis)
+    write_shard(_Worker.renderer, path, settings.seed, index, View(settings.view))
+    return index
+
+
+def write_shard(renderer: Renderer, path: Path, set_seed: int, index: int, view: View) -> None:
+    """Renders one identity of a set into a tar: `expression/lighting.png`, and `rows.json` for the manifest."""
+    rows: list[ManifestRow] = []
+    with ShardWriter(path) as shard:
+        for expression in EXPRESSIONS:
+            rendering = renderer.render(identity_seed(set_seed, index), expression, view)
+            landmarks = [round(float(value), 3) for value in rendering.landmarks.ravel()]
+            for image, lighting in zip(rendering.images, rendering.lightings, strict=True):
+                key, data = f"{expression}/{lighting}.png", _encode(image)
+                offset, n_bytes = shard.add(key, data)
+                rows.append(
+                    ManifestRow(
+                        path=f"{_SHARDS}/{path.name}",
+                        offset=offset,
+                        n_bytes=n_bytes,
+                        key=key,
+                        identity=identity_name(index),
+                        expression=expression,
+                        lighting=lighting,
+                        domain="render",
+                        split=split_of(index),
+                        source=SOURCE,
+                        licence=LICENCE,
+                        sha256=hashlib.sha256(data).hexdigest(),
+                        alignment=None,
+                        landmarks=landmarks,
+                    )
+                )
+        shard.add(_ROWS, json.dumps(rows).encode())
+
+
+def _encode(image: Array) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _read_rows(path: Path) -> list[ManifestRow]:
+    try:
+        with tarfile.open(path) as shard:
+            member = shard.extractfile(_ROWS)
+            if member is None:
+                raise KeyError(_ROWS)
+            return json.load(member)
+    except (tarfile.TarError, KeyError, ValueError) as error:
+        raise DataError(f"{path} is damaged: delete it and run the same command again") from error
+
+

@@ -1,0 +1,232 @@
+"""What each camera ray sees: position, normal, canonical coordinates and material of every covered pixel sample.
+
+Nothing here depends on the light, so one G-buffer serves all twenty lightings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from legan.synthesis import hair, mesh
+from legan.synthesis.camera import Camera, Pose
+from legan.synthesis.hair_strands import Ribbons
+from legan.synthesis.head import LASH_PARTS, Head
+from legan.synthesis.identity import Identity
+from legan.synthesis.noise import noise
+from legan.synthesis.raycast import Hits, RayScene
+from legan.synthesis.vectors import Array, dot, normalize
+
+_LASH_OFFSET = 0.0006  # metres towards the camera, so that the lids do not swallow them
+_LASH_REACH = 0.0005
+_STRAND_COVER = 0.05  # a strand lies well inside the hair
+
+
+class Material(IntEnum):
+    """The first six follow `head.SOLID_PARTS`."""
+
+    BODY = 0
+    LEFT_EYE = 1  # the picture's left
+    RIGHT_EYE = 2
+    UPPER_TEETH = 3
+    LOWER_TEETH = 4
+    TONGUE = 5
+    HAIR = 6
+    GLASSES = 7
+    COLLAR = 8
+
+
+@dataclass(frozen=True)
+class SceneMesh:
+    """All opaque triangles with what the materials need at them."""
+
+    vertices: Array  # (n, 3)
+    normals: Array  # (n, 3)
+    canonical: Array  # (n, 3)
+    cover: Array  # (n,) metres inside the hairline
+    ear: Array  # (n,) 0..1
+    hair_tangent: Array  # (n, 3) along strands of hair, zero elsewhere
+    hair_shade: Array  # (n,) factor of the hair's colour
+    triangles: Array  # (m, 3)
+    material: Array  # (m,) Material
+    corner_uv: Array  # (m, 3, 2)
+
+    def with_object(self, added: mesh.TriangleMesh, material: Material) -> SceneMesh:
+        """This mesh and another one, which carries no hair."""
+        n = len(added.vertices)
+        return self._joined(
+            added,
+            material,
+            normals=mesh.vertex_normals(added.vertices, added.triangles),
+            canonical=np.zeros((n, 3), np.float32),
+            cover=np.full(n, -1, np.float32),
+            hair_tangent=np.zeros((n, 3), np.float32),
+            hair_shade=np.ones(n, np.float32),
+        )
+
+    def with_hair(self, ribbons: Ribbons, pose: Pose, eyes: Array) -> SceneMesh:
+        """This mesh and strands of hair at rest, which turn with the head; `eyes` (3,) are the canonical ones."""
+        return self._joined(
+            mesh.TriangleMesh(pose.apply(ribbons.vertices), ribbons.triangles),
+            Material.HAIR,
+            normals=pose.turn(ribbons.normals),
+            canonical=ribbons.local + eyes.astype(np.float32),
+            cover=np.full(len(ribbons.vertices), _STRAND_COVER, np.float32),
+            hair_tangent=pose.turn(ribbons.tangents),
+            hair_shade=ribbons.shade,
+        )
+
+    def _joined(self, added: mesh.TriangleMesh, material: Material, **per_vertex: Array) -> SceneMesh:
+        n, m = len(added.vertices), len(added.triangles)
+        own = {name: np.concatenate([getattr(self, name), values]) for name, values in per_vertex.items()}
+        return SceneMesh(
+            vertices=np.concatenate([self.vertices, added.vertices.astype(np.float32)]),
+            ear=np.concatenate([self.ear, np.zeros(n, np.float32)]),
+            triangles=np.concatenate([self.triangles, added.triangles + len(self.vertices)]).astype(np.int32),
+            material=np.concatenate([self.material, np.full(m, int(material))]),
+            corner_uv=np.concatenate([self.corner_uv, np.zeros((m, 3, 2), np.float32)]),
+            **own,
+        )
+
+
+@dataclass(frozen=True)
+class Person:
+    """One identity's geometry that all expressions share."""
+
+    identity: Identity
+    neutral: Array  # (19158, 3) base vertices at rest
+    layout: hair.HairLayout
+    shirt: Array  # (n_body,) metres that the shirt stands off the body
+    glasses: mesh.TriangleMesh | None
+
+
+@dataclass
+class GBuffer:
+    """Per covered sample (n of them, at flat indices `pixels` of a resolution x resolution grid), in world coordinates."""
+
+    resolution: int
+    pixels: Array  # (n,)
+    position: Array  # (n, 3)
+    normal: Array  # (n, 3), towards the camera; the wrinkles are added to it later
+    canonical: Array  # (n, 3)
+    uv: Array  # (n, 2)
+    material: Array  # (n,)
+    cover: Array  # (n,)
+    ear: Array  # (n,)
+    hair_tangent: Array  # (n, 3) along strands, zero where there are none
+    hair_shade: Array  # (n,)
+    to_camera: Array  # (n, 3)
+    lash: Array  # (resolution^2,) opacity of the eyelashes
+    eye_centres: Array  # (2, 3), the picture's left one first
+    rotation: Array  # (3, 3) of the head
+    sample_size: float  # metres
+    scene: RayScene  # for shadow rays
+
+    def is_material(self, *materials: Material) -> Array:
+        return np.isin(self.material, [int(material) for material in materials])
+
+
+def build_gbuffer(head: Head, person: Person, base_vertices: Array, pose: Pose, camera: Camera, resolution: int) -> GBuffer:
+    """Casts one ray a sample at the face with base vertices (19158, 3)."""
+    scene_mesh = _build_scene(head, person, base_vertices, pose)
+    origins, directions = camera.rays(resolution)
+    scene = RayScene(scene_mesh.vertices, scene_mesh.triangles)
+    hits = scene.first_hits(origins, directions)
+
+    pixels = np.flatnonzero(hits.found)
+    triangle = hits.triangle[pixels]
+    corners = scene_mesh.triangles[triangle]
+    weights = _barycentric(hits, pixels)
+    position = _interpolate(scene_mesh.vertices, corners, weights)
+    to_camera = -directions[pixels]
+    normal = normalize(_interpolate(scene_mesh.normals, corners, weights))
+    normal[dot(normal, to_camera) < 0] *= -1
+    return GBuffer(
+        resolution=resolution,
+        pixels=pixels,
+        position=position,
+        normal=normal,
+        canonical=_interpolate(scene_mesh.canonical, corners, weights),
+        uv=(scene_mesh.corner_uv[triangle] * weights[:, :, None]).sum(axis=1),
+        material=scene_mesh.material[triangle],
+        cover=_interpolate(scene_mesh.cover[:, None], corners, weights)[:, 0],
+        ear=_interpolate(scene_mesh.ear[:, None], corners, weights)[:, 0],
+        hair_tangent=_interpolate(scene_mesh.hair_tangent, corners, weights),
+        hair_shade=scene_mesh.hair_shade[corners[:, 0]],
+        to_camera=to_camera,
+        lash=_cast_lashes(head, person.identity, base_vertices, pose, origins, directions, hits),
+        eye_centres=pose.apply(head.eye_centres(base_vertices)),
+        rotation=pose.rotation,
+        sample_size=camera.height / resolution,
+        scene=scene,
+    )
+
+
+def _build_scene(head: Head, person: Person, base_vertices: Array, pose: Pose) -> SceneMesh:
+    """Everything opaque, posed."""
+    solid, n_body = head.solid, head.n_body
+    vertices = head.solid_vertices(base_vertices)
+    normals = mesh.vertex_normals(vertices, solid.triangles, solid.accumulate)
+    vertices[:n_body] += normals[:n_body] * (person.layout.cap + person.shirt)[:, None]
+    normals = mesh.vertex_normals(vertices, solid.triangles, solid.accumulate)
+
+    n_rest = len(vertices) - n_body
+    scene = SceneMesh(
+        vertices=pose.apply(vertices),
+        normals=pose.turn(normals),
+        canonical=solid.canonical,
+        cover=np.concatenate([person.layout.cover, np.zeros(n_rest)]).astype(np.float32),
+        ear=np.concatenate([head.ear, np.zeros(n_rest)]).astype(np.float32),
+        hair_tangent=np.zeros_like(vertices),
+        hair_shade=np.ones(len(vertices), np.float32),
+        triangles=solid.triangles,
+        material=solid.part_of_triangle,
+        corner_uv=solid.corner_uv,
+    )
+    scene = scene.with_hair(person.layout.ribbons, pose, head.anchors.eyes)
+    if person.glasses is not None:
+        posed = mesh.TriangleMesh(pose.apply(person.glasses.vertices), person.glasses.triangles)
+        scene = scene.with_object(posed, Material.GLASSES)
+    return scene
+
+
+def _cast_lashes(
+    head: Head,
+    identity: Identity,
+    base_vertices: Array,
+    pose: Pose,
+    origins: Array,
+    directions: Array,
+    hits: Hits,
+) -> Array:
+    """Opacity (rays,) of the lashes: their strips with a pattern of hairs, denser on the upper lid."""
+    parts = [
+        mesh.TriangleMesh(pose.apply(head.part_vertices(name, base_vertices)), head.parts[name].triangles)
+        for name in LASH_PARTS
+    ]
+    lashes = mesh.join(parts)
+    lashes.vertices[:, 1] -= _LASH_OFFSET
+    canonical = np.concatenate([head.parts[name].canonical for name in LASH_PARTS])
+    over = RayScene(lashes.vertices, lashes.triangles).first_hits(origins, directions)
+    rays = np.flatnonzero(over.found & ((over.distance < hits.distance + _LASH_REACH) | ~hits.found))
+    opacity = np.zeros(len(origins), np.float32)
+    if len(rays):
+        at = _interpolate(canonical, lashes.triangles[over.triangle[rays]], _barycentric(over, rays))
+        hairs = 0.55 + 0.45 * np.sin(np.abs(at[:, 0]) * 4200 + 6 * noise(at, 300, identity.seed))
+        on_upper_lid = at[:, 2] > head.anchors.eyes[2] - 0.002
+        opacity[rays] = np.clip(identity.eyes.lashes * hairs * (0.12 + 0.75 * on_upper_lid), 0, 1)
+    return opacity
+
+
+def _barycentric(hits: Hits, rays: Array) -> Array:
+    """Weights (n, 3) of the triangle's corners at the hits of some rays."""
+    u, v = hits.u[rays], hits.v[rays]
+    return np.stack([1 - u - v, u, v], axis=1)
+
+
+def _interpolate(values: Array, corners: Array, weights: Array) -> Array:
+    """Vertex values (n, d) at points given by corners (k, 3) and weights (k, 3): (k, d) float32."""
+    blended = values[corners[:, 0]] * weights[:, :1] + values[corners[:, 1]] * weights[:, 1:2]
+    return (blended + values[corners[:, 2]] * weights[:, 2:]).astype(np.float32)

@@ -1,0 +1,79 @@
+"""Spectacle frames, bent from round bars to the person's own face."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from legan.synthesis.head import BODY, Head
+from legan.synthesis.identity import GlassesTraits
+from legan.synthesis.mesh import TriangleMesh, join, tube
+from legan.synthesis.vectors import Array
+
+_DROP = 0.004  # the rims hang this much below the eyes
+_OUTWARD = 0.002  # and this much further apart
+_BEND = 0.004  # the rims' outer ends bend back
+_CLEARANCE = 0.009  # from the eyeball's front to the rims
+
+
+def build_glasses(head: Head, glasses: GlassesTraits, neutral: Array) -> TriangleMesh:
+    """Rims, temples and bridge for the face at rest with base vertices `neutral` (19158, 3)."""
+    centres = head.eye_centres(neutral)
+    body = head.part_vertices(BODY, neutral)
+    offset = body - centres.mean(axis=0)
+    plane_y = _plane_of_rims(head, centres, body, offset)
+    temple_x = _half_width_at_temples(head, body, offset)
+    bars = []
+    for centre in centres:
+        bars.append(_rim(glasses, centre, plane_y))
+        bars.append(_temple(glasses, centre, plane_y, temple_x))
+    bars.append(_bridge(glasses, centres, plane_y))
+    return join(bars)
+
+
+def _plane_of_rims(head: Head, centres: Array, body: Array, offset: Array) -> float:
+    """y in front of the eyeballs and of the brows."""
+    brow = (np.abs(offset[:, 0]) > 0.012) & (np.abs(offset[:, 0]) < 0.055) & (offset[:, 2] > 0) & (offset[:, 2] < 0.03)
+    before_eyes = centres[:, 1].min() - head.anchors.eye_radius - _CLEARANCE
+    return float(min(before_eyes, body[brow, 1].min() - 0.006))
+
+
+def _half_width_at_temples(head: Head, body: Array, offset: Array) -> float:
+    beside_eyes = (np.abs(offset[:, 2] - 0.008) < 0.008) & (offset[:, 1] > 0.02) & (offset[:, 1] < 0.075)
+    return float(np.abs(body[beside_eyes & (head.ear < 0.1), 0]).max() - 0.0005)
+
+
+def _rim(glasses: GlassesTraits, centre: Array, plane_y: float) -> TriangleMesh:
+    angle = np.linspace(0, 2 * np.pi, 48, endpoint=False)
+    across, up = (_superellipse(curve, glasses.squareness) for curve in (np.cos(angle), np.sin(angle)))
+    outer = np.sign(centre[0])
+    bend = _BEND * np.abs(across) * (np.sign(np.cos(angle)) * outer > 0)
+    path = np.stack(
+        [
+            centre[0] + outer * _OUTWARD + glasses.half_width * across,
+            plane_y + bend,
+            centre[2] - _DROP + glasses.half_height * up,
+        ],
+        axis=1,
+    )
+    return tube(path, glasses.bar_radius, closed=True)
+
+
+def _superellipse(curve: Array, exponent: float) -> Array:
+    return np.sign(curve) * np.abs(curve) ** (2 / exponent)
+
+
+def _temple(glasses: GlassesTraits, centre: Array, plane_y: float, temple_x: float) -> TriangleMesh:
+    outer = np.sign(centre[0])
+    hinge_x = centre[0] + outer * (_OUTWARD + glasses.half_width)
+    side_x = outer * temple_x
+    z = centre[2] - _DROP + 0.4 * glasses.half_height
+    path = np.array([[hinge_x, plane_y + _BEND, z], [side_x, plane_y + 0.02, z], [side_x, plane_y + 0.11, z]])
+    return tube(path, glasses.bar_radius, closed=False)
+
+
+def _bridge(glasses: GlassesTraits, centres: Array, plane_y: float) -> TriangleMesh:
+    half = float(centres[1, 0]) + _OUTWARD - glasses.half_width
+    x = np.linspace(-half, half, 7)
+    arch = 1 - (x / half) ** 2
+    z = centres[1, 2] - _DROP + 0.25 * glasses.half_height
+    return tube(np.stack([x, plane_y - 0.002 * arch, z + 0.004 * arch], axis=1), glasses.bar_radius, closed=False)

@@ -1,0 +1,148 @@
+"""The renderer: one person, one expression, all lightings at once."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from legan.core.conditions import EXPRESSIONS, LIGHTINGS, Lighting
+from legan.synthesis import camera as cameras
+from legan.synthesis import collar, hair, landmarks, sensor, shading, surface
+from legan.synthesis.camera import SETTINGS, View
+from legan.synthesis.expressions import draw_actions, furrows
+from legan.synthesis.eyes import draw_gaze
+from legan.synthesis.gbuffer import GBuffer, Person, build_gbuffer
+from legan.synthesis.glasses import build_glasses
+from legan.synthesis.head import BODY, Head
+from legan.synthesis.identity import draw_identity
+from legan.synthesis.seeds import Stream, generator
+from legan.synthesis.vectors import Array
+
+_N_AMBIENT_RAYS = 32
+_N_CACHED_PEOPLE = 2
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """Pictures of one person with one expression in one pose.
+
+    `landmarks` are the 68 iBUG points, `eyes` the eye centres (the picture's left one first), both true positions in pixels, x to
+    the right, y down, pixel centres at +0.5.
+    """
+
+    images: Array  # uint8 (k, size, size, 3)
+    lightings: tuple[str, ...]  # names of the k lightings
+    landmarks: Array  # float32 (68, 2)
+    eyes: Array  # float32 (2, 2)
+
+
+class Renderer:
+    """Renders people by seed. Loading the head model takes some seconds; keep one renderer."""
+
+    def __init__(self, size: int | None = None, samples_per_axis: int = 2) -> None:
+        """
+        Args:
+            size: pixels a side; None takes the view's own (128 for crops, 256 for wide pictures).
+            samples_per_axis: a pixel is the mean of the square of this many samples.
+
+        Raises:
+            LeganError: the extra `render` is not installed.
+        """
+        cv2.setNumThreads(1)  # processes share the cores, and threads only cost time on pictures this small
+        self._size = size
+        self._samples_per_axis = samples_per_axis
+        self.head = Head()
+        self.person = lru_cache(maxsize=_N_CACHED_PEOPLE)(self._person)
+        self.seconds: dict[str, float] = {}  # by stage, of the last picture
+
+    def _person(self, seed: int) -> Person:
+        identity = draw_identity(seed)
+        neutral = self.head.neutral(identity.shape.phenotype, identity.shape.local_changes)
+        shirt = collar.thickness(self.head.parts[BODY].canonical, self.head, identity)
+        glasses = build_glasses(self.head, identity.glasses, neutral) if identity.glasses else None
+        return Person(identity, neutral, hair.lay_out(self.head, identity, neutral), shirt, glasses)
+
+    def render(self, seed: int, expression: str, view: View = View.CROP) -> Rendering:
+        """Renders the person `seed` (>= 0). Equal arguments give equal bytes.
+
+        Raises:
+            ConditionError: unknown expression.
+        """
+        clock = _Clock()
+        size = self._size or SETTINGS[view].size
+        person = self.person(seed)
+        actions = draw_actions(seed, expression)
+        base = self.head.with_actions(person.neutral, actions)
+        clock.lap("head")
+        neutral_eyes = self.head.eye_centres(person.neutral)
+        pose = cameras.draw_pose(seed, expression, view, neutral_eyes)
+        camera = cameras.draw_camera(
+            seed,
+            expression,
+            view,
+            neutral_eyes,
+            neutral_mouth=self.head.mouth_centre(person.neutral),
+            posed_eyes=pose.apply(self.head.eye_centres(base)),
+        )
+        gbuffer = build_gbuffer(self.head, person, base, pose, camera, size * self._samples_per_axis)
+        clock.lap("g-buffer")
+        lightings = _draw_lightings(seed, expression, view)
+        pictures = self._shade(person, expression, gbuffer, furrows(actions), lightings, clock)
+        number = EXPRESSIONS.index(expression)
+        images = sensor.develop(pictures, size, generator(seed, Stream.SENSOR, number))
+        clock.lap("sensor")
+        self.seconds = clock.seconds
+        points = pose.apply(landmarks.on_face(self.head, base))
+        return Rendering(
+            images=images,
+            lightings=tuple(lighting.name for lighting in lightings),
+            landmarks=camera.project(points, size),
+            eyes=camera.project(gbuffer.eye_centres, size),
+        )
+
+    def _shade(self, person: Person, expression: str, gbuffer: GBuffer, folds, lightings: list[Lighting], clock) -> Array:
+        """Linear pictures (lightings, resolution, resolution, 3)."""
+        identity, seed, number = person.identity, person.identity.seed, EXPRESSIONS.index(expression)
+        painted = surface.paint(self.head, identity, gbuffer, folds, draw_gaze(seed, number))
+        clock.lap("surface")
+        random = generator(seed, Stream.RAYS, number)
+        ambient = shading.ambient_light(gbuffer, painted.normal, identity.room, _N_AMBIENT_RAYS, random)
+        clock.lap("ambient")
+        directions = [shading.picture_direction(lighting) for lighting in lightings]
+        flashes = [direction for direction in directions if direction is not None]
+        light = shading.flash_light(gbuffer, painted, identity, self.head.anchors, flashes, random)
+        clock.lap("flashes")
+        scattered = shading.scatter(gbuffer, painted, light.diffuse)
+        clock.lap("scattering")
+        backdrop = shading.paint_backdrop(identity.room, gbuffer.resolution, generator(seed, Stream.BACKDROP))
+        pictures = shading.compose(gbuffer, painted, identity, directions, ambient, scattered, light.highlight, backdrop)
+        clock.lap("composition")
+        return pictures
+
+
+def _draw_lightings(seed: int, expression: str, view: View) -> list[Lighting]:
+    n = SETTINGS[view].n_lightings
+    if n is None:
+        return list(LIGHTINGS)
+    random = generator(seed, Stream.LIGHTS, EXPRESSIONS.index(expression))
+    return [LIGHTINGS[k] for k in sorted(random.choice(len(LIGHTINGS), n, replace=False))]
+
+
+class _Clock:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = now - self._last
+        self._last = now
+
+
+

@@ -1,0 +1,32 @@
+"""From linear light to an 8-bit picture: blur, glare, noise, tone curve, sRGB."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from legan.synthesis.vectors import Array
+
+_EXPOSURE = 1.3
+_OPTICS_BLUR = 0.42  # in pixels of the result
+_GLARE, _GLARE_BLUR = 0.015, 6.0
+_SHOT_NOISE, _READ_NOISE = 0.00035, 0.0000075  # variances: a part of the signal, and a constant
+_SHOULDER = 0.7  # above this the tone curve bends towards 1
+
+
+def develop(pictures: Array, size: int, random: np.random.Generator) -> Array:
+    """Linear pictures (k, resolution, resolution, 3) -> uint8 (k, size, size, 3)."""
+    samples_per_axis = pictures.shape[1] // size
+    return np.stack([_develop_one(picture, size, samples_per_axis, random) for picture in pictures])
+
+
+def _develop_one(picture: Array, size: int, samples_per_axis: int, random: np.random.Generator) -> Array:
+    light = cv2.GaussianBlur(picture, (0, 0), samples_per_axis * _OPTICS_BLUR)
+    light = cv2.resize(light, (size, size), interpolation=cv2.INTER_AREA) * _EXPOSURE
+    light = light + _GLARE * cv2.GaussianBlur(light, (0, 0), _GLARE_BLUR)
+    deviation = np.sqrt(np.maximum(light, 0) * _SHOT_NOISE + _READ_NOISE)
+    light = np.maximum(light + random.normal(0, 1, light.shape) * deviation, 0)
+    room = 1 - _SHOULDER
+    light = np.where(light < _SHOULDER, light, _SHOULDER + room * (1 - np.exp(-(light - _SHOULDER) / room)))
+    srgb = np.where(light < 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 1e-6) ** (1 / 2.4) - 0.055)
+    return (np.clip(srgb, 0, 1) * 255 + 0.5).astype(np.uint8)

@@ -1,0 +1,110 @@
+"""Checkpoints of a run: `checkpoints/step_000500.pt`, written whole or not at all, the last ones kept.
+
+They are read with `weights_only=True`: a file from elsewhere can run no code.
+"""
+
+import io
+import pickle
+import re
+import sys
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from legan.core.errors import LeganError, WeightsError
+from legan.core.files import atomic_write, make_folder
+from legan.train.task import Task
+
+FOLDER = "checkpoints"
+FORMAT = 1
+CHUNK_BYTES = 1 << 20
+# What torch.load raises on files that are cut off, overwritten or not checkpoints at all.
+_UNREADABLE = (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile)
+
+
+def task_state(task: Task, n_steps_done: int) -> dict[str, Any]:
+    """Return everything of a task that changes over time, as `torch.save` stores it."""
+    return {
+        "format": FORMAT,
+        "n_steps_done": n_steps_done,
+        "networks": {name: net.state_dict() for name, net in task.networks.items()},
+        "optimizers": {name: optimizer.state_dict() for name, optimizer in task.optimizers.items()},
+        "extra": task.extra_state(),
+    }
+
+
+def load_task_state(task: Task, state: Mapping[str, Any]) -> int:
+    """Put a state back into a task built from the same config, and return the number of steps done.
+
+    Raises:
+        WeightsError: the state belongs to other networks.
+    """
+    try:
+        for name, net in task.networks.items():
+            net.load_state_dict(state["networks"][name])
+        for name, optimizer in task.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+    except (KeyError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise WeightsError(f"the checkpoint does not fit these networks ({reason}): start a new run folder") from error
+    task.load_extra_state(state["extra"])
+    return int(state["n_steps_done"])
+
+
+def save_checkpoint(task: Task, run: Path, n_steps_done: int, n_kept: int = 2) -> Path:
+    """Write a checkpoint atomically, then delete all but the `n_kept` newest, and return its path.
+
+    Raises:
+        LeganError: the disk is full or cannot be written; the message names the last good checkpoint, which stays.
+    """
+    folder = make_folder(Path(run) / FOLDER)
+    path = folder / f"step_{n_steps_done:06d}.pt"
+    buffer = io.BytesIO()
+    torch.save(task_state(task, n_steps_done), buffer)
+    try:
+        with atomic_write(path) as file, buffer.getbuffer() as data:
+            for start in range(0, len(data), CHUNK_BYTES):
+                file.write(data[start : start + CHUNK_BYTES])
+    except LeganError as error:
+        kept = list_checkpoints(run)
+        last = f"the last good checkpoint is {kept[-1]}" if kept else "there is no earlier checkpoint"
+        raise LeganError(f"{error} (the checkpoint takes {buffer.tell() / 1e6:.0f} MB; {last})") from error
+    for old in list_checkpoints(run)[:-n_kept]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def list_checkpoints(run: Path) -> list[Path]:
+    """Checkpoints of a run by step, the newest last."""
+    found = [p for p in (Path(run) / FOLDER).glob("step_*.pt") if re.fullmatch(r"step_\d+\.pt", p.name)]
+    return sorted(found, key=lambda path: int(path.stem.removeprefix("step_")))
+
+
+def remove_leftovers(run: Path) -> None:
+    """Delete half-written temporary files that a killed process left. Only the holder of the run may call it."""
+    for path in (Path(run) / FOLDER).glob(".step_*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+def newest_checkpoint(run: Path, device: torch.device | str = "cpu") -> dict[str, Any] | None:
+    """Read the newest readable checkpoint of a run; None when the run has none yet. Skipped files are named on stderr.
+
+    Raises:
+        WeightsError: there are checkpoints and none can be read.
+    """
+    paths = list_checkpoints(run)
+    for path in reversed(paths):
+        try:
+            state = torch.load(path, map_location=device, weights_only=True)
+            if not isinstance(state, dict) or state.get("format") != FORMAT:
+                raise ValueError(f"no checkpoint of format {FORMAT}")
+            return state
+        except _UNREADABLE as error:
+            reason = (str(error).splitlines() or ["unreadable"])[0]
+            print(f"skipping damaged checkpoint {path}: {reason}", file=sys.stderr)
+    if paths:
+        raise WeightsError(f"no checkpoint in {Path(run) / FOLDER} can be read: delete that folder to start the run afresh")
+    return None

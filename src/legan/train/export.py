@@ -1,0 +1,84 @@
+"""Exporting a trained editor: the averaged generator and the critic of a run's newest checkpoint, and what they were made from.
+
+The critic goes along because its class heads tell a face's own expression and lighting.
+"""
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import legan
+from legan.core.config import config_to_dict, load_config
+from legan.core.errors import ConfigError, WeightsError
+from legan.core.weights import save_weights
+from legan.train.checkpoint import newest_checkpoint
+from legan.train.legan_config import LeganConfig
+from legan.train.run import CONFIG
+
+
+def export_editor(run: Path, out: Path) -> dict[str, Any]:
+    """Write the editor of a run as float16 safetensors and return its metadata.
+
+    Tensors are named `generator.*` and `critic.*`. The metadata holds `model` ("legan-editor"), the configs `generator` and
+    `critic`, `training` (all settings, data folders by name only), `steps`, `seed`, `data` (in words), `data_folders` (for each:
+    name, sources, licences, numbers of people and images), `licence` (of the data), `version`, and `commit` where the software
+    runs from its repository.
+
+    Raises:
+        ConfigError: `run` is no run folder of LEGAN.
+        WeightsError: it has no checkpoint yet, or none that can be read.
+        LeganError: `out` cannot be written.
+    """
+    run, out = Path(run), Path(out)
+    if out.suffix != ".safetensors":
+        raise WeightsError(f"cannot export to {out}: give a name that ends in .safetensors")
+    if not (run / CONFIG).is_file():
+        raise ConfigError(f"{run} is no run folder: it has no {CONFIG}; name the folder given to `legan train legan --run`")
+    config = load_config(LeganConfig, run / CONFIG)
+    state = newest_checkpoint(run)
+    if state is None:
+        raise WeightsError(f"{run} has no checkpoint yet: train first")
+    training = config_to_dict(config)
+    training["data"]["folders"] = [Path(folder).name for folder in config.data.folders]
+    folders = state["extra"]["data"]
+    metadata = {
+        "model": "legan-editor",
+        "generator": config_to_dict(config.generator),
+        "critic": config_to_dict(config.critic),
+        "training": training,
+        "steps": state["n_steps_done"],
+        "seed": config.loop.seed,
+        "data": "; ".join(_in_words(folder) for folder in folders),
+        "data_folders": folders,
+        "licence": ", ".join(sorted({licence for folder in folders for licence in folder["licence"]})),
+        "version": legan.__version__,
+    }
+    commit = _commit()
+    if commit is not None:
+        metadata["commit"] = commit
+    networks = {"generator": state["networks"]["ema"], "critic": state["networks"]["critic"]}
+    tensors = {f"{network}.{name}": tensor for network, states in networks.items() for name, tensor in states.items()}
+    save_weights(out, tensors, metadata, half=True)
+    return metadata
+
+
+def _in_words(folder: Mapping[str, Any]) -> str:
+    return f"{', '.join(folder['source'])}: {folder['n_identities']} people, {folder['n_images']} images"
+
+
+def _commit() -> str | None:
+    """The commit of the repository that tracks this file, with `+` for local changes; None for an installed package."""
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", *words], cwd=here.parent, capture_output=True, text=True, check=False)
+        except FileNotFoundError:  # no git on this machine
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    here = Path(__file__).resolve()
+    if git("ls-files", "--error-unmatch", here.name) is None:
+        return None
+    commit = git("rev-parse", "HEAD")
+    return f"{commit}+" if commit and git("status", "--porcelain", "--untracked-files=no", "..") else commit

@@ -1,0 +1,199 @@
+"""Training of the landmark network on rendered faces, whose landmarks are known exactly.
+
+The loss is the distance of each point in input pixels, smooth near zero, plus the divergence of each heat map from a small
+Gaussian about the true point (the regularisation of Nibali et al., 2018). The packaged network is the moving average of the trained one.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import AdamW
+
+from legan.core.errors import ConfigError, DataError
+from legan.core.images import from_network, to_network
+from legan.core.manifest import read_bytes, read_manifest
+from legan.faces.landmarks import INPUT_SIZE, N_POINTS, LandmarkNet
+from legan.train.landmark_pictures import held_out_picture, training_picture
+from legan.train.run import LoopConfig
+from legan.train.task import Batch, Task, Update
+
+_N_HELD_OUT = 96  # pictures of each evaluation
+_EYES = slice(36, 48)
+
+
+@dataclass(frozen=True)
+class LandmarkConfig:
+    """Settings of a landmark training.
+
+    Args:
+        data: a set rendered with `--view wide`.
+        batch_size: pictures of a step.
+        lr: highest learning rate; it rises over `n_warmup_steps` and falls to nothing along a cosine.
+        weight_decay: of AdamW.
+        average: share of the moving average that a step keeps.
+        jaw_weight: weight of the jaw's points, which slide along an edge, against 1 for the others.
+        spread: standard deviation, in input pixels, of the Gaussians that heat maps are drawn to.
+        map_weight: weight of that pull.
+    """
+
+    data: Path = Path("wide")
+    batch_size: int = 32
+    lr: float = 2e-3
+    n_warmup_steps: int = 50
+    weight_decay: float = 1e-2
+    average: float = 0.99
+    jaw_weight: float = 0.3
+    spread: float = 3.0
+    map_weight: float = 0.5
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(n_steps=1500, log_every=50, sample_every=500))
+
+
+class RenderedFaces:
+    """Pictures and landmarks of one split of a rendered set.
+
+    Raises:
+        DataError: the set has no such pictures, or no landmarks.
+    """
+
+    def __init__(self, folder: Path, split: str) -> None:
+        frame = read_manifest(folder)
+        frame = frame[(frame["split"] == split) & frame["landmarks"].notna()]
+        if frame.empty:
+            raise DataError(f"{folder} holds no {split} pictures with landmarks: make one with `legan render --view wide`")
+        self.folder, self.rows = Path(folder), frame.reset_index(drop=True)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return picture `index` as RGB uint8 (H, W, 3) and its landmarks (68, 2) float32 in pixels."""
+        row: Any = self.rows.iloc[index]
+        data = np.frombuffer(read_bytes(self.folder, row), np.uint8)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
+        if image is None:
+            raise DataError(f"{row['path']} in {self.folder} holds a damaged picture ({row['key']}): make the set again")
+        return image, np.asarray(row["landmarks"], np.float32).reshape(N_POINTS, 2)
+
+
+class LandmarkBatches:
+    """Random pictures, drawn anew for each step from (seed, step, place in the batch)."""
+
+    def __init__(self, faces: RenderedFaces, batch_size: int, seed: int) -> None:
+        self.faces, self.batch_size, self.seed = faces, batch_size, seed
+
+    def __call__(self, step: int, rank: int, n_ranks: int) -> Batch:
+        share = self.batch_size // n_ranks
+        drawn = [self._draw(step, place) for place in range(rank * share, (rank + 1) * share)]
+        pictures, points = zip(*drawn, strict=True)
+        return {"picture": to_network(np.stack(pictures)), "points": torch.from_numpy(np.stack(points))}
+
+    def _draw(self, step: int, place: int) -> tuple[np.ndarray, np.ndarray]:
+        random = np.random.default_rng([self.seed, step, place])
+        return training_picture(*self.faces[int(random.integers(len(self.faces)))], random)
+
+
+class LandmarkTask(Task):
+    """Trains a `LandmarkNet`; its moving average is what is evaluated and exported."""
+
+    def __init__(self, config: LandmarkConfig, held_out: RenderedFaces) -> None:
+        self.config = config
+        net = LandmarkNet()
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.networks: dict[str, nn.Module] = {"net": net, "average": copy.deepcopy(net).requires_grad_(False)}
+        self.optimizers = {"net": AdamW(net.parameters(), config.lr, weight_decay=config.weight_decay)}
+        self.frozen: dict[str, nn.Module] = {}
+        self.weights = torch.ones(N_POINTS)
+        self.weights[:17] = config.jaw_weight
+        random = np.random.default_rng(config.loop.seed)
+        picked = np.linspace(0, len(held_out) - 1, min(_N_HELD_OUT, len(held_out))).astype(int)
+        pictures, points = zip(*(held_out_picture(*held_out[int(i)], random) for i in picked), strict=True)
+        self.held_out, self.held_out_points = to_network(np.stack(pictures)), torch.from_numpy(np.stack(points))
+
+    def updates(self, batch: Batch, step: int) -> Iterator[Update]:
+        """One update: points and heat maps."""
+        net = self.networks["net"].train()
+        points, log_maps = net(batch["picture"].contiguous(memory_format=torch.channels_last))
+        weights = self.weights.to(points.device)[None, :, None]
+        distance = (weights * functional.smooth_l1_loss(points, batch["points"], reduction="none")).mean()
+        maps = map_loss(log_maps, batch["points"], self.config.spread)
+        yield Update("net", distance + self.config.map_weight * maps, {"distance": distance.detach(), "maps": maps.detach()})
+
+    def learning_rates(self, step: int) -> Mapping[str, float]:
+        """A linear rise, then a cosine to zero."""
+        n_steps, n_warmup = self.config.loop.n_steps, self.config.n_warmup_steps
+        rise = min(1.0, (step + 1) / max(n_warmup, 1))
+        fall = 0.5 * (1 + np.cos(np.pi * max(0, step - n_warmup) / max(1, n_steps - n_warmup)))
+        return {"net": float(self.config.lr * rise * fall)}
+
+    def after_step(self, step: int) -> None:
+        """Move the average, which follows quickly at first."""
+        keep = min(self.config.average, (step + 1) / (step + 10))
+        with torch.no_grad():
+            state = self.networks["net"].state_dict()
+            for name, value in self.networks["average"].state_dict().items():
+                value.lerp_(state[name], 1 - keep) if value.is_floating_point() else value.copy_(state[name])
+
+    def evaluate(self, step: int) -> Mapping[str, float]:
+        """Mean distance on held-out identities, in percent of the distance between the eyes."""
+        found = self._find()
+        error = (found - self.held_out_points).norm(dim=2)
+        left, right = self.held_out_points[:, 36:42].mean(1), self.held_out_points[:, 42:48].mean(1)
+        error = 100 * error / (left - right).norm(dim=1)[:, None]
+        return {"held_out/error": float(error.mean()), "held_out/eyes": float(error[:, _EYES].mean())}
+
+    def samples(self, step: int) -> np.ndarray:
+        """Held-out pictures with the points found."""
+        pictures = from_network(self.held_out[:24]).repeat(2, axis=1).repeat(2, axis=2)
+        found = self._find()[:24].numpy() * 2
+        for picture, points in zip(pictures, found, strict=True):
+            for x, y in points:
+                cv2.circle(picture, (int(x), int(y)), 1, (0, 255, 0), -1)
+        rows = [np.concatenate(list(pictures[i : i + 8]), axis=1) for i in range(0, len(pictures) - 7, 8)]
+        return np.concatenate(rows or [pictures[0]], axis=0)
+
+    def _find(self) -> Tensor:
+        net = self.networks["average"].eval()
+        device = next(net.parameters()).device
+        with torch.no_grad():
+            return torch.cat([net(part.to(device))[0].cpu() for part in self.held_out.split(32)])
+
+
+def map_loss(log_maps: Tensor, points: Tensor, spread: float) -> Tensor:
+    """Cross entropy of heat maps with Gaussians about the true points, above its least value.
+
+    Args:
+        log_maps: (B, n, h, w), log probabilities.
+        points: (B, n, 2), x and y in input pixels.
+        spread: standard deviation of the Gaussians in input pixels.
+    """
+    stride = INPUT_SIZE / log_maps.shape[3]
+    places = (torch.arange(log_maps.shape[3], device=log_maps.device) + 0.5) * stride
+    # An opened jaw can lie below the picture: the map's edge stands for it.
+    inside = points.clamp(0, INPUT_SIZE)
+    across, down = ((-((places - inside[..., i, None]) ** 2) / (2 * spread**2)).softmax(2) for i in (0, 1))
+    target = down[..., :, None] * across[..., None, :]
+    return functional.kl_div(log_maps, target, reduction="none").sum((2, 3)).mean()
+
+
+def build_landmarks(config: LandmarkConfig, device: torch.device) -> tuple[LandmarkTask, LandmarkBatches]:
+    """Make the task and its batches.
+
+    Raises:
+        DataError: the data set lacks training or held-out pictures with landmarks.
+        ConfigError: a batch size below 2, which batch normalisation cannot use.
+    """
+    if config.batch_size < 2:
+        raise ConfigError(f"batch_size={config.batch_size} is out of range: give 2 or more")
+    cv2.setNumThreads(1)  # many small pictures: threads would only get in each other's way
+    task = LandmarkTask(config, RenderedFaces(config.data, "val"))
+    return task, LandmarkBatches(RenderedFaces(config.data, "train"), config.batch_size, config.loop.seed)

@@ -1,0 +1,308 @@
+"""Training LEGAN: the critic's and the generator's updates (LEGAN poster, section "Losses"; StarGAN, CVPR 2018)."""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from legan import losses
+from legan.core.config import load_config
+from legan.core.errors import ConfigError, DataError
+from legan.core.files import sha256_of
+from legan.core.manifest import MANIFEST
+from legan.data.faces import FaceDataset
+from legan.data.loaders import FaceBatches
+from legan.models.critic import Critic
+from legan.models.generator import Generator, GeneratorOutput
+from legan.train.legan_config import LeganConfig, OptimizerConfig, preset
+from legan.train.loop import Outcome, Rehearsal, rehearse, run_task
+from legan.train.probe import Probe
+from legan.train.regions import region_weights
+from legan.train.task import Batch, Task, Update, autocast, mixed_dtype
+
+TOP_SCORE = 10.0  # of the quality model
+_CRITIC_LOSSES = {
+    "wgan-gp": losses.wasserstein_critic,
+    "hinge": losses.hinge_critic,
+    "nonsaturating": losses.nonsaturating_critic,
+}
+_GENERATOR_LOSSES = {
+    "wgan-gp": losses.wasserstein_generator,
+    "hinge": losses.hinge_generator,
+    "nonsaturating": losses.nonsaturating_generator,
+}
+# Frozen networks: crops (B, 3, H, W) in [-1, 1] to features (B, n), or to scores (B,) from 0 to 10.
+Scorer = Callable[[Tensor], Tensor]
+
+
+class LeganTask(Task):
+    """One critic update a step, and a generator update every `n_critic` steps.
+
+    Args:
+        config: all settings.
+        device: where the training runs.
+        probe: held-out crops for samples and figures; None for neither.
+        identity: feature network, needed when its loss weight is above 0.
+        quality: quality network, likewise.
+        data: description of the training data, kept in checkpoints.
+
+    Raises:
+        ConfigError: a loss weight above 0 whose network is missing.
+    """
+
+    def __init__(
+        self,
+        config: LeganConfig,
+        device: torch.device,
+        probe: Probe | None = None,
+        identity: Scorer | None = None,
+        quality: Scorer | None = None,
+        data: Sequence[Mapping[str, object]] = (),
+    ) -> None:
+        for name, network in (("identity", identity), ("quality", quality)):
+            if getattr(config.loss, name) > 0 and network is None:
+                raise ConfigError(f"loss.{name} is above 0 but there is no {name} network: give one, or set loss.{name}=0")
+        self.config, self.probe, self.data = config, probe, [dict(folder) for folder in data]
+        self.identity, self.quality = identity, quality
+        self.device, self.dtype = device, mixed_dtype(config.precision, device)
+        self.layout = torch.channels_last if config.channels_last else torch.contiguous_format
+        self.generator = Generator(config.generator).to(memory_format=self.layout)
+        self.critic = Critic(config.critic).to(memory_format=self.layout)
+        self.ema = copy.deepcopy(self.generator).eval().requires_grad_(False)
+        self.networks = {"generator": self.generator, "critic": self.critic, "ema": self.ema}
+        rates, betas = config.optimizer, config.optimizer.betas
+        self.optimizers = {
+            "generator": torch.optim.Adam(self.generator.parameters(), rates.lr_generator, betas),
+            "critic": torch.optim.Adam(self.critic.parameters(), rates.lr_critic, betas),
+        }
+        frozen = {"identity": identity, "quality": quality}
+        self.frozen = {k: net.eval().requires_grad_(False) for k, net in frozen.items() if isinstance(net, nn.Module)}
+        self.regions = region_weights(config.critic.size, config.loss.eyes, config.loss.mouth).to(device)
+
+    def learning_rates(self, step: int) -> Mapping[str, float]:
+        """Both rates at `step`."""
+        share = schedule(step, self.config.loop.n_steps, self.config.optimizer)
+        return {
+            "generator": share * self.config.optimizer.lr_generator,
+            "critic": share * self.config.optimizer.lr_critic,
+        }
+
+    def updates(self, batch: Batch, step: int) -> Iterator[Update]:
+        """Yield the critic's update, and the generator's where it has its turn."""
+        has_turn = self._has_turn(step)
+        # One translation serves both: the critic's step does not change the generator.
+        x_real = batch["x_real"].to(memory_format=self.layout)
+        with torch.set_grad_enabled(has_turn):
+            output = self._translate(self.generator, x_real, batch["expression_trg"], batch["lighting_trg"])
+        yield self._critic_update(batch, x_real, output.image.detach(), step)
+        if has_turn:
+            yield self._generator_update(batch, x_real, output)
+
+    def after_step(self, step: int) -> None:
+        """Move the average of the generator's weights."""
+        if not self._has_turn(step):
+            return
+        n_updates = (step + 1) // self.config.adversarial.n_critic
+        decay = min(self.config.optimizer.ema_decay, (1 + n_updates) / (10 + n_updates))
+        with torch.no_grad():
+            for average, weight in zip(self.ema.parameters(), self.generator.parameters(), strict=True):
+                average.lerp_(weight, 1 - decay)
+
+    def extra_state(self) -> dict[str, object]:
+        """The description of the data: an exported network names what it was trained on."""
+        return {"data": self.data}
+
+    def load_extra_state(self, state: Mapping[str, object]) -> None:
+        """Check that the data is the same.
+
+        Raises:
+            DataError: it is not.
+        """
+        if state["data"] != self.data:
+            raise DataError("the data has changed since the checkpoint was written: start a new run folder, or restore it")
+
+    def samples(self, step: int) -> np.ndarray | None:
+        """Held-out faces, their edits by the averaged generator, and the truths."""
+        return None if self.probe is None else self.probe.picture(self._edit)
+
+    def evaluate(self, step: int) -> Mapping[str, float]:
+        """Distances of edits from the truth on held-out faces."""
+        return {} if self.probe is None else self.probe.figures(self._edit)
+
+    def _has_turn(self, step: int) -> bool:
+        return (step + 1) % self.config.adversarial.n_critic == 0
+
+    def _translate(self, net: nn.Module, x: Tensor, expression: Tensor, lighting: Tensor) -> GeneratorOutput:
+        with autocast(self.dtype, self.device):
+            output = net(x, expression, lighting)
+        return output._replace(image=output.image.float())
+
+    @torch.no_grad()
+    def _edit(self, x: Tensor, expression: Tensor, lighting: Tensor) -> Tensor:
+        x, expression, lighting = (t.to(self.device) for t in (x, expression, lighting))
+        output = self._translate(self.ema, x.to(memory_format=self.layout), expression, lighting)
+        return output.image.clamp(-1, 1).cpu()
+
+    def _judge(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The critic's three outputs in float32."""
+        with autocast(self.dtype, self.device):
+            realness, expression, lighting = self.critic(x)
+        return realness.float(), expression.float(), lighting.float()
+
+    def _critic_update(self, batch: Batch, x_real: Tensor, x_fake: Tensor, step: int) -> Update:
+        config = self.config.adversarial
+        # Adversarial: reals up, fakes down.
+        real, expression, lighting = self._judge(x_real)
+        fake, _, _ = self._judge(x_fake)
+        adversarial = _CRITIC_LOSSES[config.kind](real, fake)
+
+        # Classification: the reals' own classes.
+        classification = losses.classification(expression, batch["expression_src"])
+        classification = classification + losses.classification(lighting, batch["lighting_src"])
+        logs = {"critic/adversarial": adversarial, "critic/classification": classification}
+        loss = adversarial + classification
+
+        # Penalty, in float32 and not every time.
+        if step % config.penalty_every == 0 and config.penalty > 0:
+            n = max(1, round(config.penalty_fraction * len(x_real)))
+            logs["critic/penalty"] = self._penalty(x_real[:n], x_fake[:n])
+            loss = loss + config.penalty * logs["critic/penalty"]
+        return Update("critic", loss, logs)
+
+    def _penalty(self, x_real: Tensor, x_fake: Tensor) -> Tensor:
+        def realness(x: Tensor) -> Tensor:
+            return self.critic(x).realness
+
+        if self.config.adversarial.kind == "wgan-gp":
+            mix = torch.rand(len(x_real), 1, 1, 1, device=x_real.device)
+            return losses.gradient_penalty(realness, x_real, x_fake, mix)
+        return losses.r1_penalty(realness, x_real)
+
+    def _generator_update(self, batch: Batch, x_real: Tensor, output: GeneratorOutput) -> Update:
+        terms = self._generator_terms(batch, x_real, output)
+        weights = self.config.loss
+        loss = torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
+        return Update("generator", loss, {f"generator/{name}": term for name, term in terms.items()})
+
+    def _generator_terms(self, batch: Batch, x_real: Tensor, output: GeneratorOutput) -> dict[str, Tensor]:
+        """The loss terms whose weight is above 0, by their names in `LossConfig`."""
+        weights, x_fake = self.config.loss, output.image
+        terms: dict[str, Tensor] = {}
+
+        # Adversarial and classification: the critic takes the fake for real, and for the target's classes.
+        realness, expression, lighting = self._judge(x_fake)
+        terms["adversarial"] = _GENERATOR_LOSSES[self.config.adversarial.kind](realness)
+        terms["classification"] = losses.classification(expression, batch["expression_trg"])
+        terms["classification"] = terms["classification"] + losses.classification(lighting, batch["lighting_trg"])
+
+        # Pair: the true image, where there is one; errors near eyes and mouth count more.
+        difference = x_fake - batch["x_true"]
+        if weights.pair > 0:
+            terms["pair"] = paired_l1(difference, self.regions, batch["has_true"])
+        if weights.gradient > 0:
+            terms["gradient"] = paired_gradient(difference, self.regions, batch["has_true"])
+
+        # Reconstruction: back to the source's conditions; identity and quality look at frozen networks' outputs.
+        x_rec = None
+        if weights.reconstruction > 0:
+            x_rec = self._translate(self.generator, x_fake, batch["expression_src"], batch["lighting_src"]).image
+            terms["reconstruction"] = losses.reconstruction(x_rec, x_real)
+        if weights.identity > 0 and self.identity is not None:
+            terms["identity"] = 1 - F.cosine_similarity(self.identity(x_real), self.identity(x_fake)).mean()
+        if weights.quality > 0 and self.quality is not None:
+            terms["quality"] = quality_loss(self.quality, x_real, x_fake, x_rec)
+        if weights.displacement > 0 and output.displacement is not None:
+            terms["displacement"] = losses.smoothness(output.displacement * x_real.shape[-1])
+        return {name: term for name, term in terms.items() if getattr(weights, name) > 0}
+
+
+def schedule(step: int, n_steps: int, config: OptimizerConfig) -> float:
+    """Return the share of the learning rates at `step`: linear warm-up, then 1, then a linear fall to the floor."""
+    warmup = min(1.0, (step + 1) / config.n_warmup_steps) if config.n_warmup_steps else 1.0
+    n_decay_steps = config.decay_fraction * n_steps
+    decay = min(1.0, (n_steps - step) / n_decay_steps) if n_decay_steps else 1.0
+    return warmup * max(config.lr_floor, decay)
+
+
+def paired_l1(difference: Tensor, regions: Tensor, has_true: Tensor) -> Tensor:
+    """Mean of |difference| (B, 3, H, W) weighted by `regions` (1, 1, H, W), over the images of `has_true` (B,); 0 without any."""
+    each = (difference.abs() * regions).mean(dim=(1, 2, 3))  # (B,)
+    return (each * has_true).sum() / has_true.sum().clamp_min(1)
+
+
+def paired_gradient(difference: Tensor, regions: Tensor, has_true: Tensor) -> Tensor:
+    """`paired_l1` of the differences between neighbours, across plus down: what blurred edges fail (Mathieu et al., ICLR 2016)."""
+    across = paired_l1(difference.diff(dim=3), regions[..., 1:], has_true)
+    return across + paired_l1(difference.diff(dim=2), regions[..., 1:, :], has_true)
+
+
+def quality_loss(quality: Scorer, x_real: Tensor, x_fake: Tensor, x_rec: Tensor | None) -> Tensor:
+    """Push the translated image to the top of the scale, and the reconstruction's score to the input's; in units of the scale."""
+    loss = (TOP_SCORE - quality(x_fake)).mean() / TOP_SCORE
+    if x_rec is not None:
+        loss = loss + (quality(x_rec) - quality(x_real)).abs().mean() / TOP_SCORE
+    return loss
+
+
+def build_legan(config: LeganConfig, device: torch.device) -> tuple[LeganTask, FaceBatches]:
+    """Make the task and its batches from a config."""
+    data = config.data
+    if (
+        config.generator.n_expressions != config.critic.n_expressions
+        or config.generator.n_lightings != config.critic.n_lightings
+    ):
+        raise ConfigError("generator and critic have different numbers of classes: set both to the same")
+    folders, size = [Path(folder) for folder in data.folders], config.critic.size
+    train, val = (FaceDataset(folders, split, data.paired_domains, size, data.memory_gb) for split in ("train", "val"))
+    batches = FaceBatches(train, data, config.loop.seed)
+    return LeganTask(config, device, probe=Probe(val), data=describe(train)), batches
+
+
+def describe(dataset: FaceDataset) -> list[dict[str, object]]:
+    """Return what a data set is, folder by folder, without any path of this machine."""
+    return [
+        {
+            "name": folder.name,
+            "manifest_sha256": sha256_of(folder / MANIFEST),
+            "source": dataset.of_folder("source", index),
+            "licence": dataset.of_folder("licence", index),
+            "n_identities": len(np.unique(dataset.identity[dataset.folder == index])),
+            "n_images": int((dataset.folder == index).sum()),
+        }
+        for index, folder in enumerate(dataset.folders)
+    ]
+
+
+def train_legan(
+    preset_name: str,
+    data: Sequence[Path],
+    run: Path,
+    overrides: Sequence[str] = (),
+    devices: int = 1,
+    dry_run: bool = False,
+) -> Outcome | Rehearsal:
+    """Train LEGAN in a run folder, or continue the training that it holds.
+
+    Args:
+        preset_name: "lite" or "paper".
+        data: data set folders.
+        run: the run folder.
+        overrides: settings such as "loss.pair=10".
+        devices: processes to train in.
+        dry_run: build everything, time a few steps, write nothing.
+
+    Raises:
+        LeganError: as `run_task`.
+    """
+    config = load_config(LeganConfig, overrides=overrides, base=preset(preset_name))
+    if data:
+        folders = tuple(str(Path(folder).resolve()) for folder in data)
+        config = replace(config, data=replace(config.data, folders=folders))
+    if dry_run:
+        return rehearse(build_legan, config, devices)
+    return run_task(build_legan, config, run, devices)

@@ -1,0 +1,150 @@
+"""Settings of LEGAN's training, and the presets `paper` and `lite`."""
+
+from dataclasses import field
+from typing import Literal
+
+from pydantic.dataclasses import dataclass
+
+from legan.core.errors import ConfigError, nearest
+from legan.data.loaders import DataConfig
+from legan.models import critic, generator
+from legan.models.critic import CriticConfig
+from legan.models.generator import GeneratorConfig
+from legan.train.run import LoopConfig
+
+
+@dataclass(frozen=True)
+class AdversarialConfig:
+    """The game between generator and critic.
+
+    Args:
+        kind: "wgan-gp" (penalty: gradient norm 1 between real and fake), "hinge" or "nonsaturating" (penalty: R1).
+        n_critic: critic updates for each generator update.
+        penalty: weight of the penalty.
+        penalty_every: steps between penalties; they cost as much as the rest of a critic update.
+        penalty_fraction: share of the batch that the penalty looks at.
+    """
+
+    kind: Literal["wgan-gp", "hinge", "nonsaturating"] = "hinge"
+    n_critic: int = 1
+    penalty: float = 4.0
+    penalty_every: int = 8
+    penalty_fraction: float = 0.5
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the generator's loss terms; a term of weight 0 is not computed.
+
+    Args:
+        adversarial: the critic's realness score.
+        classification: cross entropy of the critic's heads on the targets.
+        reconstruction: L1 between x and G(G(x, c_trg), c_src); a second pass through the generator.
+        pair: L1 to the true image, where the data holds it.
+        gradient: L1 between the spatial differences of the two, which blurred edges fail.
+        identity: 1 - cosine of the features of input and output; needs a feature network.
+        quality: distance of the naturalness score from its top; needs a quality network.
+        displacement: squared difference of neighbouring displacements in pixels, where the generator moves pixels.
+        eyes, mouth: how much more than elsewhere an error of `pair` and `gradient` counts in the middle of these regions.
+    """
+
+    adversarial: float = 1.0
+    classification: float = 1.0
+    reconstruction: float = 10.0
+    pair: float = 0.0
+    gradient: float = 0.0
+    identity: float = 0.0
+    quality: float = 0.0
+    displacement: float = 0.0
+    eyes: float = 0.0
+    mouth: float = 0.0
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam for both networks, with a linear warm-up and a linear decay.
+
+    Args:
+        lr_generator, lr_critic: learning rates between warm-up and decay.
+        betas: of Adam.
+        n_warmup_steps: steps of the warm-up.
+        decay_fraction: share of all steps, at the end, over which the rates fall.
+        lr_floor: where they fall to, as a share.
+        ema_decay: of the moving average of the generator's weights, per generator update; less during the first updates.
+    """
+
+    lr_generator: float = 1e-4
+    lr_critic: float = 1e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    n_warmup_steps: int = 0
+    decay_fraction: float = 0.5
+    lr_floor: float = 0.0
+    ema_decay: float = 0.999
+
+
+@dataclass(frozen=True)
+class LeganConfig:
+    """Everything that decides a training of LEGAN.
+
+    Args:
+        precision: "bf16", "fp32", or "auto": bfloat16 where the hardware has it. Penalties are float32 always.
+        channels_last: memory layout of images and weights.
+    """
+
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    critic: CriticConfig = field(default_factory=CriticConfig)
+    adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    channels_last: bool = True
+
+
+# `paper`: weights and schedule of StarGAN, the poster's starting point. `lite`: about an hour or two on a laptop.
+PRESETS = {
+    "paper": LeganConfig(
+        loop=LoopConfig(n_steps=200_000, log_every=100, sample_every=5000, checkpoint_every=5000),
+        generator=generator.PRESETS["paper"],
+        critic=critic.PRESETS["paper"],
+        adversarial=AdversarialConfig(kind="wgan-gp", n_critic=5, penalty=10.0, penalty_every=1, penalty_fraction=1.0),
+        loss=LossConfig(adversarial=1.0, classification=1.0, reconstruction=10.0),
+    ),
+    "lite": LeganConfig(
+        loop=LoopConfig(n_steps=3500),
+        generator=generator.PRESETS["lite"],
+        critic=critic.PRESETS["lite"],
+        adversarial=AdversarialConfig(),
+        loss=LossConfig(
+            adversarial=0.25,
+            classification=0.3,
+            reconstruction=0.0,
+            pair=20.0,
+            gradient=5.0,
+            displacement=0.05,
+            eyes=1.0,
+            mouth=2.0,
+        ),
+        optimizer=OptimizerConfig(
+            lr_generator=4e-4,
+            lr_critic=2e-4,
+            betas=(0.5, 0.99),
+            n_warmup_steps=200,
+            decay_fraction=0.4,
+            lr_floor=0.05,
+            ema_decay=0.996,
+        ),
+    ),
+}
+
+
+def preset(name: str) -> LeganConfig:
+    """Return the training preset called `name`.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"unknown preset '{name}': choose from {', '.join(PRESETS)}{nearest(name, PRESETS)}")
+    return PRESETS[name]

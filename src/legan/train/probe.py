@@ -1,0 +1,113 @@
+"""Held-out faces that a training is watched on: a picture of fixed samples, and distances from the truth."""
+
+from collections.abc import Callable
+from itertools import zip_longest
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES, LIGHTINGS
+from legan.core.images import from_network, to_network
+from legan.data.faces import FaceDataset
+from legan.train.regions import mouth_window
+
+# Columns of the picture: all expressions in frontal light, then the neutral face and two others under flashes from the sides.
+TARGETS = (
+    *((name, "07") for name in EXPRESSIONS),
+    *(("neutral", name) for name in ("01", "04", "10", "13")),
+    ("smile", "03"),
+    ("surprise", "12"),
+)
+Edit = Callable[[Tensor, Tensor, Tensor], Tensor]  # crops, expression codes, lighting codes -> edited crops in [-1, 1]
+
+
+class Probe:
+    """Fixed choices from a held-out data set.
+
+    Args:
+        dataset: held-out faces.
+        n_faces: faces in the picture.
+        n_pairs: edits with a truth, in each folder, that the figures are means over.
+        batch_size: images edited at once.
+    """
+
+    def __init__(self, dataset: FaceDataset, n_faces: int = 5, n_pairs: int = 96, batch_size: int = 16) -> None:
+        self.dataset, self.batch_size = dataset, batch_size
+        self.faces = _spread_faces(dataset, n_faces)
+        self.pairs = [_draw_pairs(dataset, index, n_pairs) for index in range(len(dataset.folders))]
+
+    def picture(self, edit: Edit) -> np.ndarray:
+        """Return rows of input and edits, each above the row of the truths where the data holds them; uint8 (H, W, 3)."""
+        data, rows = self.dataset, []
+        expression = np.array([EXPRESSIONS.index(name) for name, _ in TARGETS])
+        lighting = np.array([LIGHTING_NAMES.index(name) for _, name in TARGETS])
+        for face in self.faces:
+            source = data.images(np.array([face]))
+            edits = self._edited(edit, np.full(len(TARGETS), face), expression, lighting)
+            rows.append(np.concatenate([source, from_network(edits)]))
+            truth = data.truth[data.identity[face], expression, lighting]
+            if data.has_pair[face] and (truth >= 0).any():
+                images = data.images(np.maximum(truth, 0))
+                images[truth < 0] = 0  # black: the data holds none
+                rows.append(np.concatenate([source, images]))
+        return np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
+
+    def figures(self, edit: Edit) -> dict[str, float]:
+        """Return, for each folder with truths, the L1 distance (range 0..2) of the edits from them.
+
+        `l1` is over the crop, `mouth_l1` around the mouth, `copy_l1` and `copy_mouth_l1` what doing nothing would give.
+        """
+        data, figures = self.dataset, {}
+        for folder, pairs in zip(data.folders, self.pairs, strict=True):
+            if not len(pairs):
+                continue
+            source, expression, lighting, truth = pairs.T
+            x_true, x_real = to_network(data.images(truth)), to_network(data.images(source))
+            x_fake = self._edited(edit, source, expression, lighting)
+            mouth = mouth_window(data.size)
+            for name, image in (("", x_fake), ("copy_", x_real)):
+                error = (image - x_true).abs()
+                figures[f"val/{folder.name}/{name}l1"] = float(error.mean())
+                figures[f"val/{folder.name}/{name}mouth_l1"] = float((error * mouth).mean() / mouth.mean())
+        return figures
+
+    def _edited(self, edit: Edit, source: np.ndarray, expression: np.ndarray, lighting: np.ndarray) -> Tensor:
+        done = []
+        for start in range(0, len(source), self.batch_size):
+            part = slice(start, start + self.batch_size)
+            x = to_network(self.dataset.images(source[part]))
+            done.append(edit(x, _codes(expression[part], len(EXPRESSIONS)), _codes(lighting[part], len(LIGHTINGS))))
+        return torch.cat(done)
+
+
+def _codes(classes: np.ndarray, n: int) -> Tensor:
+    return F.one_hot(torch.from_numpy(classes), n).float()
+
+
+def _spread_faces(dataset: FaceDataset, n_faces: int) -> list[int]:
+    """Image indices of different people, the folders in turn; neutral in frontal light or room light where there is one."""
+    wanted = (dataset.expression != EXPRESSIONS.index("neutral")) * 2 + ~np.isin(
+        dataset.lighting, [0, LIGHTING_NAMES.index("07")]
+    )
+    best = [min(np.flatnonzero(dataset.identity == i).tolist(), key=lambda j: wanted[j]) for i in range(dataset.n_identities)]
+    by_folder = [[face for face in best if dataset.folder[face] == index] for index in range(len(dataset.folders))]
+    in_turn = [face for faces in zip_longest(*by_folder) for face in faces if face is not None]
+    return in_turn[:n_faces]
+
+
+def _draw_pairs(dataset: FaceDataset, folder: int, n_pairs: int) -> np.ndarray:
+    """Return (n, 4): source image, target expression, target lighting, true image; fewer where the folder has no truths."""
+    rng = np.random.default_rng(0)
+    sources = np.flatnonzero((dataset.folder == folder) & dataset.has_pair)
+    pairs = []
+    for source in rng.permutation(np.resize(sources, max(n_pairs, len(sources)))) if len(sources) else ():
+        truths = dataset.truth[dataset.identity[source]]
+        known = np.argwhere(truths >= 0)
+        if len(known):
+            expression, lighting = known[rng.integers(len(known))]
+            pairs.append((source, expression, lighting, truths[expression, lighting]))
+        if len(pairs) == n_pairs:
+            break
+    return np.array(pairs, np.int64).reshape(-1, 4)

@@ -1,0 +1,94 @@
+"""The folder of a run: `config.toml`, `log.jsonl`, `samples/`, `checkpoints/` and TensorBoard's events."""
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic.dataclasses import dataclass
+
+from legan.core.config import config_to_dict, load_config, write_config
+from legan.core.errors import ConfigError, LeganError
+from legan.core.files import make_folder
+
+CONFIG = "config.toml"
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """What every training has, whatever the model.
+
+    Args:
+        seed: of all random numbers.
+        n_steps: length of the training.
+        log_every: steps between lines of `log.jsonl`.
+        sample_every: steps between pictures of samples, and between evaluations.
+        checkpoint_every: steps between checkpoints.
+        checkpoint_minutes: a checkpoint is also written when the last one is this old.
+        n_checkpoints: checkpoints kept.
+        n_workers: processes that prepare batches; 0 prepares them in the training process.
+    """
+
+    seed: int = 0
+    n_steps: int = 1000
+    log_every: int = 20
+    sample_every: int = 250
+    checkpoint_every: int = 250
+    checkpoint_minutes: float = 5.0
+    n_checkpoints: int = 2
+    n_workers: int = 0
+
+
+def open_run(run: Path, config: Any) -> None:
+    """Create the run folder and write the config into it; for an existing run, check that the config is the same.
+
+    Raises:
+        ConfigError: the folder holds a run with another config (the message names the differing keys), or other files.
+        LeganError: the folder cannot be written.
+    """
+    path = make_folder(run) / CONFIG
+    if not path.exists():
+        if any(p.suffix in (".pt", ".jsonl") for p in Path(run).rglob("*")):
+            raise ConfigError(f"{run} holds a run without {CONFIG}: choose another folder")
+        write_config(config, path)
+        return
+    differing = differing_keys(config_to_dict(load_config(type(config), path)), config_to_dict(config))
+    if differing:
+        words = ", ".join(f"{key} (there {old!r}, now {new!r})" for key, (old, new) in differing.items())
+        raise ConfigError(f"{run} holds a run with another config: {words}; choose another folder, or the same settings")
+
+
+def differing_keys(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """Return dotted key to (old, new) value of all leaves that differ between two nested mappings."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for key in dict.fromkeys([*old, *new]):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found |= differing_keys(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found[f"{prefix}{key}"] = (a, b)
+    return found
+
+
+@contextmanager
+def held_run(run: Path) -> Iterator[None]:
+    """Hold the run folder for this process; the hold ends with the process, however it ends.
+
+    Raises:
+        LeganError: another process trains in this folder.
+    """
+    handle = os.open(Path(run) / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        _lock(handle, run)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, run: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise LeganError(f"another process is training in {run}: wait for it, stop it, or choose another folder") from None

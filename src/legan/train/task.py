@@ -1,0 +1,121 @@
+"""What a training is: its networks, its optimizers and its updates. `train/loop.py` owns all the rest and knows no model.
+
+A task owns the algorithm. Each `yield Update(net, loss, logs)` becomes zero_grad, backward and one optimizer step of that
+network, and only that network's parameters receive gradients; so critic steps are an `if`, and four optimizers are four yields.
+"""
+
+import contextlib
+import random
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from legan.core.errors import ConfigError, nearest
+
+Batch = Mapping[str, Tensor]
+PRECISIONS = ("auto", "bf16", "fp32")
+
+
+class Update(NamedTuple):
+    """One optimizer step: `net` names an entry of `task.networks` and of `task.optimizers`; `loss` is a scalar to minimise.
+
+    `logs` are the named parts of the loss, scalars; the loop logs their means.
+    """
+
+    net: str
+    loss: Tensor
+    logs: Mapping[str, Tensor | float]
+
+
+class Batches(Protocol):
+    """Training data as a pure function of the step: the same arguments always give the same batch."""
+
+    batch_size: int  # images of one step, over all processes
+
+    def __call__(self, step: int, rank: int, n_ranks: int) -> Batch:
+        """Return this process's share of the batch of `step`: `batch_size / n_ranks` images."""
+
+
+class Task(Protocol):
+    """One model's training. Subclass it: what is not overridden does nothing.
+
+    Everything that changes over time stands in `networks` (a moving average too), `optimizers` or `extra_state`, which is what
+    a checkpoint holds, and is equal in all processes. Random numbers come from torch's, numpy's or Python's global generators,
+    which the loop seeds from (seed, rank, step) before each step. `frozen` are networks that help and never change.
+    """
+
+    networks: dict[str, nn.Module]
+    optimizers: dict[str, Optimizer]
+    frozen: dict[str, nn.Module]
+
+    def updates(self, batch: Batch, step: int) -> Iterator[Update]:
+        """Yield the updates of one step. Code after a `yield` runs with the stepped weights."""
+        ...
+
+    def learning_rates(self, step: int) -> Mapping[str, float]:
+        """Return the learning rate of each optimizer named; a pure function of `step`. Others keep the rate they have."""
+        return {}
+
+    def after_step(self, step: int) -> None:
+        """Do what follows the updates of `step`, such as moving an average of the weights."""
+        return None
+
+    def extra_state(self) -> dict[str, object]:
+        """Return whatever else changes over time, as tensors, numbers, text, and dicts and lists of them."""
+        return {}
+
+    def load_extra_state(self, state: Mapping[str, object]) -> None:
+        """Take back what `extra_state` gave."""
+        return None
+
+    def samples(self, step: int) -> np.ndarray | None:
+        """Return a picture of fixed samples, uint8 (H, W, 3), or None. Runs in the first process alone."""
+        return None
+
+    def evaluate(self, step: int) -> Mapping[str, float]:
+        """Return named figures on held-out data. Runs in the first process alone, whenever samples are made."""
+        return {}
+
+
+def networks_of(task: Task) -> dict[str, nn.Module]:
+    """All networks of a task, trained, averaged and frozen."""
+    return {**task.networks, **getattr(task, "frozen", {})}
+
+
+def reseed(seed: int, rank: int, step: int) -> None:
+    """Seed torch's, numpy's and Python's global generators; `step` -1 is the state in which networks are made."""
+    word = int(np.random.SeedSequence([seed, rank, step + 1]).generate_state(1, np.uint64)[0])
+    torch.manual_seed(word)
+    random.seed(word)
+    np.random.seed(word % 2**32)
+
+
+def mixed_dtype(precision: str, device: torch.device) -> torch.dtype | None:
+    """Return the dtype that `precision` means on `device`: bfloat16, or None for plain float32.
+
+    `auto` is bfloat16 where the hardware multiplies it (most GPUs, CPUs with AMX or AVX512-BF16). Where it is emulated, it
+    takes about twice as long as float32.
+
+    Raises:
+        ConfigError: an unknown precision.
+    """
+    if precision not in PRECISIONS:
+        raise ConfigError(
+            f"unknown precision '{precision}': choose from {', '.join(PRECISIONS)}{nearest(precision, PRECISIONS)}"
+        )
+    if precision == "auto":
+        if device.type == "cuda":
+            fast = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+        return torch.bfloat16 if fast else None
+    return torch.bfloat16 if precision == "bf16" else None
+
+
+def autocast(dtype: torch.dtype | None, device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Return the context in which convolutions run in `dtype`; None leaves float32."""
+    return torch.autocast(device.type, dtype) if dtype is not None else contextlib.nullcontext()
