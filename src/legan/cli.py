@@ -48,8 +48,6 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result for program
 Weights = Annotated[Path | None, typer.Option(help="A file that `legan export` wrote, instead of the packaged weights.")]
 Device = Annotated[str, typer.Option(help="Where the networks run: cpu, cuda, cuda:1, mps.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")]
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="Settings in a TOML file.")]
-Data = Annotated[Path, typer.Option(help="Data set folder with manifest.parquet.")]
 Run = Annotated[Path, typer.Option(help="Folder of the run: logs, samples, checkpoints.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the settings, sizes and time; write nothing.")]
 Devices = Annotated[int, typer.Option(help="Processes to train in, one to a GPU.")]
@@ -159,9 +157,76 @@ def render(
 
       legan render --identities 250 --workers 2 --out data/rendered
     """
-    from legan.apply.progress import shown_progress
+    from legan.apply.progress import counted_progress
     from legan.synthesis.dataset import render_set
     from legan.synthesis.renderer import View
 
-    with shown_progress("rendering people") as progress:
+    with counted_progress("rendering people") as progress:
         typer.echo(render_set(out, identities, workers, seed, View(view), progress))
+
+
+@train_app.command("legan")
+def train_legan(
+    run: Run,
+    data: Annotated[list[Path] | None, typer.Option(help="Data set folder with manifest.parquet; may be repeated.")] = None,
+    preset: Annotated[str, typer.Option(help="lite: for a laptop; paper: what the paper describes.")] = "lite",
+    settings: Settings = None,
+    devices: Devices = 1,
+    dry_run: DryRun = False,
+) -> None:
+    """Train the editor. Ctrl-C saves a checkpoint; the same command again continues.
+
+    Examples:
+
+      legan train legan --preset lite --data data/rendered --run runs/lite
+
+      legan train legan --data data/rendered --run runs/x --set loss.pair=10 --set loop.n_steps=5000 --dry-run
+    """
+    from legan.train import legan as training
+
+    outcome = training.train_legan(preset, data or [], run, settings or [], devices, dry_run)
+    typer.echo(str(outcome))
+    raise typer.Exit(0 if getattr(outcome, "finished", True) else 130)
+
+
+@train_app.command("landmarks")
+def train_landmarks(
+    run: Run,
+    data: Annotated[Path, typer.Option(help="A set rendered with --view wide.")],
+    settings: Settings = None,
+    devices: Devices = 1,
+    dry_run: DryRun = False,
+) -> None:
+    """Train the landmark network that faces are aligned with.
+
+    Example:
+
+      legan train landmarks --data data/wide --run runs/landmarks
+    """
+    from legan.train import landmarks as training
+
+    outcome = training.train_landmarks(data, run, settings or [], devices, dry_run)
+    typer.echo(str(outcome))
+    raise typer.Exit(0 if getattr(outcome, "finished", True) else 130)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Weights file to write, .safetensors.")],
+    as_json: Json = False,
+) -> None:
+    """Write the weights of a trained editor to one file, with what they were made from.
+
+    Example:
+
+      legan export runs/lite -o editor.safetensors
+    """
+    from legan.train.export import export_editor
+
+    metadata = export_editor(run, out)
+    typer.echo(json.dumps(metadata) if as_json else f"{out}: {metadata['steps']} steps, licence of the data: {metadata['licence']}")
+
+
+if __name__ == "__main__":
+    main()

@@ -20,7 +20,7 @@ from legan.apply.strength import check_strength, partial_edit
 from legan.core.errors import FaceError
 from legan.core.images import Photo, from_network, from_unit, load_photo, photo_of, save_photo, to_network, to_unit
 from legan.faces.align import AlignedCrop, align
-from legan.faces.detect import detect
+from legan.faces.detect import MIN_FACE_SIDE, detect
 from legan.faces.paste import paste
 
 Input = str | Path | Image.Image | Photo
@@ -148,7 +148,7 @@ class Editor:
         found = detect(photo.image)
         name = str(photo.path or "the image")
         if not found:
-            raise FaceError(f"no face found in {name}: give a photo with a face seen from the front, at least 80 pixels wide")
+            raise FaceError(f"no face found in {name}: give a photo with a face seen from the front, at least {MIN_FACE_SIDE} pixels wide")
         chosen = found if face == "all" else [found[_face_number(face, len(found), name) - 1]]
         return Subject(photo, tuple(align(photo.image, f.landmarks, self.networks.size) for f in chosen))
 

@@ -1,19 +1,20 @@
 """Edit files and folders: which photos, under which names, what is left as it is, and what went wrong."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from rich.console import Console
-from rich.progress import Progress
-
-from legan.apply.edit import Edit, Editor, Face, Subject
+from legan.apply.edit import Editor, Face, Subject, load_editor
 from legan.apply.grid import GRID_LIGHTINGS, grid_mark, make_grid
 from legan.apply.marks import marked_metadata
 from legan.apply.networks import ExpressionSpec, LightingSpec
-from legan.core.errors import FaceError, ImageError, LeganError
+from legan.apply.progress import shown_progress
+from legan.core.errors import ConditionError, ImageError, LeganError
 from legan.core.files import make_folder
-from legan.core.images import READ_SUFFIXES, WRITE_FORMATS, save_photo, write_format
+from legan.core.images import READ_SUFFIXES, WRITE_FORMATS, Photo, save_photo, write_format
+
+Written = Iterator[tuple[Path, list[Path] | ImageError]]
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,44 @@ class Job:
     output: Path
 
 
+@dataclass(frozen=True)
+class Choice:
+    """What to do with each photo.
+
+    Args:
+        expression, strength, face: as for `Editor`.
+        lightings: one, or none for the photo's own; for a grid any number.
+        masks: also write the two masks, as `name.expression-mask.png` and `name.lighting-mask.png`.
+        grid: make one labelled picture of all expressions under the lightings instead.
+        mark: say in each file that an algorithm edited it.
+        overwrite: replace outputs that exist. An input is never replaced.
+    """
+
+    expression: ExpressionSpec | None = None
+    lightings: tuple[LightingSpec, ...] = ()
+    strength: float = 1.0
+    face: Face = "largest"
+    masks: bool = False
+    grid: bool = False
+    mark: bool = True
+    overwrite: bool = False
+
+    def check(self) -> None:
+        """Check what can be told without an editor.
+
+        Raises:
+            ConditionError: wishes that do not go together, or none.
+        """
+        if self.grid and self.expression is not None:
+            raise ConditionError("a grid shows all expressions: leave --expression out, or leave --grid out")
+        if self.grid and self.masks:
+            raise ConditionError("a grid has no masks: leave --masks out, or leave --grid out")
+        if not self.grid and len(self.lightings) > 1:
+            raise ConditionError("several lightings need --grid: name one, or add --grid")
+        if not self.grid and self.expression is None and not self.lightings:
+            raise ConditionError("nothing to change: name --expression, --lighting or both, such as --expression smile")
+
+
 @dataclass
 class Report:
     """What became of the photos: `done` and `kept` name outputs, `failed` photos and why, `notes` what is worth knowing."""
@@ -32,27 +71,35 @@ class Report:
     kept: list[Path] = field(default_factory=list)
     failed: dict[Path, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    n_edited: int = 0
 
-    def as_json(self) -> dict:
+    def as_json(self) -> dict[str, Any]:
         """The report as plain values."""
-        plain = asdict(self)
-        plain["done"], plain["kept"] = [str(p) for p in self.done], [str(p) for p in self.kept]
-        plain["failed"] = {str(p): message for p, message in self.failed.items()}
-        return plain
+        failed = {str(photo): message for photo, message in self.failed.items()}
+        done, kept = [str(path) for path in self.done], [str(path) for path in self.kept]
+        return {"n_edited": self.n_edited, "done": done, "kept": kept, "failed": failed, "notes": self.notes}
+
+    def messages(self) -> list[str]:
+        """What to tell people beside the outputs, one line each."""
+        lines = [f"note: {note}" for note in self.notes]
+        if self.kept:
+            lines.append(f"note: {len(self.kept)} outputs existed and were kept; --overwrite makes them anew")
+        lines += [f"error: {message}" for message in self.failed.values()]
+        if self.failed:
+            n_photos = len(self.failed) + len(self.kept) + self.n_edited
+            lines.append(f"error: {len(self.failed)} of {n_photos} photos could not be edited, the others were")
+        return lines
 
 
-def edit_files(
-    editor: Editor,
-    photos: Sequence[Path],
-    out: Path | None = None,
-    expression: ExpressionSpec | None = None,
-    lighting: LightingSpec | None = None,
-    strength: float = 1.0,
-    face: Face = "largest",
-    masks: bool = False,
-    mark: bool = True,
-    overwrite: bool = False,
+def edit_photos(
+    photos: Sequence[Path], out: Path | None, choice: Choice, weights: Path | None = None, device: str = "cpu"
 ) -> Report:
+    """Load an editor and edit photos with it; arguments and errors as for `load_editor` and `edit_files`."""
+    choice.check()
+    return edit_files(load_editor(weights, device), photos, out, choice)
+
+
+def edit_files(editor: Editor, photos: Sequence[Path], out: Path | None, choice: Choice) -> Report:
     """Edit photos and folders of photos.
 
     A single photo that fails raises its error. Of several, the others are edited all the same and the report names those that
@@ -62,60 +109,62 @@ def edit_files(
         editor: as `load_editor` gives it.
         photos: picture files, and folders that are walked.
         out: a file for a single photo, otherwise a folder; None puts edits beside the photos (`name-edited.jpg`).
-        expression, lighting, strength, face: as for `Editor`.
-        masks: also write the two masks as `name.expression-mask.png` and `name.lighting-mask.png`.
-        mark: say in each file that an algorithm edited it.
-        overwrite: replace outputs that exist. An input is never replaced.
+        choice: what to do with each of them.
 
     Raises:
         LeganError: nothing to do, an output that would replace an input or another output, or a full disk.
     """
-    editor.check(expression, lighting, strength)
-    jobs, is_single = plan(photos, out)
-    todo, report = _to_do(jobs, is_single, overwrite)
-    outputs = {job.photo: job.output for job in todo}
-    with _progress(len(todo), is_single) as progress:
-        subjects = _prepared(editor, todo, face, report, is_single)
-        for edit in editor.edit_subjects(subjects, expression, lighting, strength):
-            photo = edit.photo.path
-            assert photo is not None, "prepared from a file"
-            report.notes += [f"{photo}: {note}" for note in edit.photo.notes]
-            try:
-                report.done += _written(edit, outputs[photo], masks, mark)
-            except ImageError as error:
-                _fail(report, photo, error, is_single)
-            progress.advance(progress.task_ids[0])
+    choice.check()
+    for lighting in choice.lightings or (None,):
+        editor.check("neutral" if choice.grid else choice.expression, lighting, choice.strength)
+    jobs, is_single = plan(photos, out, "grid" if choice.grid else "edited", ".png" if choice.grid else "")
+    todo = [job for job in jobs if choice.overwrite or not job.output.exists()]
+    report = Report(kept=[job.output for job in jobs if job not in todo])
+    if report.kept and is_single:
+        raise ImageError(f"{report.kept[0]} exists already: give another name with -o, or add --overwrite")
+    write = _write_grids if choice.grid else _write_edits
+    with shown_progress("editing", len(todo), hidden=is_single) as advance:
+        subjects = _prepared(editor, todo, choice.face, report, is_single, advance)
+        for photo, outputs in write(editor, subjects, {job.photo: job.output for job in todo}, choice):
+            if isinstance(outputs, ImageError):
+                _fail(report, photo, outputs, is_single)
+            else:
+                report.done += outputs
+                report.n_edited += 1
+            advance()
     return report
 
 
-def grid_files(
-    editor: Editor,
-    photos: Sequence[Path],
-    out: Path | None = None,
-    lightings: Sequence[LightingSpec] = GRID_LIGHTINGS,
-    strength: float = 1.0,
-    face: Face = "largest",
-    mark: bool = True,
-    overwrite: bool = False,
-) -> Report:
-    """Make one labelled picture for each photo: its face with all expressions under some lights. Otherwise as `edit_files`."""
-    for lighting in lightings:
-        editor.check("neutral", lighting, strength)
-    jobs, is_single = plan(photos, out, tag="grid", ending=".png")
-    todo, report = _to_do(jobs, is_single, overwrite)
-    with _progress(len(todo), is_single) as progress:
-        for job in todo:
-            try:
-                subject = editor.prepare(job.photo, face)
-                make_folder(job.output.parent)
-                picture = make_grid(editor, subject, lightings, strength)
-                metadata = marked_metadata(grid_mark(editor, lightings, strength)) if mark else None
-                save_photo(picture, job.output, metadata=metadata)
-                report.done.append(job.output)
-            except (ImageError, FaceError) as error:
-                _fail(report, job.photo, error, is_single)
-            progress.advance(progress.task_ids[0])
-    return report
+def _write_edits(editor: Editor, subjects: Iterable[Subject], names: Mapping[Path, Path], choice: Choice) -> Written:
+    """Edit and save; yields each photo with the files written for it, or the error that says why none could be."""
+    lighting = choice.lightings[0] if choice.lightings else None
+    for edit in editor.edit_subjects(subjects, choice.expression, lighting, choice.strength):
+        photo = _path_of(edit.photo)
+        output = names[photo]
+        make_folder(output.parent)
+        outputs = [output]
+        try:
+            edit.save(output, mark=choice.mark)
+            if choice.masks:
+                for name, picture in zip(("expression", "lighting"), edit.mask_pictures(), strict=True):
+                    outputs.append(output.with_name(f"{output.stem}.{name}-mask.png"))
+                    save_photo(picture, outputs[-1])
+        except ImageError as error:
+            yield photo, error
+        else:
+            yield photo, outputs
+
+
+def _write_grids(editor: Editor, subjects: Iterable[Subject], names: Mapping[Path, Path], choice: Choice) -> Written:
+    """As `_write_edits`, one labelled picture of all expressions for each photo."""
+    lightings = choice.lightings or GRID_LIGHTINGS
+    metadata = marked_metadata(grid_mark(editor, lightings, choice.strength)) if choice.mark else None
+    for subject in subjects:
+        photo = _path_of(subject.photo)
+        output = names[photo]
+        make_folder(output.parent)
+        save_photo(make_grid(editor, subject, lightings, choice.strength), output, metadata=metadata)
+        yield photo, [output]
 
 
 def plan(photos: Sequence[Path], out: Path | None, tag: str = "edited", ending: str = "") -> tuple[list[Job], bool]:
@@ -134,8 +183,7 @@ def plan(photos: Sequence[Path], out: Path | None, tag: str = "edited", ending: 
     for photo in photos:
         if photo.is_dir():
             folder = out if out is not None else photo.with_name(f"{photo.resolve().name}-{tag}")
-            inside = [p for p in _walk(photo) if not p.is_relative_to(folder)]
-            jobs += [Job(p, _named(folder / p.relative_to(photo), ending)) for p in inside]
+            jobs += [Job(p, _named(folder / p.relative_to(photo), ending)) for p in _walk(photo, but_not=folder)]
         elif is_single and out is not None and not out.is_dir():
             write_format(out)
             jobs.append(Job(photo, out))
@@ -151,18 +199,13 @@ def plan(photos: Sequence[Path], out: Path | None, tag: str = "edited", ending: 
     return jobs, is_single
 
 
-def _to_do(jobs: Sequence[Job], is_single: bool, overwrite: bool) -> tuple[list[Job], Report]:
-    todo = [job for job in jobs if overwrite or not job.output.exists()]
-    kept = [job.output for job in jobs if job not in todo]
-    if kept and is_single:
-        raise ImageError(f"{kept[0]} exists already: give another name with -o, or add --overwrite")
-    return todo, Report(kept=kept)
-
-
-def _walk(folder: Path) -> Iterator[Path]:
+def _walk(folder: Path, but_not: Path) -> Iterator[Path]:
+    """Pictures in a folder by name; hidden ones are left out, and so are the outputs of an earlier run within it."""
+    is_within = but_not.resolve() != folder.resolve()
     for path in sorted(folder.rglob("*")):
         is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in READ_SUFFIXES and path.is_file() and not is_hidden:
+        is_output = is_within and path.resolve().is_relative_to(but_not.resolve())
+        if path.suffix.lower() in READ_SUFFIXES and path.is_file() and not is_hidden and not is_output:
             yield path
 
 
@@ -190,12 +233,18 @@ def _identity(path: Path) -> tuple[int, int] | Path:
     return (path.stat().st_dev, path.stat().st_ino) if path.exists() else path.resolve()
 
 
-def _prepared(editor: Editor, jobs: Iterable[Job], face: Face, report: Report, is_single: bool) -> Iterator[Subject]:
+def _prepared(
+    editor: Editor, jobs: Iterable[Job], face: Face, report: Report, is_single: bool, advance: Callable[[], None]
+) -> Iterator[Subject]:
     for job in jobs:
         try:
-            yield editor.prepare(job.photo, face)
+            subject = editor.prepare(job.photo, face)
         except LeganError as error:
             _fail(report, job.photo, error, is_single)
+            advance()
+            continue
+        report.notes += [f"{job.photo}: {note}" for note in subject.photo.notes]
+        yield subject
 
 
 def _fail(report: Report, photo: Path, error: LeganError, is_single: bool) -> None:
@@ -204,18 +253,6 @@ def _fail(report: Report, photo: Path, error: LeganError, is_single: bool) -> No
     report.failed[photo] = str(error)
 
 
-def _written(edit: Edit, output: Path, masks: bool, mark: bool) -> list[Path]:
-    make_folder(output.parent)
-    edit.save(output, mark=mark)
-    if not masks:
-        return [output]
-    names = [output.with_name(f"{output.stem}.{name}-mask.png") for name in ("expression", "lighting")]
-    for name, picture in zip(names, edit.mask_pictures(), strict=True):
-        save_photo(picture, name)
-    return [output, *names]
-
-
-def _progress(n: int, is_single: bool) -> Progress:
-    progress = Progress(console=Console(stderr=True), transient=True, disable=is_single)
-    progress.add_task("editing", total=n)
-    return progress
+def _path_of(photo: Photo) -> Path:
+    assert photo.path is not None, "prepared from a file"
+    return photo.path

@@ -12,7 +12,7 @@ from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.errors import ConfigError
 from legan.core.images import to_network
 from legan.data.faces import PAIRED_DOMAINS, FaceDataset
-from legan.data.transforms import flip_images, flip_lightings
+from legan.data.transforms import apply_tones, draw_tones, flip_images, flip_lightings
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class DataConfig:
         weights: share of each folder in a batch, on average; empty for equal shares.
         batch_size: images a step, over all devices.
         flip: mirror half of the images left to right; the light changes sides with them.
+        tone: strength of random changes of exposure, contrast and white balance, the same for an image and its truth; 0 for none.
         pair_probability: chance that a target is drawn among the conditions of which the data holds the true image; the others
             are drawn among all conditions.
         paired_domains: domains of images that may stand as truth.
@@ -34,19 +35,25 @@ class DataConfig:
     weights: tuple[float, ...] = ()
     batch_size: int = 16
     flip: bool = True
+    tone: float = 0.0
     pair_probability: float = 0.6
     paired_domains: tuple[str, ...] = PAIRED_DOMAINS
     memory_gb: float = 8.0
 
 
 class Draw(NamedTuple):
-    """What a batch consists of, each (B,): image index, target classes, index of the true image (-1: none), flipped or not."""
+    """What a batch consists of.
+
+    Each (B,): image index, target classes, index of the true image (-1: none), flipped or not; `tones` (B, 3, 256) uint8 is what
+    becomes of each level of each channel.
+    """
 
     source: np.ndarray
     expression: np.ndarray
     lighting: np.ndarray
     truth: np.ndarray
     flipped: np.ndarray
+    tones: np.ndarray
 
 
 class FaceBatches:
@@ -90,7 +97,8 @@ class FaceBatches:
         expression, lighting = np.divmod(target, len(LIGHTINGS))
         truth = np.where(data.has_pair[source], data.truth[data.identity[source], expression, lighting], -1)
         flipped = (rng.random(n_images) < 0.5) & config.flip
-        return Draw(source, expression, lighting, truth, flipped)
+        tones = draw_tones(rng, n_images, config.tone)
+        return Draw(source, expression, lighting, truth, flipped, tones)
 
     def collate(self, draw: Draw) -> dict[str, Tensor]:
         """Read the images of a draw and bring everything to tensors."""
@@ -98,9 +106,10 @@ class FaceBatches:
         has_true = draw.truth >= 0
         x_real = data.images(draw.source)
         x_true = data.images(np.where(has_true, draw.truth, draw.source))
+        x_real, x_true = (flip_images(apply_tones(x, draw.tones), draw.flipped) for x in (x_real, x_true))
         return {
-            "x_real": to_network(flip_images(x_real, draw.flipped)),
-            "x_true": to_network(flip_images(x_true, draw.flipped)),
+            "x_real": to_network(x_real),
+            "x_true": to_network(x_true),
             "has_true": torch.from_numpy(has_true.astype(np.float32)),
             "expression_src": _codes(data.expression[draw.source], len(EXPRESSIONS)),
             "lighting_src": _codes(flip_lightings(data.lighting[draw.source], draw.flipped), len(LIGHTINGS)),

@@ -72,7 +72,16 @@ ACTIONS: dict[str, dict[str, Coefficient]] = {
 }
 
 # These come once, all others as a pair with the suffixes Left and Right.
-_SINGLE = {"jawOpen", "browInnerUp", "mouthFunnel", "mouthPucker", "mouthShrugLower", "mouthShrugUpper", "mouthClose", "cheekPuff"}
+_SINGLE = {
+    "jawOpen",
+    "browInnerUp",
+    "mouthFunnel",
+    "mouthPucker",
+    "mouthShrugLower",
+    "mouthShrugUpper",
+    "mouthClose",
+    "cheekPuff",
+}
 _PAIR_MAXIMUM = 1.3  # actions are linear beyond 1
 _ASYMMETRY = 0.06
 

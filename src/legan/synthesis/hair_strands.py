@@ -16,15 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
+from legan.synthesis.hair_styles import HairStyle
 from legan.synthesis.hair_traits import HairTraits
 from legan.synthesis.vectors import Array, bell, dot, normalize, smoothstep
 
-N_POINTS = 12  # of a strand
 _WHORL = np.array([0.008, 0.125, 0.105])  # where the hair turns at the crown, on the parting's side
 _DOWN = np.array([0.0, 0.0, -1.0])
 _HAIRLINE = 0.064  # over the eyes, in the middle of the forehead
 _FLYAWAY_SHARE = 0.025
-_ALONG = np.linspace(0, 1, N_POINTS) ** 1.35  # where a strand's points lie: closer where it bends over the head
 _RISE = 0.012  # a strand reaches the height of its layer this far from its root
 _EAR_MARGIN = 0.007
 _INERTIA = 0.35  # how much of its direction a strand keeps from step to step
@@ -44,7 +43,7 @@ class Scalp:
 
 @dataclass(frozen=True)
 class Strands:
-    """Polylines of n strands, N_POINTS points each."""
+    """Polylines of n strands, k points each."""
 
     points: Array  # (n, k, 3)
     widths: Array  # (n, k)
@@ -118,7 +117,7 @@ def grow(scalp: Scalp, traits: HairTraits, random: np.random.Generator) -> Stran
     points = _curl(points, traits, plan, locks, random)
     n = len(points)
 
-    along = _ALONG
+    along = _along(style)
     widths = style.width * random.uniform(0.7, 1.3, (n, 1)) * (0.85 + 0.3 * along) * (1 - 0.75 * along**4)
     if style.is_long:  # a few broad strands at the back, against gaps that show the backdrop
         behind = (plan.layer < 0.3) & (plan.local[:, 1] > 0.08)
@@ -131,6 +130,11 @@ def grow(scalp: Scalp, traits: HairTraits, random: np.random.Generator) -> Stran
     return Strands(*(array.astype(np.float32) for array in arrays))
 
 
+def _along(style: HairStyle) -> Array:
+    """Where a strand's points lie from root 0 to tip 1, (k,): closer at the root, where it bends over the head."""
+    return np.linspace(0, 1, style.n_points) ** 1.35
+
+
 def _make_plan(scalp: Scalp, traits: HairTraits, random: np.random.Generator) -> tuple[_Plan, _Ripple]:
     style = traits.style
     n = style.n_strands
@@ -138,7 +142,7 @@ def _make_plan(scalp: Scalp, traits: HairTraits, random: np.random.Generator) ->
     inside = cover(local, traits)
     top = smoothstep(0.050, 0.085, local[:, 2] + 0.25 * np.maximum(0, local[:, 1] - 0.12))
     layer = random.random(n) ** 0.8
-    flies = random.random(n) < _FLYAWAY_SHARE
+    flies = (random.random(n) < _FLYAWAY_SHARE) & (local[:, 1] > 0.04)  # single hairs across the face look like scratches
 
     length = (style.length[1] + (style.length[0] - style.length[1]) * top) * traits.length * random.uniform(0.8, 1.1, n)
     if not style.is_long:  # a soft hairline: short hair gets shorter towards it
@@ -176,7 +180,7 @@ def _draw_roots(scalp: Scalp, traits: HairTraits, n: int, random: np.random.Gene
     inside = cover(centre, traits) + 0.0022 * _Ripple(random, 0.010)(centre)
     a, b, c = (scalp.vertices[triangles[:, i]] for i in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
-    in_view = 0.18 + 0.82 * smoothstep(0.16, 0.07, centre[:, 1])
+    in_view = 0.12 + 0.88 * smoothstep(0.16, 0.07, centre[:, 1])
     if traits.style.frame:  # hair flows away from a parting, which would stay thin
         in_view = in_view * (1 + 4 * bell(centre[:, 0], traits.parting, 0.012))
     weight = area * smoothstep(-0.001, 0.006, inside) * (scalp.ear[triangles].max(axis=1) < 0.3) * in_view
@@ -199,10 +203,11 @@ def _walk(scalp: Scalp, traits: HairTraits, plan: _Plan) -> tuple[Array, Array, 
     surface, surface_normals, surface_local = scalp.vertices[solid], scalp.normals[solid], scalp.local[solid]
     tree = cKDTree(surface)
     point, direction = plan.root, plan.normal
-    steps = plan.length[:, None] * np.diff(_ALONG)  # (n, k - 1)
+    along = _along(style)
+    steps = plan.length[:, None] * np.diff(along)  # (n, k - 1)
     points, normals, locals_ = [point], [plan.normal], [plan.local]
-    for i in range(1, N_POINTS):
-        progress = float(_ALONG[i])
+    for i in range(1, style.n_points):
+        progress = float(along[i])
         nearest = tree.query(point, eps=0.3)[1]
         below, out = surface[nearest], surface_normals[nearest]
         local = surface_local[nearest] + point - below
@@ -275,7 +280,7 @@ def _keep_off_face(point: Array, eyes: Array, frame: float, plan: _Plan) -> Arra
 def _curl(points: Array, traits: HairTraits, plan: _Plan, locks: _Ripple, random: np.random.Generator) -> Array:
     """Bends strands (n, k, 3) into waves; neighbours share their phase, so that locks form, and curl makes them tighter."""
     radius = traits.style.wave * (0.6 + 0.8 * traits.curl) + 0.0022 * traits.curl
-    along = plan.length[:, None] * _ALONG
+    along = plan.length[:, None] * _along(traits.style)
     if traits.style.is_long:
         pitch, ramp = 0.055 - 0.04 * traits.curl, smoothstep(0.03, 0.12, along)
     else:

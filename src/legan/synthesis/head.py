@@ -83,7 +83,7 @@ class Head:
         self._actions = self._action_basis()
         self.masks = Masks(assets / "textures")
 
-        base = self.neutral({"age": _CANONICAL_AGE}, {})
+        base = self.canonical_base = self.neutral({"age": _CANONICAL_AGE}, {})  # (19158, 3)
         cut = base[self._groups["joint-neck"], 2].mean() - _BELOW_NECK
         self.parts = {name: _build_part(obj, name, base, cut) for name in _LEVELS}
         self.solid = _build_solid(self.parts)

@@ -1,4 +1,126 @@
-"""The 68 iBUG landmarks as points of the head's surface."""
+"""The 68 landmarks of the iBUG scheme (300-W; Sagonas et al., "300 Faces in-the-Wild", Image and Vision Computing 2016) on the head.
+
+Each is a fixed point of the skin, so its true place is known under every shape, expression and pose. Points that photographs show on
+an outline (the jaw, 0..16) are the outline's points of a frontal face and stay on the skin when the head turns.
+
+The table holds one half of the face. It was read off frontal pictures of the mean head with its jaw open, where upper and lower lip
+lie apart and the nearest point of the surface is never in doubt: eyelid and lip points from the edge of the eye and mouth opening,
+the jaw from the outline of the closed mouth's face, the nose from landmarks detected on renders.
+"""
+
+from __future__ import annotations
+
 import numpy as np
-def on_face(head, base):
-    return np.zeros((68,3),np.float32)
+from scipy.spatial import cKDTree
+
+from legan.synthesis.head import BODY, Head
+from legan.synthesis.vectors import Array, dot
+
+N_LANDMARKS = 68
+_JAW_OPEN = 0.6  # of the face that the table was measured on
+# metres from the middle of the eyes: x to the picture's right, y backwards, z up
+_TABLE: dict[int, tuple[float, float, float]] = {
+    8: (0.0000, 0.0158, -0.1284),
+    9: (0.0189, 0.0131, -0.1258),
+    10: (0.0359, 0.0259, -0.1136),
+    11: (0.0501, 0.0355, -0.0972),
+    12: (0.0591, 0.0382, -0.0789),
+    13: (0.0643, 0.0391, -0.0595),
+    14: (0.0700, 0.0516, -0.0396),
+    15: (0.0737, 0.0588, -0.0210),
+    16: (0.0770, 0.0677, -0.0021),
+    22: (0.0123, -0.0275, 0.0215),
+    23: (0.0224, -0.0262, 0.0229),
+    24: (0.0334, -0.0228, 0.0239),
+    25: (0.0448, -0.0160, 0.0229),
+    26: (0.0536, -0.0067, 0.0210),
+    27: (0.0000, -0.0248, 0.0020),
+    28: (0.0000, -0.0280, -0.0118),
+    29: (0.0000, -0.0370, -0.0258),
+    30: (0.0000, -0.0447, -0.0395),
+    33: (0.0000, -0.0341, -0.0518),
+    34: (0.0077, -0.0310, -0.0516),
+    35: (0.0159, -0.0253, -0.0503),
+    42: (0.0172, -0.0147, -0.0045),
+    43: (0.0264, -0.0179, 0.0023),
+    44: (0.0357, -0.0179, 0.0030),
+    45: (0.0449, -0.0100, -0.0012),
+    46: (0.0357, -0.0163, -0.0063),
+    47: (0.0264, -0.0160, -0.0058),
+    51: (0.0000, -0.0372, -0.0648),
+    52: (0.0065, -0.0356, -0.0650),
+    53: (0.0153, -0.0297, -0.0677),
+    54: (0.0238, -0.0166, -0.0812),
+    55: (0.0163, -0.0164, -0.0975),
+    56: (0.0084, -0.0179, -0.1022),
+    57: (0.0000, -0.0183, -0.1043),
+    62: (0.0000, -0.0307, -0.0720),
+    63: (0.0111, -0.0268, -0.0735),
+    64: (0.0228, -0.0158, -0.0815),
+    65: (0.0111, -0.0176, -0.0903),
+    66: (0.0000, -0.0203, -0.0940),
+}
+# partners of the table's points across the middle of the face (the middle ones are their own)
+_MIRROR = {
+    **{number: 16 - number for number in range(8, 17)},
+    **{number: 43 - number for number in range(22, 27)},
+    **dict(zip((34, 35), (32, 31), strict=True)),
+    **dict(zip(range(42, 48), (39, 38, 37, 36, 41, 40), strict=True)),
+    **dict(zip((52, 53, 54, 55, 56), (50, 49, 48, 59, 58), strict=True)),
+    **dict(zip((63, 64, 65), (61, 60, 67), strict=True)),
+}
+_N_CANDIDATES = 24  # triangles looked at round each point
+
+
+class Landmarks:
+    """The landmarks of one head model: a triangle of the body and the weights of its corners for each."""
+
+    def __init__(self, head: Head) -> None:
+        body = head.parts[BODY]
+        base = head.with_actions(head.canonical_base, {"jawOpen": _JAW_OPEN})
+        vertices = head.part_vertices(BODY, base)
+        corners, weights = _nearest_on_mesh(_positions() + head.anchors.eyes, vertices, body.triangles)
+        # one small matrix from base vertices straight to landmarks
+        self._matrix = sum(weights[:, k, None] * body.matrix[corners[:, k]].toarray() for k in range(3))
+        self._used = np.flatnonzero(np.abs(self._matrix).sum(axis=0))
+        self._matrix = self._matrix[:, self._used].astype(np.float32)
+
+    def on_face(self, base_vertices: Array) -> Array:
+        """Landmarks (68, 3) of the face with base vertices (19158, 3)."""
+        return self._matrix @ base_vertices[self._used]
+
+
+def _positions() -> Array:
+    """(68, 3) from the table, both halves."""
+    points = np.full((N_LANDMARKS, 3), np.nan)
+    for number, place in _TABLE.items():
+        points[number] = place
+        if number in _MIRROR:
+            points[_MIRROR[number]] = (-place[0], place[1], place[2])
+    return points
+
+
+def _nearest_on_mesh(points: Array, vertices: Array, triangles: Array) -> tuple[Array, Array]:
+    """Corners (k, 3) and weights (k, 3) of the surface points nearest to `points` (k, 3)."""
+    _, candidates = cKDTree(vertices[triangles].mean(axis=1)).query(points, k=_N_CANDIDATES)
+    corners, weights = [], []
+    for point, chosen in zip(points, candidates, strict=True):
+        around = vertices[triangles[chosen]]
+        shares = _clamped_barycentric(point, around)
+        distance = np.linalg.norm((around * shares[..., None]).sum(axis=1) - point, axis=1)
+        best = int(distance.argmin())
+        corners.append(triangles[chosen[best]])
+        weights.append(shares[best])
+    return np.array(corners), np.array(weights)
+
+
+def _clamped_barycentric(point: Array, corners: Array) -> Array:
+    """Weights (m, 3) of the point's foot on each of m triangles (m, 3, 3), pulled back to the triangle where it lies outside."""
+    a, ab, ac = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    ap = point - a
+    d00, d01, d11 = dot(ab, ab), dot(ab, ac), dot(ac, ac)
+    d20, d21 = dot(ap, ab), dot(ap, ac)
+    area = np.maximum(d00 * d11 - d01 * d01, 1e-20)
+    v, w = (d11 * d20 - d01 * d21) / area, (d00 * d21 - d01 * d20) / area
+    weights = np.clip(np.stack([1 - v - w, v, w], axis=1), 0, None)
+    return weights / weights.sum(axis=1, keepdims=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS, Lighting
 from legan.synthesis import camera as cameras
-from legan.synthesis import collar, hair, landmarks, sensor, shading, surface
+from legan.synthesis import collar, hair, sensor, shading, surface
 from legan.synthesis.camera import SETTINGS, View
 from legan.synthesis.expressions import draw_actions, furrows
 from legan.synthesis.eyes import draw_gaze
@@ -19,6 +19,7 @@ from legan.synthesis.gbuffer import GBuffer, Person, build_gbuffer
 from legan.synthesis.glasses import build_glasses
 from legan.synthesis.head import BODY, Head
 from legan.synthesis.identity import draw_identity
+from legan.synthesis.landmarks import Landmarks
 from legan.synthesis.seeds import Stream, generator
 from legan.synthesis.vectors import Array
 
@@ -56,6 +57,7 @@ class Renderer:
         self._size = size
         self._samples_per_axis = samples_per_axis
         self.head = Head()
+        self.landmarks = Landmarks(self.head)
         self.person = lru_cache(maxsize=_N_CACHED_PEOPLE)(self._person)
         self.seconds: dict[str, float] = {}  # by stage, of the last picture
 
@@ -96,7 +98,7 @@ class Renderer:
         images = sensor.develop(pictures, size, generator(seed, Stream.SENSOR, number))
         clock.lap("sensor")
         self.seconds = clock.seconds
-        points = pose.apply(landmarks.on_face(self.head, base))
+        points = pose.apply(self.landmarks.on_face(base))
         return Rendering(
             images=images,
             lightings=tuple(lighting.name for lighting in lightings),

@@ -10,15 +10,18 @@ import cv2
 import numpy as np
 
 from legan.faces.landmarks import INPUT_SIZE, MIRRORED, frame_of_points
-from legan.faces.resample import transform, warp
+from legan.faces.resample import Matrix, inverse, transform, warp
 
 Random = np.random.Generator
 
+_BENDING = 2.2  # pixels, largest standard deviation of the bending
+_EYE_BUMP = 0.19  # standard deviation of the part of an eye that its iris is moved in, by its width
+_GAZE = np.array([0.07, 0.03], np.float32)  # standard deviation of the irises' move across and up, by the eye's width
 _SQUARE = (INPUT_SIZE, INPUT_SIZE)
 _LUMA = (0.299, 0.587, 0.114)
-# Pixel places as fractions of the side, from the middle.
-_X = np.broadcast_to((np.arange(INPUT_SIZE, dtype=np.float32) + 0.5) / INPUT_SIZE - 0.5, (INPUT_SIZE, INPUT_SIZE))
-_Y = _X.T
+_PLACES = np.arange(INPUT_SIZE, dtype=np.float32) + 0.5
+_X = _PLACES / INPUT_SIZE - 0.5  # fractions of the side, from the middle
+_Y = _X[:, None]
 
 
 def training_picture(image: np.ndarray, points: np.ndarray, random: Random) -> tuple[np.ndarray, np.ndarray]:
@@ -34,9 +37,8 @@ def training_picture(image: np.ndarray, points: np.ndarray, random: Random) -> t
     if random.random() < 0.5:
         image = image[:, ::-1]
         points = (points * [-1, 1] + [image.shape[1], 0])[MIRRORED]
-    matrix = _jitter(random) @ np.vstack([frame_of_points(points), [0, 0, 1]])
-    picture = warp(np.ascontiguousarray(image), matrix[:2], INPUT_SIZE)
-    points = transform(matrix[:2], points)
+    matrix = (_jitter(random) @ np.vstack([frame_of_points(points), [0, 0, 1]]))[:2]
+    picture, points = _bent(np.ascontiguousarray(image), matrix, transform(matrix, points), random)
 
     light = picture.astype(np.float32) / 255
     if random.random() < 0.6:
@@ -47,6 +49,35 @@ def training_picture(image: np.ndarray, points: np.ndarray, random: Random) -> t
     light = _coloured(light, random)
     light = _blurred(light, random) if random.random() < 0.5 else light
     return _recorded(light, random), points
+
+
+def _bent(image: np.ndarray, matrix: Matrix, points: np.ndarray, random: Random) -> tuple[np.ndarray, np.ndarray]:
+    """Cut out the picture through a curved glass: faces of other proportions, and irises off the middle of their eyes.
+
+    Args:
+        matrix: image pixels -> picture pixels, without the bending.
+        points: (68, 2), picture pixels, without the bending.
+
+    Returns:
+        the picture and the points in it.
+    """
+    cells = random.normal(0, random.uniform(0, _BENDING), (5, 5, 2)).astype(np.float32)
+    push = cv2.resize(cells, _SQUARE, interpolation=cv2.INTER_CUBIC)
+    # A picture pixel shows what would stand at its place plus `push`; so the points move the other way.
+    bent = points
+    for _ in range(3):
+        x, y = np.clip(bent, 0, INPUT_SIZE - 1).astype(int).T
+        bent = points - push[y, x]
+    for eye in (bent[36:42], bent[42:48]):
+        width = float(np.linalg.norm(eye[3] - eye[0]))
+        # Narrow enough to leave the corners where they are.
+        across, down = (np.exp(((_PLACES - middle) / (_EYE_BUMP * width)) ** 2 * -0.5) for middle in eye.mean(axis=0))
+        move = random.normal(0, 1, 2).astype(np.float32) * _GAZE * width
+        push += (down[:, None] * across)[..., None] * move
+    x, y = _PLACES + push[..., 0], _PLACES[:, None] + push[..., 1]
+    back = inverse(matrix).astype(np.float32)
+    source_x, source_y = (row[0] * x + row[1] * y + (row[2] - np.float32(0.5)) for row in back)
+    return cv2.remap(image, source_x, source_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), bent.astype(np.float32)
 
 
 def held_out_picture(image: np.ndarray, points: np.ndarray, random: Random) -> tuple[np.ndarray, np.ndarray]:

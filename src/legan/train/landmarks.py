@@ -5,8 +5,8 @@ Gaussian about the true point (the regularisation of Nibali et al., 2018). The p
 """
 
 import copy
-from collections.abc import Iterator, Mapping
-from dataclasses import field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import AdamW
 
-from legan.core.errors import ConfigError, DataError
+from legan.core.config import config_to_dict, load_config
+from legan.core.errors import ConfigError, DataError, WeightsError
 from legan.core.images import from_network, to_network
 from legan.core.manifest import read_bytes, read_manifest
+from legan.core.weights import save_weights
 from legan.faces.landmarks import INPUT_SIZE, N_POINTS, LandmarkNet
+from legan.train.checkpoint import newest_checkpoint
 from legan.train.landmark_pictures import held_out_picture, training_picture
+from legan.train.loop import Outcome, Rehearsal, rehearse, run_task
 from legan.train.run import LoopConfig
 from legan.train.task import Batch, Task, Update
+
+WEIGHTS = "landmarks.safetensors"  # in the run folder, when the training is finished
 
 _N_HELD_OUT = 96  # pictures of each evaluation
 _EYES = slice(36, 48)
@@ -47,15 +53,15 @@ class LandmarkConfig:
     """
 
     data: Path = Path("wide")
-    batch_size: int = 32
+    batch_size: int = 16
     lr: float = 2e-3
-    n_warmup_steps: int = 50
+    n_warmup_steps: int = 100
     weight_decay: float = 1e-2
     average: float = 0.99
     jaw_weight: float = 0.3
     spread: float = 3.0
     map_weight: float = 0.5
-    loop: LoopConfig = field(default_factory=lambda: LoopConfig(n_steps=1500, log_every=50, sample_every=500))
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(n_steps=3000, log_every=50, sample_every=500, checkpoint_every=500))
 
 
 class RenderedFaces:
@@ -74,6 +80,16 @@ class RenderedFaces:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def facts(self) -> dict[str, Any]:
+        """Where the pictures come from: folder name, sources, licences, numbers of people and pictures."""
+        return {
+            "name": self.folder.resolve().name,
+            "source": sorted(set(self.rows["source"])),
+            "licence": sorted(set(self.rows["licence"])),
+            "n_identities": int(self.rows["identity"].nunique()),
+            "n_images": len(self.rows),
+        }
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return picture `index` as RGB uint8 (H, W, 3) and its landmarks (68, 2) float32 in pixels."""
@@ -197,3 +213,49 @@ def build_landmarks(config: LandmarkConfig, device: torch.device) -> tuple[Landm
     cv2.setNumThreads(1)  # many small pictures: threads would only get in each other's way
     task = LandmarkTask(config, RenderedFaces(config.data, "val"))
     return task, LandmarkBatches(RenderedFaces(config.data, "train"), config.batch_size, config.loop.seed)
+
+
+def train_landmarks(
+    data: Path, run: Path, overrides: Sequence[str] = (), devices: int = 1, dry_run: bool = False
+) -> Outcome | Rehearsal:
+    """Train the landmark network in a run folder, or continue the training that it holds; at the end write its weights.
+
+    Args:
+        data: a data set folder rendered with `--view wide`.
+        run: the run folder; `landmarks.safetensors` in it is the result.
+        overrides: settings such as "batch_size=32" or "loop.n_steps=5000".
+        devices: processes to train in.
+        dry_run: build everything, time a few steps, write nothing.
+
+    Raises:
+        LeganError: as `run_task`.
+    """
+    config = replace(load_config(LandmarkConfig, overrides=overrides), data=Path(data).resolve())
+    if dry_run:
+        return rehearse(build_landmarks, config, devices)
+    outcome = run_task(build_landmarks, config, run, devices)
+    if outcome.finished:
+        export_landmarks(config, outcome.run)
+    return outcome
+
+
+def export_landmarks(config: LandmarkConfig, run: Path) -> Path:
+    """Write the averaged network of a run's newest checkpoint to `landmarks.safetensors` in it, as float16, and return the path.
+
+    Raises:
+        WeightsError: the run has no checkpoint that can be read.
+    """
+    state = newest_checkpoint(run)
+    if state is None:
+        raise WeightsError(f"{run} has no checkpoint yet: train first")
+    data = RenderedFaces(config.data, "train").facts()
+    metadata = {
+        "model": "legan-landmarks",
+        "training": config_to_dict(replace(config, data=Path(data["name"]))),
+        "steps": state["n_steps_done"],
+        "seed": config.loop.seed,
+        "data": data,
+        "licence": ", ".join(data["licence"]),
+    }
+    save_weights(run / WEIGHTS, state["networks"]["average"], metadata, half=True)
+    return run / WEIGHTS

@@ -114,6 +114,7 @@ PRESETS = {
     "lite": LeganConfig(
         loop=LoopConfig(n_steps=3500),
         generator=generator.PRESETS["lite"],
+        data=DataConfig(tone=1.0),
         critic=critic.PRESETS["lite"],
         adversarial=AdversarialConfig(),
         loss=LossConfig(

@@ -1,0 +1,86 @@
+"""What many tests use: a tiny editor's weights file, and photos whose faces are known without a detector."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from legan.core.config import config_to_dict
+from legan.core.crop import EYE_DISTANCE, EYES_Y, MOUTH_Y
+from legan.core.weights import save_weights
+from legan.models.critic import Critic, CriticConfig
+from legan.models.generator import Generator, GeneratorConfig
+
+TINY_GENERATOR = GeneratorConfig(
+    width=4, n_residual=1, kernel=3, mask_channels=2, unshuffle=2, skip=True, output="warp-gain-bias"
+)
+TINY_CRITIC = CriticConfig(width=4, n_layers=5, max_width=8)
+
+
+def write_tiny_editor(path: Path, with_critic: bool = True) -> Path:
+    """Write an editor of a few thousand random weights that visibly changes every crop."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        generator, critic = Generator(TINY_GENERATOR), Critic(TINY_CRITIC)
+        for layer in (generator.translate.out, generator.displace):
+            torch.nn.init.normal_(layer.weight, std=0.1)
+    tensors = {f"generator.{name}": tensor for name, tensor in generator.state_dict().items()}
+    metadata = {"generator": config_to_dict(TINY_GENERATOR), "steps": 7, "licence": "CC0-1.0", "data": "noise"}
+    if with_critic:
+        tensors |= {f"critic.{name}": tensor for name, tensor in critic.state_dict().items()}
+        metadata["critic"] = config_to_dict(TINY_CRITIC)
+    save_weights(path, tensors, metadata, half=True)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_editor(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights file of a tiny editor with its critic."""
+    return write_tiny_editor(tmp_path_factory.mktemp("weights") / "tiny.safetensors")
+
+
+@pytest.fixture(scope="session")
+def tiny_generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights file of a tiny editor without a critic."""
+    return write_tiny_editor(tmp_path_factory.mktemp("weights") / "alone.safetensors", with_critic=False)
+
+
+def landmarks_at(left: float, top: float, side: float) -> np.ndarray:
+    """68 points whose eyes, nose and mouth lie where a crop at this square of the photo has them."""
+    points = np.zeros((68, 2), np.float32)
+    points[36:42], points[42:48] = (0.5 - EYE_DISTANCE / 2, EYES_Y), (0.5 + EYE_DISTANCE / 2, EYES_Y)
+    points[31:36] = 0.5, 0.635
+    points[48:68] = 0.5, MOUTH_Y
+    return points * side + (left, top)
+
+
+@pytest.fixture
+def known_faces(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Call it with squares (left, top, side), the largest first: from then on every photo has its faces there."""
+    from legan.faces.detect import Face
+
+    def know(*squares: tuple[float, float, float]) -> None:
+        faces = [Face((x, y, x + side, y + side), landmarks_at(x, y, side), 1.0) for x, y, side in squares]
+        monkeypatch.setattr("legan.apply.edit.detect", lambda image: faces)
+
+    know((40, 30, 128))
+    return know
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A photo of 320 x 200 pixels with texture everywhere."""
+    path = tmp_path / "photo.png"
+    textured().save(path)
+    return path
+
+
+def textured(width: int = 320, height: int = 200, seed: int = 0) -> Image.Image:
+    """A smooth picture with fine noise."""
+    y, x = np.mgrid[:height, :width]
+    slow = 110 + 50 * np.sin(x / 30)[..., None] * np.cos(y / 20)[..., None]
+    noise = np.random.default_rng(seed).normal(0, 12, (height, width, 3))
+    return Image.fromarray(np.clip(slow + noise, 0, 255).astype(np.uint8))
