@@ -54,8 +54,6 @@ def make_face_set(folder: Path, n_identities: int = 10, size: int = 32, lighting
                     offset, n_bytes = shard.add(key, data)
                     place = {"path": f"shards/{name}.tar", "offset": offset, "n_bytes": n_bytes, "key": key}
                     digest = hashlib.sha256(data).hexdigest()
-                    rows.append(
-                        row(name, expression_name, f"{lighting:02d}", **place, split=split_of(identity), sha256=digest)
-                    )
+                    rows.append(row(name, expression_name, f"{lighting:02d}", **place, split=split_of(identity), sha256=digest))
     write_manifest(rows, folder)
     return folder

@@ -21,7 +21,8 @@ def frontal_landmarks(eye_distance: float = 100.0, centre: tuple[float, float] =
     points[27:31] = np.stack([np.zeros(4), np.linspace(-0.05, 0.63, 4)], 1)
     points[31:36] = np.stack([np.linspace(-0.24, 0.24, 5), np.full(5, 0.76)], 1)
     eye = np.array([[-0.22, 0], [-0.08, -0.07], [0.08, -0.07], [0.22, 0], [0.08, 0.07], [-0.08, 0.07]])
-    points[36:42], points[42:48] = eye - [0.5, 0], eye + [0.5, 0]
+    points[36:42] = eye - np.array([0.5, 0])
+    points[42:48] = eye + np.array([0.5, 0])
     mouth = np.radians(np.linspace(180, -180, 12, endpoint=False))
     points[48:60] = np.stack([0.39 * np.cos(mouth), 1.18 - 0.15 * np.sin(mouth)], 1)
     inner = np.radians(np.linspace(180, -180, 8, endpoint=False))

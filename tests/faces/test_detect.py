@@ -8,7 +8,7 @@ from face_pictures import london_photos, photo_with, rendered_faces
 from PIL import Image
 
 from legan.faces.align import align, anchors
-from legan.faces.detect import detect, find_boxes
+from legan.faces.detect import detect
 from legan.faces.resample import transform
 
 

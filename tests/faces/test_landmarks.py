@@ -93,7 +93,9 @@ def test_packaged_network_follows_the_picture() -> None:
     face = rendered_faces()[0]
     box = (140.0, 150.0, 380.0, 390.0)
     here = locate(np.asarray(photo_with(face)), box)
-    moved = locate(np.asarray(photo_with(face, side=640, at=(170, 140))), tuple(v + d for v, d in zip(box, (60, 50) * 2, strict=True)))
+    moved = locate(
+        np.asarray(photo_with(face, side=640, at=(170, 140))), tuple(v + d for v, d in zip(box, (60, 50) * 2, strict=True))
+    )
     assert np.abs(moved - here - [60, 50]).max() < 1
     larger = locate(np.asarray(photo_with(face, side=1024, face_side=600, at=(220, 180))), tuple(2 * v for v in box))
     assert np.abs(larger / 2 - here)[17:].mean() < 1.5

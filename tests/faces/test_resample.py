@@ -59,7 +59,9 @@ def test_agrees_with_scikit_image_where_no_antialiasing_is_needed() -> None:
     # scikit-image puts pixel centres on whole numbers
     centred = np.vstack([matrix, [0, 0, 1]])
     shift = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-    oracle = skimage_warp(picture, AffineTransform(np.linalg.inv(np.linalg.inv(shift) @ centred @ shift)), output_shape=(64, 64), mode="edge")
+    oracle = skimage_warp(
+        picture, AffineTransform(np.linalg.inv(np.linalg.inv(shift) @ centred @ shift)), output_shape=(64, 64), mode="edge"
+    )
     assert np.abs(warp(picture, matrix, 64) - oracle).max() < 0.01
 
 

@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from itertools import product
 
-import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from legan.apply.edit import Editor, Subject
 from legan.apply.marks import Mark
-from legan.apply.networks import Codes, LightingSpec
+from legan.apply.networks import Codes, ExpressionSpec, LightingSpec
 from legan.apply.strength import check_strength, partial_edit
-from legan.core.conditions import EXPRESSIONS, expression_code, lighting_code
+from legan.core.conditions import EXPRESSIONS
 from legan.core.images import from_network, to_network
 
 GRID_LIGHTINGS: tuple[LightingSpec, ...] = ("room", -75, -45, "front", 45, 75)
@@ -42,17 +41,19 @@ def make_grid(
 
 
 def edit_cells(
-    editor: Editor, crop: Image.Image, conditions: Sequence[tuple[str, LightingSpec]], strength: float = 1.0
+    editor: Editor,
+    crop: Image.Image,
+    conditions: Sequence[tuple[ExpressionSpec | None, LightingSpec | None]],
+    strength: float = 1.0,
 ) -> list[Image.Image]:
-    """Edit one aligned crop to several (expression, lighting) pairs, together."""
+    """Edit one aligned crop to several (expression, lighting) pairs, together; None keeps the crop's own."""
     check_strength(strength)
-    x = to_network(crop).expand(len(conditions), -1, -1, -1)
-    codes = Codes(
-        torch.from_numpy(np.stack([expression_code(expression) for expression, _ in conditions])),
-        torch.from_numpy(np.stack([lighting_code(lighting) for _, lighting in conditions])),
-    )
-    full = editor.networks.translate(x, codes).image
-    edited = partial_edit(editor.networks, x, full, codes, strength, keeps_expression=False)
+    x = to_network(crop)
+    codes = [editor.networks.target_codes(x, expression, lighting) for expression, lighting in conditions]
+    target = Codes(torch.cat([c.expression for c in codes]), torch.cat([c.lighting for c in codes]))
+    many = x.expand(len(conditions), -1, -1, -1)
+    full = editor.networks.translate(many, target).image
+    edited = partial_edit(editor.networks, many, full, target, strength, keeps_expression=False)
     return [Image.fromarray(picture) for picture in from_network(edited)]
 
 

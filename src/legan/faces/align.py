@@ -56,7 +56,9 @@ def align(image: Image.Image, landmarks: np.ndarray, size: int = CROP_SIZE) -> A
 
 def alignment(landmarks: np.ndarray, size: int = CROP_SIZE) -> Matrix:
     """Return the similarity (2, 3) from photo pixels to the pixels of a crop with side `size`."""
-    places = size * np.array([[0.5 - EYE_DISTANCE / 2, EYES_Y], [0.5 + EYE_DISTANCE / 2, EYES_Y], [0.5, _NOSE_Y], [0.5, MOUTH_Y]])
+    places = size * np.array(
+        [[0.5 - EYE_DISTANCE / 2, EYES_Y], [0.5 + EYE_DISTANCE / 2, EYES_Y], [0.5, _NOSE_Y], [0.5, MOUTH_Y]]
+    )
     return fit_similarity(anchors(landmarks), places, _WEIGHTS)
 
 

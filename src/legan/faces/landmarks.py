@@ -26,9 +26,16 @@ _STRIDE = 4  # of the heat maps
 
 # Point i of a mirrored picture is point MIRRORED[i] of the picture.
 MIRRORED = np.array(
-    [*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1)]
-    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
-    + [*range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), *range(67, 64, -1)]
+    [
+        *range(16, -1, -1),
+        *range(26, 16, -1),
+        *(27, 28, 29, 30, 35, 34, 33, 32, 31),
+        *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
+        *range(54, 47, -1),
+        *range(59, 54, -1),
+        *range(64, 59, -1),
+        *range(67, 64, -1),
+    ]
 )
 # Anchors: eye on the left, eye on the right, bridge and base of the nose. An opening mouth does not move them.
 _ANCHORS = (slice(36, 42), slice(42, 48), slice(27, 31), slice(31, 36))
@@ -148,7 +155,9 @@ def frame_of_box(box: tuple[float, float, float, float]) -> Matrix:
     return np.array([[scale, 0.0, shift[0]], [0.0, scale, shift[1]]])
 
 
-def locate(image: np.ndarray, box: tuple[float, float, float, float], net: LandmarkNet | None = None, n_passes: int = 2) -> np.ndarray:
+def locate(
+    image: np.ndarray, box: tuple[float, float, float, float], net: LandmarkNet | None = None, n_passes: int = 2
+) -> np.ndarray:
     """Find the landmarks of one face.
 
     Args:

@@ -8,6 +8,8 @@ difference between the photo and its crop enlarged, is laid over it again:
 k says how much of the crop's local structure the edit kept: the slope of the edited crop on the crop in a small window, as in the
 guided filter (He et al., ECCV 2010). Where an edit only dims the light, k is the dimming; where it puts teeth over a lip line, k is
 near 0 and the line goes; where nothing was edited, k is 1 and the photo comes out as it was, bit for bit.
+
+The edit reaches the person, and of the background only what the person now covers. Towards the crop's border it fades out.
 """
 
 import cv2
@@ -16,22 +18,23 @@ from PIL import Image
 
 from legan.core.errors import ImageError
 from legan.faces.align import AlignedCrop
+from legan.faces.matte import matte_of
 from legan.faces.resample import indexed
 
 # Width of the fade at the crop's border, as fractions of its side. The chin ends near the lower border.
-_FADE_SIDES, _FADE_TOP, _FADE_BOTTOM = 0.16, 0.16, 0.09
+_FADE_SIDES, _FADE_TOP, _FADE_BOTTOM = 0.12, 0.10, 0.08
 _CORNER = 3.0  # how round the fade's corners are: 2 a circle, larger squarer
 
 _WINDOW = 2.0  # standard deviation of the window for k, crop pixels
 _FLAT = (6 / 255) ** 2  # variance below which structure is taken for noise: there k is the change of brightness
 _MAX_DETAIL = 1.5  # detail is not strengthened more than this: noise and JPEG blocks would show
 _DARK = 8 / 255  # keeps the change of brightness finite in black
+_MOVED = 14 / 255  # what is left of the edited crop's structure, after the crop's own, where something moved
+_MOVED_REACH = 9  # pixels that a moved edge brings along, at 128
 
 
 def paste(photo: Image.Image, crop: AlignedCrop, edited: Image.Image | np.ndarray) -> Image.Image:
-    """Put an edited crop back.
-
-    The edit fades out towards the crop's border; beyond it no pixel changes.
+    """Put an edited crop back. Beyond the crop's border no pixel changes.
 
     Args:
         photo: RGB, the photo that `crop` was cut from.
@@ -57,12 +60,13 @@ def paste(photo: Image.Image, crop: AlignedCrop, edited: Image.Image | np.ndarra
     shape = (right - left, bottom - top)
 
     before_light, after_light = before.astype(np.float32) / 255, after.astype(np.float32) / 255
-    kept = detail_kept(before_light, after_light)
     part = pixels[top:bottom, left:right]
     light = part.astype(np.float32) / 255
     detail = light - _enlarged(before_light, matrix, shape)
-    result = _enlarged(after_light, matrix, shape) + _enlarged(kept, matrix, shape)[..., None] * detail
-    mask = _enlarged_mask(crop.size, matrix, shape)[..., None]
+    kept = _enlarged(detail_kept(before_light, after_light), matrix, shape)[..., None]
+    result = _enlarged(after_light, matrix, shape) + kept * detail
+    weight = fade_mask(crop.size) * np.maximum(matte_of(before), moved(before_light, after_light))
+    mask = _enlarged_mask(weight, matrix, shape)[..., None]
     blended = np.clip(np.rint(255 * (light + mask * (result - light))), 0, 255).astype(np.uint8)
     np.copyto(part, blended, where=mask > 0)
     return Image.fromarray(pixels)
@@ -70,13 +74,32 @@ def paste(photo: Image.Image, crop: AlignedCrop, edited: Image.Image | np.ndarra
 
 def detail_kept(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """Return the factor k (H, W) for the photo's detail; `before` and `after` are crops float32 (H, W, 3) in [0, 1]."""
-    luma = np.array([0.299, 0.587, 0.114], np.float32)
-    x, y = before @ luma, after @ luma
-    x_mean, y_mean = _mean(x), _mean(y)
-    variance = np.maximum(_mean(x * x) - x_mean**2, 0)
-    covariance = _mean(x * y) - x_mean * y_mean
-    brighter = (y_mean + _DARK) / (x_mean + _DARK)
-    return np.clip((covariance + _FLAT * brighter) / (variance + _FLAT), 0, _MAX_DETAIL)
+    change = _Change(before, after)
+    return np.clip((change.covariance + _FLAT * change.brighter) / (change.variance + _FLAT), 0, _MAX_DETAIL)
+
+
+def moved(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return where the edit moved something (H, W) float32 in [0, 1]: an opened jaw covers what was background before."""
+    change = _Change(before, after)
+    # Variance of what is left of `after` when `before`, made brighter or darker, is taken away.
+    left = change.variance_after - 2 * change.brighter * change.covariance + change.brighter**2 * change.variance
+    new = np.clip(np.sqrt(np.maximum(left, 0)) / _MOVED - 1, 0, 1)
+    reach = round(_MOVED_REACH * before.shape[0] / 128) | 1
+    spread = cv2.dilate(new, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+    return _mean(spread)
+
+
+class _Change:
+    """Local statistics of two crops' brightness, each (H, W)."""
+
+    def __init__(self, before: np.ndarray, after: np.ndarray) -> None:
+        luma = np.array([0.299, 0.587, 0.114], np.float32)
+        x, y = before @ luma, after @ luma
+        x_mean, y_mean = _mean(x), _mean(y)
+        self.variance = np.maximum(_mean(x * x) - x_mean**2, 0)
+        self.variance_after = np.maximum(_mean(y * y) - y_mean**2, 0)
+        self.covariance = _mean(x * y) - x_mean * y_mean
+        self.brighter = (y_mean + _DARK) / (x_mean + _DARK)
 
 
 def fade_mask(size: int) -> np.ndarray:
@@ -107,8 +130,9 @@ def _enlarged(picture: np.ndarray, matrix: np.ndarray, shape: tuple[int, int]) -
     return cv2.warpAffine(picture, indexed(matrix), shape, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _enlarged_mask(size: int, matrix: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def _enlarged_mask(mask: np.ndarray, matrix: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """The mask in photo pixels, exactly 0 outside the crop."""
-    mask = fade_mask(size)
-    enlarged = cv2.warpAffine(mask, indexed(matrix), shape, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    enlarged = cv2.warpAffine(
+        mask, indexed(matrix), shape, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0
+    )
     return np.where(enlarged < 1e-3, 0, enlarged)

@@ -14,8 +14,8 @@ from enum import StrEnum
 
 import numpy as np
 
-from legan.core.crop import EYE_DISTANCE, EYES_Y, MOUTH_Y
 from legan.core.conditions import EXPRESSIONS
+from legan.core.crop import EYE_DISTANCE, EYES_Y, MOUTH_Y
 from legan.synthesis.seeds import Stream, generator
 from legan.synthesis.vectors import Array, normalize
 
@@ -98,13 +98,11 @@ def draw_pose(seed: int, expression: str, view: View, neutral_eyes: Array) -> Po
     about_z = np.array([[math.cos(yaw), -math.sin(yaw), 0], [math.sin(yaw), math.cos(yaw), 0], [0, 0, 1]])
     about_x = np.array([[1, 0, 0], [0, math.cos(pitch), -math.sin(pitch)], [0, math.sin(pitch), math.cos(pitch)]])
     about_y = np.array([[math.cos(roll), 0, math.sin(roll)], [0, 1, 0], [-math.sin(roll), 0, math.cos(roll)]])
-    pivot = neutral_eyes.mean(axis=0) + [0, _PIVOT_BEHIND_EYES, -_PIVOT_BELOW_EYES]
+    pivot = neutral_eyes.mean(axis=0) + np.array([0, _PIVOT_BEHIND_EYES, -_PIVOT_BELOW_EYES])
     return Pose((about_z @ about_x @ about_y).astype(np.float32), pivot.astype(np.float32))
 
 
-def draw_camera(
-    seed: int, expression: str, view: View, neutral_eyes: Array, neutral_mouth: Array, posed_eyes: Array
-) -> Camera:
+def draw_camera(seed: int, expression: str, view: View, neutral_eyes: Array, neutral_mouth: Array, posed_eyes: Array) -> Camera:
     """The camera of one picture.
 
     Args:

@@ -237,5 +237,3 @@ def _read_rows(path: Path) -> list[ManifestRow]:
             return json.load(member)
     except (tarfile.TarError, KeyError, ValueError) as error:
         raise DataError(f"{path} is damaged: delete it and run the same command again") from error
-
-

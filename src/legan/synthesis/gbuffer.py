@@ -35,7 +35,6 @@ class Material(IntEnum):
     TONGUE = 5
     HAIR = 6
     GLASSES = 7
-    COLLAR = 8
 
 
 @dataclass(frozen=True)

@@ -58,11 +58,6 @@ def lay_out(head: Head, identity: Identity, neutral: Array) -> HairLayout:
     return HairLayout(covered, cap, to_ribbons(grow(scalp, traits, random), random))
 
 
-def grow_cap(layout: HairLayout, vertices: Array, normals: Array) -> Array:
-    """Body vertices (n_body, 3) with the cap of hair on them."""
-    return vertices + normals * layout.cap[:, None]
-
-
 def strand_pattern(canonical: Array, identity: Identity, anchors: Anchors) -> Array:
     """Light and dark along the painted hair (n,), about unit variance: noise in angle and distance round the crown."""
     hair, seed = identity.hair, identity.seed

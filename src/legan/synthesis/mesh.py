@@ -82,17 +82,13 @@ def catmull_clark(faces: Array, n_vertices: int) -> tuple[sparse.csr_matrix, Arr
         (1 / n_faces_of_edge[edge_of_side], (edge_of_side, np.tile(np.arange(n_faces), 4))), (n_edges, n_faces)
     )
     # an inner edge's point is the mean of its midpoint and its two face points; an open edge keeps the midpoint
-    edge_points = (
-        sparse.diags(is_open * 0.5 + 0.5) @ midpoints + sparse.diags(~is_open * 0.5) @ (faces_at_edge @ face_points)
-    )
+    edge_points = sparse.diags(is_open * 0.5 + 0.5) @ midpoints + sparse.diags(~is_open * 0.5) @ (faces_at_edge @ face_points)
     moved = _moved_vertices(faces, edges, is_open, face_points, midpoints)
     matrix = sparse.vstack([moved, edge_points, face_points]).tocsr()
 
     edge_number = edge_of_side.reshape(4, n_faces).T + n_vertices
     face_number = np.arange(n_faces) + n_vertices + n_edges
-    corners = [
-        np.stack([faces[:, i], edge_number[:, i], face_number, edge_number[:, (i + 3) % 4]], axis=1) for i in range(4)
-    ]
+    corners = [np.stack([faces[:, i], edge_number[:, i], face_number, edge_number[:, (i + 3) % 4]], axis=1) for i in range(4)]
     return matrix, np.concatenate(corners)
 
 
@@ -148,9 +144,7 @@ def accumulation_matrix(triangles: Array, n_vertices: int) -> sparse.csr_matrix:
     """(n_vertices, m) matrix that sums a value of each triangle into its three vertices."""
     n_triangles = len(triangles)
     ones = np.ones(3 * n_triangles, np.float32)
-    return sparse.csr_matrix(
-        (ones, (triangles.T.ravel(), np.tile(np.arange(n_triangles), 3))), (n_vertices, n_triangles)
-    )
+    return sparse.csr_matrix((ones, (triangles.T.ravel(), np.tile(np.arange(n_triangles), 3))), (n_vertices, n_triangles))
 
 
 def vertex_normals(vertices: Array, triangles: Array, accumulate: sparse.csr_matrix | None = None) -> Array:

@@ -34,7 +34,7 @@ def noise(points: Array, frequency: float, seed: int = 0) -> Array:
 
 def fractal_noise(points: Array, frequency: float, seed: int = 0, n_octaves: int = 4, gain: float = 0.5) -> Array:
     """Sum of octaves, each twice as fine and `gain` times as strong, scaled to about unit variance: (n, 3) -> (n,)."""
-    total = np.zeros(len(points), np.float32)
+    total: Array = np.zeros(len(points), np.float32)
     amplitude, power = 1.0, 0.0
     for octave in range(n_octaves):
         total = total + amplitude * noise(points, frequency * 2**octave, seed + octave * 11)

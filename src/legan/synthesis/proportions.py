@@ -10,12 +10,12 @@ MAX_EXTREMENESS = 2.5  # standard deviations; about one head in four is beyond a
 
 # median and standard deviation of each proportion over 400 drawn heads; lengths are in eye distances
 _USUAL = {
-    "face height": (1.93, 0.17),
-    "jaw width": (1.614, 0.075),
-    "nose length": (0.844, 0.062),
-    "nose width": (0.47, 0.055),
-    "nose depth": (0.191, 0.051),
-    "upper lip": (0.208, 0.044),
+    "face height": (1.921, 0.186),
+    "jaw width": (1.607, 0.079),
+    "nose length": (0.818, 0.081),
+    "nose width": (0.485, 0.063),
+    "nose depth": (0.155, 0.042),
+    "upper lip": (0.232, 0.051),
     "lips": (0.348, 0.055),
     "chin": (0.533, 0.101),
     "mouth width": (0.788, 0.054),
@@ -23,7 +23,7 @@ _USUAL = {
     "eye opening": (0.153, 0.021),
     "eye width": (0.446, 0.033),
     "brow height": (0.328, 0.038),
-    "brow tilt": (0.0, 0.03),
+    "brow tilt": (0.023, 0.022),
 }
 
 

@@ -7,24 +7,25 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
-import numpy as np
 
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS, Lighting
 from legan.synthesis import camera as cameras
 from legan.synthesis import collar, hair, sensor, shading, surface
 from legan.synthesis.camera import SETTINGS, View
-from legan.synthesis.expressions import draw_actions, furrows
+from legan.synthesis.expressions import Furrows, draw_actions, furrows
 from legan.synthesis.eyes import draw_gaze
 from legan.synthesis.gbuffer import GBuffer, Person, build_gbuffer
 from legan.synthesis.glasses import build_glasses
 from legan.synthesis.head import BODY, Head
 from legan.synthesis.identity import draw_identity
 from legan.synthesis.landmarks import Landmarks
+from legan.synthesis.proportions import MAX_EXTREMENESS, extremeness
 from legan.synthesis.seeds import Stream, generator
 from legan.synthesis.vectors import Array
 
 _N_AMBIENT_RAYS = 32
 _N_CACHED_PEOPLE = 2
+_MAX_ATTEMPTS = 20  # at a rejection rate of a quarter the last is never reached
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,15 @@ class Renderer:
         self._samples_per_axis = samples_per_axis
         self.head = Head()
         self.landmarks = Landmarks(self.head)
-        self.person = lru_cache(maxsize=_N_CACHED_PEOPLE)(self._person)
+        self.person = lru_cache(maxsize=_N_CACHED_PEOPLE)(self._build_person)
         self.seconds: dict[str, float] = {}  # by stage, of the last picture
 
-    def _person(self, seed: int) -> Person:
-        identity = draw_identity(seed)
-        neutral = self.head.neutral(identity.shape.phenotype, identity.shape.local_changes)
+    def _build_person(self, seed: int) -> Person:
+        for attempt in range(_MAX_ATTEMPTS):
+            identity = draw_identity(seed, attempt)
+            neutral = self.head.neutral(identity.shape.phenotype, identity.shape.local_changes)
+            if extremeness(self.landmarks.on_face(neutral), self.head.eye_centres(neutral)) < MAX_EXTREMENESS:
+                break
         shirt = collar.thickness(self.head.parts[BODY].canonical, self.head, identity)
         glasses = build_glasses(self.head, identity.glasses, neutral) if identity.glasses else None
         return Person(identity, neutral, hair.lay_out(self.head, identity, neutral), shirt, glasses)
@@ -106,7 +110,9 @@ class Renderer:
             eyes=camera.project(gbuffer.eye_centres, size),
         )
 
-    def _shade(self, person: Person, expression: str, gbuffer: GBuffer, folds, lightings: list[Lighting], clock) -> Array:
+    def _shade(
+        self, person: Person, expression: str, gbuffer: GBuffer, folds: Furrows, lightings: list[Lighting], clock: _Clock
+    ) -> Array:
         """Linear pictures (lightings, resolution, resolution, 3)."""
         identity, seed, number = person.identity, person.identity.seed, EXPRESSIONS.index(expression)
         painted = surface.paint(self.head, identity, gbuffer, folds, draw_gaze(seed, number))
@@ -145,6 +151,3 @@ class _Clock:
         now = time.perf_counter()
         self.seconds[stage] = now - self._last
         self._last = now
-
-
-

@@ -143,8 +143,8 @@ def scatter(gbuffer: GBuffer, surface: Surface, diffuse: Array) -> Array:
     """Light (n, flashes) -> (n, flashes, 3) after scattering below the skin; elsewhere the same in all three colours."""
     resolution, n_flashes = gbuffer.resolution, diffuse.shape[1]
     on_skin = (surface.skin > 0.3) & ~surface.is_eye
-    image = np.zeros((resolution * resolution, n_flashes), np.float32)
-    weight = np.zeros(resolution * resolution, np.float32)
+    image: Array = np.zeros((resolution * resolution, n_flashes), np.float32)
+    weight: Array = np.zeros(resolution * resolution, np.float32)
     image[gbuffer.pixels[on_skin]], weight[gbuffer.pixels[on_skin]] = diffuse[on_skin], 1
     image, weight = image.reshape(resolution, resolution, n_flashes), weight.reshape(resolution, resolution)
 

@@ -30,7 +30,7 @@ def bend_normals(
 def _height(points: FacePoints, identity: Identity, furrows: Furrows) -> Array:
     """Metres (n,) above the smooth skin."""
     seed, at = identity.seed, points.canonical
-    age = smoothstep(0.68, 0.95, identity.shape.age)
+    age = float(smoothstep(0.68, 0.95, identity.shape.age))
     waver = 0.0016 * fractal_noise(at, 45, seed + 72, 2)  # no fold is straight
     pores = (0.00007 * noise(at, 750, seed + 70) + 0.00003 * noise(at, 330, seed + 71)) * (1 + age)
     return (

@@ -12,7 +12,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import pandas as pd
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
@@ -61,7 +60,9 @@ class LandmarkConfig:
     jaw_weight: float = 0.3
     spread: float = 3.0
     map_weight: float = 0.5
-    loop: LoopConfig = field(default_factory=lambda: LoopConfig(n_steps=3000, log_every=50, sample_every=500, checkpoint_every=500))
+    loop: LoopConfig = field(
+        default_factory=lambda: LoopConfig(n_steps=3000, log_every=50, sample_every=500, checkpoint_every=500)
+    )
 
 
 class RenderedFaces:

@@ -1,0 +1,225 @@
+"""The demo: one page that opens from disk and shows what the packaged editor does on the packaged rendered faces."""
+
+import base64
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import product
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from legan import __version__
+from legan.apply.edit import Editor, Subject, load_editor
+from legan.apply.grid import edit_cells, lighting_label
+from legan.apply.marks import Mark, marked_metadata
+from legan.apply.networks import LightingSpec
+from legan.apply.progress import shown_progress
+from legan.core.conditions import EXPRESSIONS
+from legan.core.errors import ImageError
+from legan.core.files import make_folder, write_atomic
+from legan.core.images import Metadata, encode_photo, load_photo, photo_of
+from legan.core.weights import asset
+
+ANGLES = [-90 + 7.5 * i for i in range(25)]  # degrees, of the slider's frames
+LIGHTS: tuple[LightingSpec, ...] = ("room", -75, -45, "front", 45, 75, "top")
+GRID_LIGHTS: tuple[LightingSpec, ...] = ("room", -60, -30, 30, 60, "top")
+N_LAMP_FACES, N_LIGHT_FACES, N_OPEN_FACES = 4, 4, 5
+QUALITY = 88
+LEAD = (
+    "An editor in the manner of LEGAN (Banerjee et al., CVPR Workshops 2021) changes the lighting and the expression of a face photo. "
+    "The people on this page do not exist: their faces are rendered, and the editor never saw them in training."
+)
+
+
+@dataclass(frozen=True)
+class Face:
+    """One packaged face: its crop, and how the page speaks of it."""
+
+    crop: Image.Image
+    name: str
+
+
+def make_demo(
+    out: Path, weights: str | Path | None = None, device: str = "cpu", faces: Sequence[Path] | None = None
+) -> Path:
+    """Write the page and return its path, `out/index.html`.
+
+    Args:
+        out: a folder; made when missing.
+        weights, device: as for `load_editor`.
+        faces: aligned face crops instead of the packaged ones.
+
+    Raises:
+        WeightsError, ImageError: the weights or a picture cannot be read, or there is no face.
+        LeganError: the page cannot be written.
+    """
+    editor = load_editor(weights, device)
+    paths = sorted(asset("faces").glob("*.png")) if faces is None else list(faces)
+    if not paths:
+        raise ImageError("the package holds no faces: install legan again, or name some")
+    shown = [_face(path, number, editor.networks.size) for number, path in enumerate(paths, start=1)]
+    pictures = Pictures(editor)
+    n_faces = min(N_LAMP_FACES, len(shown)) + len(shown) + min(N_LIGHT_FACES, len(shown)) + 2
+    with shown_progress("faces", n_faces) as advance:
+        page = Template(asset("demo.html").read_text(encoding="utf-8")).substitute(
+            _lamp(pictures, shown[:N_LAMP_FACES], advance),
+            lead=LEAD,
+            expressions=_expressions(pictures, shown, advance),
+            lights=_lights(pictures, shown[:N_LIGHT_FACES], advance),
+            both=_both(pictures, shown[0], advance),
+            masks=_masks(pictures, shown[0], advance),
+            weights=_weights_note(editor),
+            size=editor.networks.size,
+            footer=f"Made by legan {__version__}. Faces: CC0 1.0, rendered. The LEGAN architecture is the subject of a US patent "
+            "application (US 2022/0067519 A1).",
+        )
+    write_atomic(make_folder(out) / "index.html", page.encode())
+    return Path(out) / "index.html"
+
+
+class Pictures:
+    """Edits faces and turns pictures into HTML; edited ones bear the mark."""
+
+    def __init__(self, editor: Editor) -> None:
+        self.editor = editor
+        self.metadata = marked_metadata(Mark(editor.networks.checksum, "demo page"))
+
+    def edit(self, face: Face, conditions: Sequence[tuple[str | None, LightingSpec | None]]) -> list[Image.Image]:
+        """Edit one face to several conditions; None keeps what the face has."""
+        return edit_cells(self.editor, face.crop, conditions)
+
+    def uri(self, picture: Image.Image, edited: bool = True) -> str:
+        """A picture as a data URI."""
+        data = encode_photo(picture, "WEBP", quality=QUALITY, metadata=self.metadata if edited else Metadata())
+        return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
+
+    def html(self, picture: Image.Image, alt: str, edited: bool = True) -> str:
+        """A picture as an `img` element."""
+        size = f'width="{picture.width}" height="{picture.height}"'
+        mark = "" if edited else ' class="own"'
+        return f'<img src="{self.uri(picture, edited)}" {size} alt="{escape(alt)}" loading="lazy"{mark}>'
+
+
+def _face(path: Path, number: int, size: int) -> Face:
+    crop = load_photo(path).image
+    return Face(crop if crop.size == (size, size) else crop.resize((size, size), Image.Resampling.LANCZOS), f"Face {number}")
+
+
+def _lamp(pictures: Pictures, faces: Sequence[Face], advance: Callable[[], None]) -> dict[str, str]:
+    """The slider: for each face one long picture of all frames side by side."""
+    entries = []
+    for face in faces:
+        frames = pictures.edit(face, [(None, angle) for angle in ANGLES])
+        strip = Image.fromarray(np.concatenate([np.asarray(frame) for frame in frames], axis=1))
+        entries.append({"picture": pictures.uri(face.crop, edited=False), "strip": pictures.uri(strip), "alt": face.name})
+        advance()
+    choices = "".join(
+        f'<label><input type="radio" name="face" value="{i}"{" checked" if i == 0 else ""} aria-label="{entry["alt"]}">'
+        f'<img src="{entry["picture"]}" width="58" height="58" alt=""></label>'
+        for i, entry in enumerate(entries)
+    )
+    first = ANGLES.index(-45)
+    return {
+        "first_face": entries[0]["picture"],
+        "first_alt": entries[0]["alt"],
+        "first_strip": entries[0]["strip"],
+        "first_frame": str(first),
+        "first_angle": f"{ANGLES[first]:g}",
+        "last_frame": str(len(ANGLES) - 1),
+        "choices": choices,
+        "faces_json": json.dumps(entries),
+        "angles_json": json.dumps(ANGLES),
+    }
+
+
+def _expressions(pictures: Pictures, faces: Sequence[Face], advance: Callable[[], None]) -> str:
+    rows = []
+    for face in faces:
+        edited = pictures.edit(face, [(expression, None) for expression in EXPRESSIONS])
+        cells = [pictures.html(face.crop, f"{face.name}, as given", edited=False)]
+        cells += [pictures.html(p, f"{face.name}, {e}") for p, e in zip(edited, EXPRESSIONS, strict=True)]
+        rows.append(("", cells))
+        advance()
+    columns = ["given", *EXPRESSIONS]
+    page = _table("Expressions", columns, rows[:N_OPEN_FACES])
+    if len(rows) > N_OPEN_FACES:
+        others = _table("Expressions of the other packaged faces", columns, rows[N_OPEN_FACES:])
+        page += f"<details><summary>{len(rows) - N_OPEN_FACES} more faces</summary>{others}</details>"
+    return page
+
+
+def _lights(pictures: Pictures, faces: Sequence[Face], advance: Callable[[], None]) -> str:
+    labels = [lighting_label(light) for light in LIGHTS]
+    rows = []
+    for face in faces:
+        edited = pictures.edit(face, [(None, light) for light in LIGHTS])
+        cells = [pictures.html(face.crop, f"{face.name}, as given", edited=False)]
+        cells += [pictures.html(p, f"{face.name}, light {label}") for p, label in zip(edited, labels, strict=True)]
+        rows.append(("", cells))
+        advance()
+    return _table("Degrees of azimuth; negative is the picture's left", ["given", *labels], rows)
+
+
+def _both(pictures: Pictures, face: Face, advance: Callable[[], None]) -> str:
+    edited = iter(pictures.edit(face, list(product(EXPRESSIONS, GRID_LIGHTS))))
+    labels = [lighting_label(light) for light in GRID_LIGHTS]
+    rows = [(e, [pictures.html(next(edited), f"{face.name}, {e}, light {label}") for label in labels]) for e in EXPRESSIONS]
+    advance()
+    return _table("Expressions down, lights across", labels, rows)
+
+
+def _masks(pictures: Pictures, face: Face, advance: Callable[[], None]) -> str:
+    subject = Subject(photo_of(face.crop), ())
+    rows = []
+    for expression, lighting in (("smile", -60), ("surprise", "front"), ("scream", 60)):
+        edit = next(pictures.editor.edit_subjects([subject], expression, lighting))
+        words = f"{expression}, {lighting_label(lighting)}"
+        names = ("edited", "expression mask", "lighting mask")
+        images = (edit.image, *edit.mask_pictures())
+        rows.append((words, [pictures.html(p, f"{face.name}, {words}: {n}") for p, n in zip(images, names, strict=True)]))
+    advance()
+    return _table("Masks of three edits", ["edited", "expression mask", "lighting mask"], rows)
+
+
+def _table(caption: str, columns: Sequence[str], rows: Sequence[tuple[str, list[str]]]) -> str:
+    """A table of pictures in a box that scrolls sideways; rows with a heading get one."""
+    with_headings = any(heading for heading, _ in rows)
+    head = ("<td></td>" if with_headings else "") + "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
+    body = ""
+    for heading, cells in rows:
+        start = f'<th scope="row">{escape(heading)}</th>' if with_headings else ""
+        body += f"<tr>{start}{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>\n"
+    table = f"<table><caption>{escape(caption)}</caption>\n<tr>{head}</tr>\n{body}</table>"
+    return f'<div class="wide" role="region" aria-label="{escape(caption)}" tabindex="0">{table}</div>'
+
+
+def _weights_note(editor: Editor) -> str:
+    """What the weights file says about itself, and nothing that it does not say."""
+    metadata = editor.metadata
+    network = f"generator {sum(p.numel() for p in editor.networks.generator.parameters()) / 1e6:.1f} million parameters"
+    facts: dict[str, Any] = {
+        "Trained on": metadata.get("data"),
+        "Steps": metadata.get("steps"),
+        "Seed": metadata.get("seed"),
+        "Network": f"{network}, {editor.networks.size}×{editor.networks.size} pixels",
+        "Licence": metadata.get("licence"),
+        "Commit": metadata.get("commit"),
+        "SHA-256": editor.networks.checksum,
+    }
+    rows = "".join(f"<dt>{name}</dt><dd>{escape(str(value))}</dd>" for name, value in facts.items() if value is not None)
+    return f"<dl>{rows}</dl>{_faults_note(metadata.get('known_faults') or [])}"
+
+
+def _faults_note(faults: Sequence[str] | str) -> str:
+    listed = [faults] if isinstance(faults, str) else list(faults)
+    items = "".join(f"<li>{escape(fault)}</li>" for fault in listed)
+    known = f"<p>Known faults:</p><ul>{items}</ul>" if items else ""
+    return (
+        '<div class="note"><p>Look closely: no edit on this page was picked or touched up. This is what the editor does with faces like '
+        f"these; photographs are harder for it than renders.</p>{known}</div>"
+    )

@@ -1,0 +1,116 @@
+"""The demo page: one file that needs nothing beside it, and says what it shows."""
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from legan.apply import demo
+from legan.apply.edit import load_editor
+from legan.apply.marks import SOURCE_TYPE
+from legan.core.conditions import EXPRESSIONS
+from legan.core.errors import ImageError
+
+
+class Page(HTMLParser):
+    """Collects elements with their attributes, and checks that they are closed."""
+
+    VOID = ("img", "input", "meta", "link", "br")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("faces")
+    y, x = np.mgrid[:128, :128]
+    for i in range(2):
+        Image.fromarray(np.stack([x + y, 90 + 60 * np.sin(x / 9 + i), 60 + y], -1).clip(0, 255).astype(np.uint8)).save(
+            folder / f"{i}.png"
+        )
+    return sorted(folder.glob("*.png"))
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory, tiny_editor: Path, faces: list[Path]) -> str:
+    path = demo.make_demo(tmp_path_factory.mktemp("out") / "demo", tiny_editor, faces=faces)
+    assert path.name == "index.html" and [p.name for p in path.parent.iterdir()] == ["index.html"]
+    return path.read_text(encoding="utf-8")
+
+
+def test_page_is_self_contained_and_well_formed(text: str) -> None:
+    page = Page(text)
+    assert page.open == []
+    assert "$" not in re.sub(r"data:[^\"]*", "", text), "a placeholder was left"
+    references = [a.get("src") or a.get("href") for _, a in page.elements if a.get("src") or a.get("href")]
+    assert len(references) > 40 and all(r.startswith("data:image/webp;base64,") for r in references)
+    assert not page.all("link") and "url(" not in text and "@import" not in text
+
+
+def test_pictures_are_described(text: str) -> None:
+    page = Page(text)
+    alts = [image["alt"] for image in page.all("img") if image["alt"]]
+    assert all("alt" in image for image in page.all("img"))
+    for expression in EXPRESSIONS:
+        assert f"Face 2, {expression}" in alts
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for attributes in page.all("section"):
+        assert attributes["aria-labelledby"] in ids
+    assert all(radio["aria-label"] for radio in page.all("input") if radio["type"] == "radio")
+    assert [label["for"] for label in page.all("label") if "for" in label] == ["angle"]
+    assert page.all("html")[0]["lang"] == "en"
+
+
+def test_cells_are_edits_that_bear_the_mark(text: str, tiny_editor: Path, faces: list[Path]) -> None:
+    images = {image["alt"]: image["src"] for image in Page(text).all("img") if image["alt"]}
+    picture = Image.open(BytesIO(base64.b64decode((images["Face 1, scream"] or "").partition(",")[2])))
+    assert SOURCE_TYPE.encode() in picture.info["xmp"]
+    expected = load_editor(tiny_editor)(faces[0], "scream", face="aligned").image
+    # Brightness: WebP keeps colours at half the resolution.
+    assert np.abs(np.asarray(picture.convert("L")).astype(int) - np.asarray(expected.convert("L"))).mean() < 4
+    given = Image.open(BytesIO(base64.b64decode((images["Face 1, as given"] or "").partition(",")[2])))
+    assert "xmp" not in given.info
+
+
+def test_slider_has_a_frame_for_each_angle(text: str) -> None:
+    entries = json.loads(re.search(r"var faces = (\[.*?\]), angles = ", text).group(1))  # type: ignore[union-attr]
+    assert len(entries) == 2
+    strip = Image.open(BytesIO(base64.b64decode(entries[1]["strip"].partition(",")[2])))
+    assert strip.size == (128 * len(demo.ANGLES), 128)
+    assert demo.ANGLES[0] == -90 and demo.ANGLES[-1] == 90
+    slider = next(a for a in Page(text).all("input") if a["type"] == "range")
+    assert slider["max"] == str(len(demo.ANGLES) - 1) and demo.ANGLES[int(slider["value"] or 0)] == -45
+
+
+def test_page_says_what_the_weights_say(text: str, tiny_editor: Path) -> None:
+    assert "<dt>Steps</dt><dd>7</dd>" in text and "<dt>Trained on</dt><dd>noise</dd>" in text
+    assert load_editor(tiny_editor).networks.checksum in text
+    assert "<dt>Seed</dt>" not in text, "the file does not say it"
+
+
+def test_no_faces(tmp_path: Path, tiny_editor: Path) -> None:
+    with pytest.raises(ImageError, match="holds no faces"):
+        demo.make_demo(tmp_path / "demo", tiny_editor, faces=[])
+    assert not (tmp_path / "demo").exists()

@@ -1,0 +1,257 @@
+"""LEGAN's training: resume, loss terms, penalties, learning, export."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests.face_sets import make_face_set
+from tests.train.tasks import InterruptAt, same
+from torch import Tensor, nn
+
+from legan.apply.networks import load_networks
+from legan.core.config import load_config
+from legan.core.errors import ConfigError, DataError, WeightsError
+from legan.core.weights import load_weights
+from legan.data.faces import FaceDataset
+from legan.data.loaders import FaceBatches
+from legan.models.generator import Generator
+from legan.train import legan as training
+from legan.train.checkpoint import newest_checkpoint
+from legan.train.export import export_editor
+from legan.train.legan import LeganTask, build_legan, paired_gradient, paired_l1, quality_loss, schedule, train_legan
+from legan.train.legan_config import LeganConfig, OptimizerConfig, preset
+from legan.train.loop import Rehearsal
+
+CPU = torch.device("cpu")
+TINY = [
+    *("critic.size=32", "critic.width=4", "critic.n_layers=3"),
+    *("generator.width=4", "generator.n_residual=1", "generator.mask_channels=4"),
+    *("loop.n_steps=12", "loop.log_every=3", "loop.sample_every=6", "loop.checkpoint_every=100", "data.batch_size=4"),
+]
+
+
+def tiny(*overrides: str, name: str = "lite", data: Path | None = None) -> LeganConfig:
+    config = load_config(LeganConfig, overrides=[*TINY, *overrides], base=preset(name))
+    return replace(config, data=replace(config.data, folders=(str(data),))) if data else config
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_face_set(tmp_path_factory.mktemp("data") / "drawn")
+
+
+@pytest.fixture(scope="module")
+def batch(faces: Path) -> dict[str, Tensor]:
+    return FaceBatches(FaceDataset([faces], "train", size=32), tiny().data, 0)(0, 0, 1)
+
+
+@pytest.fixture(scope="module")
+def run(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "run"
+    outcome = train_legan("lite", [faces], folder, TINY)
+    assert str(outcome) == f"finished 12 steps in {folder}"
+    return folder
+
+
+def updates(task: LeganTask, batch: dict[str, Tensor], step: int = 0) -> dict[str, dict[str, Tensor]]:
+    return {update.net: {**update.logs, "loss": update.loss} for update in task.updates(batch, step)}
+
+
+def test_a_run_leaves_what_it_promises(run: Path, faces: Path) -> None:
+    assert load_config(LeganConfig, run / "config.toml") == tiny(data=faces.resolve())
+    picture = Image.open(run / "samples" / "step_000006.png")
+    assert picture.width == 13 * 32 and picture.height == 2 * 32, "one held-out person: input and 12 edits over the truths"
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "critic/loss" in line] == [3, 6, 9, 12]
+    assert {"generator/pair", "generator/gradient", "generator/displacement", "images_per_second"} <= lines[0].keys()
+    figures = next(line for line in lines if "val/drawn/l1" in line)
+    assert figures["val/drawn/copy_l1"] > 0 and figures["val/drawn/copy_mouth_l1"] > 0
+    assert list(run.glob("events.out.tfevents.*"))
+
+
+def test_five_steps_resumed_for_seven_equal_twelve(
+    run: Path, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(config: LeganConfig, device: torch.device):
+        task, batches = build_legan(config, device)
+        return task, InterruptAt(batches, 4)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "build_legan", interrupted)
+        stopped = train_legan("lite", [faces], tmp_path / "parts", TINY)
+    assert stopped.n_steps_done == 5
+    assert train_legan("lite", [faces], tmp_path / "parts", TINY).finished
+    whole, parts = newest_checkpoint(run), newest_checkpoint(tmp_path / "parts")
+    assert whole["n_steps_done"] == 12 and same(whole, parts)
+
+
+def test_changed_data_is_noticed_on_resume(faces: Path, tmp_path: Path) -> None:
+    task, _ = build_legan(tiny(data=faces), CPU)
+    state = task.extra_state()
+    assert state["data"][0]["n_identities"] == 8 and state["data"][0]["licence"] == ["CC0-1.0"]
+    task.data = [{**task.data[0], "manifest_sha256": "other"}]
+    with pytest.raises(DataError, match="data has changed"):
+        task.load_extra_state(state)
+
+
+def test_export_holds_the_average_and_what_it_was_made_from(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "editor.safetensors"
+    metadata = export_editor(run, out)
+    tensors, stored = load_weights(out)
+    assert stored == metadata and metadata["steps"] == 12 and metadata["licence"] == "CC0-1.0"
+    assert metadata["data"] == "drawn: 8 people, 192 images" and metadata["training"]["data"]["folders"] == ["drawn"]
+    assert str(run.parent) not in json.dumps(metadata), "no path of this machine"
+    state = newest_checkpoint(run)["networks"]
+    assert not same(state["ema"], state["generator"])
+    for name, tensor in state["ema"].items():
+        assert torch.equal(tensors[f"generator.{name}"], tensor.half().float())
+
+    networks = load_networks(out)
+    ema = Generator(networks.generator.config).eval()
+    ema.load_state_dict(state["ema"])
+    inputs = torch.rand(2, 3, 32, 32) * 1.6 - 0.8, torch.eye(6)[:2], torch.eye(20)[:2]
+    with torch.no_grad():
+        torch.testing.assert_close(networks.generator(*inputs).image, ema(*inputs).image, atol=5e-3, rtol=0)
+    assert networks.critic is not None
+
+
+def test_export_refuses_what_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no run folder: it has no config\.toml"):
+        export_editor(tmp_path, tmp_path / "x.safetensors")
+    with pytest.raises(WeightsError, match=r"ends in \.safetensors"):
+        export_editor(tmp_path, tmp_path / "x.pt")
+
+
+def test_dry_run_writes_nothing(faces: Path, tmp_path: Path) -> None:
+    rehearsal = train_legan("lite", [faces], tmp_path / "run", TINY, dry_run=True)
+    assert isinstance(rehearsal, Rehearsal) and rehearsal.n_steps == 12
+    assert "pair = 20.0" in str(rehearsal) and "step:" in str(rehearsal)
+    assert not list(tmp_path.iterdir())
+
+
+def test_wrong_names_get_the_nearest_right_one(faces: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'lite'"):
+        train_legan("light", [faces], tmp_path)
+    with pytest.raises(ConfigError, match="pair"):
+        train_legan("lite", [faces], tmp_path, ["loss.pairs=3"])
+    with pytest.raises(DataError, match="no data"):
+        train_legan("lite", [], tmp_path, TINY, dry_run=True)
+
+
+@pytest.mark.parametrize("kind", ["wgan-gp", "hinge", "nonsaturating"])
+def test_kinds_of_game(kind: str, batch: dict[str, Tensor]) -> None:
+    task = LeganTask(tiny(f"adversarial.kind={kind}", "adversarial.penalty_every=2"), CPU)
+    with_penalty, without = updates(task, batch, 0), updates(task, batch, 1)
+    critic = with_penalty["critic"]
+    assert torch.isfinite(critic["loss"]) and critic["critic/penalty"] >= 0
+    expected = critic["critic/adversarial"] + critic["critic/classification"] + 4 * critic["critic/penalty"]
+    torch.testing.assert_close(critic["loss"], expected)
+    assert "critic/penalty" not in without["critic"]
+
+
+def test_the_generator_waits_for_its_turn(batch: dict[str, Tensor]) -> None:
+    task = LeganTask(tiny("adversarial.n_critic=3"), CPU)
+    assert [list(updates(task, batch, step)) for step in range(3)] == [["critic"], ["critic"], ["critic", "generator"]]
+    with torch.no_grad():
+        task.generator.displace.bias.add_(1)
+    for step in range(2):
+        task.after_step(step)
+    assert not task.ema.displace.bias.any(), "the average moves with the generator's updates only"
+    task.after_step(2)
+    assert task.ema.displace.bias.any()
+
+
+def test_terms_of_weight_zero_are_not_computed(batch: dict[str, Tensor]) -> None:
+    def passes(*overrides: str) -> tuple[int, dict[str, Tensor]]:
+        task = LeganTask(tiny(*overrides), CPU)
+        calls: list[int] = []
+        task.generator.register_forward_hook(lambda *_: calls.append(1))
+        logs = updates(task, batch)["generator"]
+        return len(calls), logs
+
+    n_passes, logs = passes()
+    assert n_passes == 1 and "generator/reconstruction" not in logs
+    n_passes, logs = passes("loss.reconstruction=10", "loss.pair=0", "loss.gradient=0", "loss.displacement=0")
+    assert n_passes == 2
+    terms = {name.removeprefix("generator/") for name in logs} - {"loss"}
+    assert terms == {"adversarial", "classification", "reconstruction"}
+    expected = 0.25 * logs["generator/adversarial"] + 0.3 * logs["generator/classification"]
+    torch.testing.assert_close(logs["loss"], expected + 10 * logs["generator/reconstruction"])
+
+
+def test_frozen_networks(batch: dict[str, Tensor]) -> None:
+    for name in ("identity", "quality"):
+        with pytest.raises(ConfigError, match=f"there is no {name} network"):
+            LeganTask(tiny(f"loss.{name}=1"), CPU)
+    features = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 8))
+    score = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 1), nn.Flatten(0))
+    task = LeganTask(tiny("loss.identity=1", "loss.quality=1", "loss.reconstruction=1"), CPU, None, features, score)
+    logs = updates(task, batch)["generator"]
+    assert 0 <= logs["generator/identity"] < 1e-5, "an untrained lite generator changes nothing"
+    logs["loss"].backward()
+    assert task.generator.translate.out.weight.grad.any() and features[1].weight.grad is None
+    assert set(task.frozen) == {"identity", "quality"} and set(task.networks) == {"generator", "critic", "ema"}
+
+
+def test_quality_loss_by_hand() -> None:
+    def score(x: Tensor) -> Tensor:
+        return x.mean(dim=(1, 2, 3))
+
+    real, fake, rec = (torch.full((2, 3, 4, 4), value) for value in (6.0, 8.0, 5.0))
+    assert quality_loss(score, real, fake, None).item() == pytest.approx(0.2)
+    assert quality_loss(score, real, fake, rec).item() == pytest.approx(0.3)
+
+
+def test_paired_terms_by_hand() -> None:
+    difference = torch.zeros(3, 3, 4, 4)
+    difference[0], difference[1], difference[2] = 1.0, torch.arange(4.0), 100.0
+    regions, some = torch.ones(1, 1, 4, 4), torch.tensor([1.0, 1.0, 0.0])
+    assert paired_l1(difference, regions, some).item() == pytest.approx((1 + 1.5) / 2)
+    assert paired_gradient(difference, regions, some).item() == pytest.approx(0.5), "only image 1 has slopes, of 1 across"
+    difference.requires_grad_(True)
+    none = 1e3 * (paired_l1(difference, regions, some * 0) + paired_gradient(difference, regions, some * 0))
+    none.backward()
+    assert none.item() == 0 and not difference.grad.any()
+
+
+def test_penalty_is_float32_under_bfloat16(batch: dict[str, Tensor]) -> None:
+    task = LeganTask(tiny("precision=bf16"), CPU)
+    kinds: list[torch.dtype] = []
+    task.critic.realness.register_forward_hook(lambda module, inputs, output: kinds.append(output.dtype))
+    for update in task.updates(batch, 0):
+        update.loss.backward()
+        assert update.loss.dtype == torch.float32
+    assert kinds == [torch.bfloat16, torch.bfloat16, torch.float32, torch.bfloat16]
+
+
+def test_schedule_by_hand() -> None:
+    config = OptimizerConfig(n_warmup_steps=4, decay_fraction=0.4, lr_floor=0.05)
+    shares = [schedule(step, 100, config) for step in (0, 1, 3, 50, 60, 80, 99)]
+    assert shares == pytest.approx([0.25, 0.5, 1, 1, 1, 0.5, 0.05])
+    assert schedule(0, 100, OptimizerConfig()) == 1
+
+
+def test_pair_term_learns_the_light(batch: dict[str, Tensor]) -> None:
+    task = LeganTask(tiny("loss.adversarial=0", "loss.classification=0"), CPU)
+    first = None
+    for step in range(60):
+        for update in task.updates(batch, step):
+            if update.net == "generator":
+                task.optimizers["generator"].zero_grad()
+                update.loss.backward()
+                task.optimizers["generator"].param_groups[0]["lr"] = 0.01
+                task.optimizers["generator"].step()
+                first = first or update.logs["generator/pair"].item()
+    assert update.logs["generator/pair"].item() < 0.6 * first
+    assert np.isfinite(update.logs["generator/gradient"].item())
+
+
+def test_paper_preset_builds_its_updates(faces: Path, batch: dict[str, Tensor]) -> None:
+    config = tiny(name="paper")
+    assert (config.adversarial.kind, config.adversarial.n_critic, config.loss.reconstruction) == ("wgan-gp", 5, 10)
+    logs = updates(LeganTask(config, CPU), batch, step=4)
+    assert {"generator/reconstruction", "generator/adversarial"} <= logs["generator"].keys()
