@@ -26,7 +26,7 @@ def write_tiny_editor(path: Path, with_critic: bool = True) -> Path:
         torch.manual_seed(0)
         generator, critic = Generator(TINY_GENERATOR), Critic(TINY_CRITIC)
         for layer in (generator.translate.out, generator.displace):
-            torch.nn.init.normal_(layer.weight, std=0.02)
+            torch.nn.init.normal_(layer.weight, std=0.04)
     tensors = {f"generator.{name}": tensor for name, tensor in generator.state_dict().items()}
     metadata = {"generator": config_to_dict(TINY_GENERATOR), "steps": 7, "licence": "CC0-1.0", "data": "noise"}
     if with_critic:

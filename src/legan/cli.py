@@ -112,7 +112,8 @@ def edit(
     report = edit_photos(photos, out, choice, weights, device)
     for note in report.messages():
         typer.echo(note, err=True)
-    typer.echo(json.dumps(report.as_json()) if as_json else "\n".join(map(str, report.done)))
+    for line in [json.dumps(report.as_json())] if as_json else report.done:
+        typer.echo(line)
     raise typer.Exit(1 if report.failed else 0)
 
 

@@ -68,13 +68,9 @@ def classification(logits: Tensor, target: Tensor) -> Tensor:
     return F.cross_entropy(logits, target)
 
 
-def reconstruction(a: Tensor, b: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Mean absolute difference; with `weight`, broadcast to the images' shape, the weighted mean (0 where all weights are 0)."""
-    difference = (a - b).abs()
-    if weight is None:
-        return difference.mean()
-    weight = weight.expand_as(difference)
-    return (difference * weight).sum() / weight.sum().clamp_min(torch.finfo(difference.dtype).tiny)
+def reconstruction(a: Tensor, b: Tensor) -> Tensor:
+    """Mean absolute difference of two image batches (B, 3, H, W)."""
+    return (a - b).abs().mean()
 
 
 def smoothness(displacement: Tensor) -> Tensor:

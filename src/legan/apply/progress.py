@@ -24,5 +24,6 @@ def counted_progress(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _bar(hidden: bool) -> Progress:
+    console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    return Progress(*columns, console=Console(stderr=True), transient=True, disable=hidden)
+    return Progress(*columns, console=console, transient=True, disable=hidden or not console.is_terminal)

@@ -17,6 +17,7 @@ _SCLERA = np.array([0.60, 0.565, 0.53])
 _CARUNCLE = np.array([0.45, 0.2, 0.17])
 _VEINS_TAKE = [0.05, 0.28, 0.28]  # of red, green and blue
 _CORNEA_BULGE = 0.55
+_GAZE_DOWN = -0.05  # the camera lies a little below the eyes, and the model's lids are set low on the eyeball
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Gaze:
 
 def draw_gaze(seed: int, expression_index: int) -> Gaze:
     random = generator(seed, Stream.GAZE, expression_index)
-    direction = normalize(np.array([random.normal(0, 0.03), -1, random.normal(-0.01, 0.02)]))
+    direction = normalize(np.array([random.normal(0, 0.03), -1, random.normal(_GAZE_DOWN, 0.02)]))
     return Gaze(direction.astype(np.float32), float(random.uniform(0.33, 0.48)))
 
 

@@ -138,7 +138,7 @@ class ProgressLine(Hook):
         self._bar: Bar | None = None
 
     def on_start(self, progress: Progress) -> None:
-        self._speed, self._started = Speed(progress), Speed(progress)
+        self._speed = Speed(progress)
         if self.console.is_terminal:
             columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
             self._bar = Bar(TextColumn("training"), *columns, console=self.console)
@@ -146,18 +146,17 @@ class ProgressLine(Hook):
             self._bar.start()
 
     def after_step(self, progress: Progress) -> None:
-        speed = self._speed.measure(progress)
         if self._bar is not None:
-            self._bar.update(
-                self._line,
-                completed=progress.n_steps_done,
-                speed=f"{speed:.2f} steps/s, {speed * progress.batch_size:.1f} images/s",
-            )
+            self._bar.update(self._line, completed=progress.n_steps_done)
+            speed = self._bar.tasks[self._line].speed  # rich's mean over the last half minute
+            if speed:
+                words = f"{speed:.2f} steps/s, {speed * progress.batch_size:.1f} images/s"
+                self._bar.update(self._line, speed=words)
         elif progress.logs is not None:
             self._print(progress)
 
     def _print(self, progress: Progress) -> None:
-        speed = self._started.measure(progress)
+        speed = self._speed.measure(progress)
         left = (progress.n_steps - progress.n_steps_done) / speed
         losses = ", ".join(f"{name} {value:.3f}" for name, value in (progress.logs or {}).items() if "norm" not in name)
         print(

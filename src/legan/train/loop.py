@@ -260,7 +260,8 @@ class Means:
     def take(self, fabric: Fabric) -> dict[str, float]:
         """Return the means over steps and processes, and start anew."""
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
-        self.__init__()  # type: ignore[misc]
+        self._sums.clear()
+        self._counts.clear()
         if fabric.world_size == 1 or not means:
             return means
         values = fabric.all_reduce(torch.tensor(list(means.values()), device=fabric.device), reduce_op="mean")
