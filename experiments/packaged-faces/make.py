@@ -1,7 +1,7 @@
 """Write the packaged faces: the neutral, frontally lit crop of each test identity of a rendered set, byte for byte as rendered.
 
-    legan render --identities 120 --seed 0 --workers 2 --out DIR
-    python experiments/packaged-faces/make.py --data DIR [--out src/legan/assets/faces]
+legan render --identities 120 --seed 0 --workers 2 --out DIR
+python experiments/packaged-faces/make.py --data DIR [--out src/legan/assets/faces]
 """
 
 import argparse

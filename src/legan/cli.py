@@ -81,7 +81,9 @@ def edit(
         list[str] | None,
         typer.Option("--lighting", "-l", help="left, right, front, top, room; -45; -45,20 (azimuth,elevation); 00..19"),
     ] = None,
-    strength: Annotated[float, typer.Option("--strength", "-s", help="0: the photo as it is; 1: the whole edit; up to 1.5")] = 1.0,
+    strength: Annotated[
+        float, typer.Option("--strength", "-s", help="0: the photo as it is; 1: the whole edit; up to 1.5")
+    ] = 1.0,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File, or folder for several photos.")] = None,
     face: Annotated[str, typer.Option(help="largest, 1, 2, ... (1 is the largest), all, or aligned")] = "largest",
     all_faces: Annotated[bool, typer.Option("--all", help="Edit every face: the same as --face all.")] = False,
@@ -96,7 +98,7 @@ def edit(
     """Edit the faces in photos.
 
     An expression or a lighting that is not named stays as it is. Without -o, edits stand beside the photos (photo-edited.jpg).
-    The output's ending chooses PNG, JPEG or WebP. Run again on a folder, outputs that exist are kept.
+    The output's ending chooses PNG, JPEG or WebP, with 8 bits a channel. Run again on a folder, outputs that exist are kept.
 
     Examples:
 
@@ -108,7 +110,9 @@ def edit(
     """
     from legan.apply.files import Choice, edit_photos
 
-    choice = Choice(expression, tuple(lighting or ()), strength, "all" if all_faces else face, masks, grid, not no_mark, overwrite)
+    choice = Choice(
+        expression, tuple(lighting or ()), strength, "all" if all_faces else face, masks, grid, not no_mark, overwrite
+    )
     report = edit_photos(photos, out, choice, weights, device)
     for note in report.messages():
         typer.echo(note, err=True)
@@ -150,7 +154,9 @@ def render(
     out: Annotated[Path, typer.Option("--out", "-o", help="Data set folder.")],
     workers: Annotated[int, typer.Option(help="Processes.")] = 1,
     seed: Annotated[int, typer.Option(help="The same seed gives the same pictures.")] = 0,
-    view: Annotated[str, typer.Option(help="crop: aligned faces; wide: larger pictures to train the landmark network on.")] = "crop",
+    view: Annotated[
+        str, typer.Option(help="crop: aligned faces; wide: larger pictures to train the landmark network on.")
+    ] = "crop",
 ) -> None:
     """Render a data set of synthetic faces (needs the extra `render`); run again, it continues.
 
@@ -226,7 +232,9 @@ def export(
     from legan.train.export import export_editor
 
     metadata = export_editor(run, out)
-    typer.echo(json.dumps(metadata) if as_json else f"{out}: {metadata['steps']} steps, licence of the data: {metadata['licence']}")
+    typer.echo(
+        json.dumps(metadata) if as_json else f"{out}: {metadata['steps']} steps, licence of the data: {metadata['licence']}"
+    )
 
 
 if __name__ == "__main__":

@@ -61,7 +61,9 @@ def test_path_image_and_photo_give_the_same(editor: Editor, tiny_editor: Path, p
 def test_faces_by_size_number_and_all(editor: Editor, photo: Path, known_faces: Know) -> None:
     known_faces((150, 20, 160), (10, 60, 100))
     before = load_photo(photo).image
-    boxes = {face: changed_box(before, editor(photo, "scream", "right", face=face).image) for face in ("largest", 1, "2", "all")}
+    boxes = {
+        face: changed_box(before, editor(photo, "scream", "right", face=face).image) for face in ("largest", 1, "2", "all")
+    }
     assert boxes["largest"] == boxes[1] and boxes[1][0] > 140
     assert boxes["2"][2] < 118
     assert boxes["all"][0] == boxes["2"][0] and boxes["all"][2] == boxes["largest"][2]

@@ -47,9 +47,7 @@ def test_words_and_text_angles() -> None:
     np.testing.assert_array_equal(lighting_code("20"), lighting_code(20.0))  # degrees: the last class is 19
 
 
-@pytest.mark.parametrize(
-    "spec", ["120", "-91", "0,90", "0,-5", "lef", "1,2,3", "--3", "nan", float("nan"), (1, 2, 3), ()]
-)
+@pytest.mark.parametrize("spec", ["120", "-91", "0,90", "0,-5", "lef", "1,2,3", "--3", "nan", float("nan"), (1, 2, 3), ()])
 def test_bad_lightings_are_refused(spec: object) -> None:
     with pytest.raises(ConditionError):
         lighting_code(spec)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Photos in and out: every mode, orientation, colour profiles, metadata, damaged files; and the ranges of network images."""
+"""Photos in and out: every mode, orientation, colour profiles, metadata, damaged files."""
 
 import io
 import struct
@@ -8,20 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import ExifTags, Image, ImageCms, ImageFile
 
 from legan.core import images
 from legan.core.errors import ImageError, LeganError
 from legan.core.images import (
     encode_photo,
-    from_network,
-    from_unit,
     load_photo,
     photo_of,
     save_photo,
-    to_network,
-    to_unit,
 )
 
 XMP_PACKET = b"""<?xpacket begin='\xef\xbb\xbf' id='W5M0MpCehiHzreSzNTczkc9d'?>
@@ -91,9 +86,7 @@ def test_grey_palette_and_alpha_modes_become_rgb(tmp_path: Path) -> None:
     grey = load_photo(save_as(tmp_path, picture.convert("L"), "grey.png"))
     assert np.array_equal(np.asarray(grey.image), np.asarray(picture.convert("L").convert("RGB")))
     palette = picture.quantize(200)
-    assert np.array_equal(
-        np.asarray(load_photo(save_as(tmp_path, palette, "p.png")).image), np.asarray(palette.convert("RGB"))
-    )
+    assert np.array_equal(np.asarray(load_photo(save_as(tmp_path, palette, "p.png")).image), np.asarray(palette.convert("RGB")))
     one_bit = load_photo(save_as(tmp_path, picture.convert("1"), "bits.png"))
     assert set(np.unique(one_bit.image)) <= {0, 255}
     assert grey.alpha is None and grey.notes == ()
@@ -362,7 +355,9 @@ def test_saving_png_is_exact_and_repeatable(tmp_path: Path) -> None:
         assert saved.mode == "RGB" and np.array_equal(np.asarray(saved), np.asarray(gradient()))
 
 
-@pytest.mark.parametrize(("name", "hint"), [("a.jpgg", "did you mean '.jpg'"), ("a.bmp", r"choose \.png"), ("a", "without an ending")])
+@pytest.mark.parametrize(
+    ("name", "hint"), [("a.jpgg", "did you mean '.jpg'"), ("a.bmp", r"choose \.png"), ("a", "without an ending")]
+)
 def test_unknown_ending_lists_the_known(tmp_path: Path, name: str, hint: str) -> None:
     with pytest.raises(ImageError, match=hint):
         save_photo(gradient(), tmp_path / name)
@@ -388,46 +383,3 @@ def test_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Monke
         save_photo(gradient(), tmp_path / "out.png")
     assert [p.name for p in tmp_path.iterdir()] == ["out.png"]
     assert (tmp_path / "out.png").read_bytes() == b"old"
-
-
-# Network images
-
-
-def test_network_range_and_round_trip() -> None:
-    every_level = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
-    tensor = to_network(every_level)
-    assert tensor.dtype == torch.float32 and tensor.shape == (1, 3, 16, 16)
-    assert tensor.min() == -1 and tensor.max() == 1
-    assert np.array_equal(from_network(tensor), every_level)
-    assert to_network([gradient(), gradient()]).shape == (2, 3, 32, 48)
-    assert torch.equal(to_network(gradient())[0, 0, 0, :2], torch.tensor([-1.0, 5 / 127.5 - 1]))
-
-
-def test_unit_range() -> None:
-    x = torch.tensor([0.0, 0.25, 1.0]).view(1, 3, 1, 1)
-    assert torch.equal(from_unit(x).flatten(), torch.tensor([-1.0, -0.5, 1.0]))
-    assert torch.allclose(to_unit(from_unit(x)), x)
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        (torch.full((1, 3, 2, 2), 255.0), r"must lie in \[0, 1\], found 255 to 255: divide 0..255 by 255"),
-        (torch.full((1, 3, 2, 2), -0.5), r"map \[-1, 1\] by \(x \+ 1\) / 2"),
-        (torch.full((1, 3, 2, 2), float("nan")), r"must lie in \[0, 1\], found nan"),
-        (torch.zeros(3, 2, 2), r"float tensor \(B, 3, H, W\), not torch.float32 \(3, 2, 2\)"),
-        (torch.zeros(1, 3, 2, 2, dtype=torch.uint8), "not torch.uint8"),
-    ],
-)
-def test_wrong_tensors_are_named(values: torch.Tensor, message: str) -> None:
-    with pytest.raises(ImageError, match=message):
-        from_unit(values)
-
-
-def test_wrong_batches_are_named() -> None:
-    with pytest.raises(ImageError, match="must have the same size"):
-        to_network([gradient(16, 16), gradient(32, 16)])
-    with pytest.raises(ImageError, match="uint8"):
-        to_network(np.zeros((1, 16, 16, 3), np.float32))
-    with pytest.raises(ImageError, match=r"\[-1, 1\]"):
-        from_network(torch.full((1, 3, 2, 2), 1.5))

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from tests.face_sets import row
 from torch.distributions import Categorical, kl_divergence
 
 from legan.core.errors import ConfigError, DataError
@@ -45,24 +46,8 @@ def write_set(folder: Path, n_identities: int = 10, landmarks: bool = True) -> P
         folder.mkdir(exist_ok=True)
         path = folder / f"{identity}.png"
         cv2.imwrite(str(path), image)
-        rows.append(
-            {
-                "path": path.name,
-                "offset": None,
-                "n_bytes": None,
-                "key": "",
-                "identity": str(identity),
-                "expression": "neutral",
-                "lighting": "00",
-                "domain": "render",
-                "split": split_of(identity),
-                "source": "drawn",
-                "licence": "CC0-1.0",
-                "sha256": "",
-                "alignment": None,
-                "landmarks": points.ravel().tolist() if landmarks else None,
-            }  # fmt: skip
-        )
+        known = points.ravel().tolist() if landmarks else None
+        rows.append(row(str(identity), "neutral", "00", path=path.name, split=split_of(identity), landmarks=known))
     write_manifest(rows, folder)
     return folder
 
@@ -78,24 +63,19 @@ def brightest_near(picture: np.ndarray, point: np.ndarray) -> np.ndarray:
 
 def test_bent_pictures_carry_their_points_along(monkeypatch: pytest.MonkeyPatch) -> None:
     """With colours, covers and blur left out, each spot stands where its point says."""
-    for step in ("_on_background", "_covered", "_shaded", "_coloured", "_blurred", "_recorded"):
-        keep = {"_on_background": 3, "_recorded": 2}.get(step, 2)
-        final = step == "_recorded"
-        monkeypatch.setattr(
-            landmark_pictures,
-            step,
-            lambda light, *_, final=final, keep=keep: (light * 255).astype(np.uint8) if final else light,
-        )
+    for step in ("made_up", "_on_background", "_covered", "_shaded", "_coloured", "_blurred", "_recorded"):
+        monkeypatch.setattr(landmark_pictures, step, lambda light, *_: light)
     monkeypatch.setattr(landmark_pictures, "_GAZE", np.zeros(2, np.float32))
     image, points = plain_face()
     errors = []
     for seed in range(12):
-        picture, moved = training_picture(image, points, np.random.default_rng(seed))
+        light, moved = training_picture(image, points, np.random.default_rng(seed))
+        picture = 255 * light
         for number in (36, 45, 30):
-            if 6 < moved[number].min() and moved[number].max() < 122:
+            if moved[number].min() > 6 and moved[number].max() < 122:
                 errors.append(np.linalg.norm(brightest_near(picture, moved[number]) - moved[number]))
     assert len(errors) > 20
-    assert np.mean(errors) < 0.5
+    assert np.mean(errors) < 0.2
 
 
 def test_pictures_are_functions_of_the_random_state() -> None:
@@ -112,8 +92,8 @@ def test_pictures_are_functions_of_the_random_state() -> None:
 def test_held_out_pictures_show_the_face_upright_in_its_place() -> None:
     image, points = plain_face()
     placed = np.mean([held_out_picture(image, points, np.random.default_rng(i))[1] for i in range(40)], axis=0)
-    assert placed[36:42].mean(axis=0) == pytest.approx([43, 40], abs=3)
-    assert placed[42:48].mean(axis=0) == pytest.approx([85, 40], abs=3)
+    assert placed[36:42].mean(axis=0) == pytest.approx([43, 40], abs=5)
+    assert placed[42:48].mean(axis=0) == pytest.approx([85, 40], abs=5)
 
 
 def test_pattern_is_in_range() -> None:

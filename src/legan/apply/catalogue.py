@@ -33,9 +33,18 @@ def tables(found: dict[str, list[dict[str, Any]]]) -> str:
         presets.add_row(row["preset"], row["network"], f"{row['n_parameters']:,}", f"{row['gflop_per_image']:.2f}")
     weights = Table("weights", "MB", *SHOWN, title="packaged weights", title_justify="left")
     for row in found["weights"]:
-        shown = ("-" if row[key] is None else str(row[key]) for key in SHOWN)
+        shown = (_in_words(row[key]) for key in SHOWN)
         weights.add_row(row["name"], f"{row['n_bytes'] / 1e6:.1f}", *shown)
     console = Console()
     with console.capture() as text:
         console.print(presets, weights)
     return text.get().rstrip()
+
+
+def _in_words(fact: Any) -> str:
+    """A metadata entry in a cell of a table; one of several facts as `name value, name value`."""
+    if isinstance(fact, dict):
+        return ", ".join(f"{name} {_in_words(value)}" for name, value in fact.items())
+    if isinstance(fact, list):
+        return ", ".join(map(_in_words, fact))
+    return "-" if fact is None else str(fact)

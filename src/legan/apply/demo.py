@@ -44,9 +44,7 @@ class Face:
     name: str
 
 
-def make_demo(
-    out: Path, weights: str | Path | None = None, device: str = "cpu", faces: Sequence[Path] | None = None
-) -> Path:
+def make_demo(out: Path, weights: str | Path | None = None, device: str = "cpu", faces: Sequence[Path] | None = None) -> Path:
     """Write the page and return its path, `out/index.html`.
 
     Args:

@@ -24,7 +24,9 @@ def make_grid(
     """Edit the first face of `subject` to every expression under every lighting; the face as it is stands in the corner."""
     source = subject.pictures(editor.networks.size)[0]
     cells = edit_cells(editor, source, list(product(EXPRESSIONS, lightings)), strength)
-    grid = Image.new("RGB", (LEFT + (CELL + GAP) * (len(lightings) + 1) + GAP, 2 * GAP + LABEL + (CELL + GAP) * len(EXPRESSIONS)), PAPER)
+    grid = Image.new(
+        "RGB", (LEFT + (CELL + GAP) * (len(lightings) + 1) + GAP, 2 * GAP + LABEL + (CELL + GAP) * len(EXPRESSIONS)), PAPER
+    )
     draw, font = ImageDraw.Draw(grid), ImageFont.load_default(15)
 
     # The face itself, then the labels of columns and rows, then the cells.

@@ -53,7 +53,9 @@ def marked_metadata(mark: Mark, photo: Photo | None = None) -> Metadata:
     if not metadata.xmp or xmp.read(metadata.xmp, creator) is None:
         properties[creator] = mark.software
     tags: dict[int, str] = {ExifTags.Base.Software: f"{mark.software}, weights sha256:{mark.weights}"}
-    defaults: dict[int, str] = {ExifTags.Base.ImageDescription: f"Edited by a trained algorithm ({mark.software}): {mark.source_type}"}
+    defaults: dict[int, str] = {
+        ExifTags.Base.ImageDescription: f"Edited by a trained algorithm ({mark.software}): {mark.source_type}"
+    }
     return replace(
         metadata,
         xmp=xmp.merge(metadata.xmp, properties, PREFIXES),

@@ -7,7 +7,7 @@ is a sum of three Gaussians in screen space, wider for red (d'Eon and Luebke, GP
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
@@ -87,53 +87,82 @@ class FlashLight:
     highlight: Array  # (n, flashes)
 
 
+@dataclass(frozen=True)
+class _Samples:
+    """What reflection depends on, arrays over n samples."""
+
+    normal: Array  # (n, 3)
+    to_camera: Array  # (n, 3)
+    strand: Array  # (n, 3) direction of the hair
+    strands: Array  # (n,) pattern along the hair
+    hair: Array  # (n,) 0..1
+    specular: Array  # (n,)
+    roughness: Array  # (n,)
+    max_highlight: Array  # (n,)
+
+    def at(self, chosen: Array) -> _Samples:
+        """Some of the samples, by number."""
+        return _Samples(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
+
+
 def flash_light(
     gbuffer: GBuffer, surface: Surface, identity: Identity, anchors: Anchors, flashes: list[Array], random: np.random.Generator
 ) -> FlashLight:
     """Light of each flash, given by its direction (3,), before scattering."""
-    n = len(gbuffer.pixels)
-    normal, to_camera = surface.normal, gbuffer.to_camera
+    normal = surface.normal
     painted = hair.cap_tangents(gbuffer.canonical, normal, surface.strands, gbuffer.rotation, identity, anchors)
     on_strand = gbuffer.is_material(Material.HAIR)[:, None]
-    strands = np.where(on_strand, normalize(gbuffer.hair_tangent), painted)
-    hairy, bald = surface.hair, 1 - surface.hair
-    limit = np.where(surface.is_eye, _MAX_HIGHLIGHT_EYE, _MAX_HIGHLIGHT)
-    diffuse, highlight = np.zeros((n, len(flashes)), np.float32), np.zeros((n, len(flashes)), np.float32)
+    samples = _Samples(
+        normal=normal,
+        to_camera=gbuffer.to_camera,
+        strand=np.where(on_strand, normalize(gbuffer.hair_tangent), painted).astype(np.float32),
+        strands=surface.strands.astype(np.float32),
+        hair=surface.hair,
+        specular=surface.specular,
+        roughness=surface.roughness,
+        max_highlight=np.where(surface.is_eye, _MAX_HIGHLIGHT_EYE, _MAX_HIGHLIGHT).astype(np.float32),
+    )
+    shape = len(gbuffer.pixels), len(flashes)
+    diffuse, highlight = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     for k, flash in enumerate(flashes):
-        facing = normal @ flash
-        visible = _flash_visible(gbuffer, normal, facing, flash, random)
-        halfway = normalize(flash + to_camera)
-        gloss = np.minimum(_ggx(surface, normal, to_camera, halfway, facing), limit)
-        along_flash, along_half = strands @ flash, dot(strands, halfway)
-        hair_diffuse = np.sqrt(np.maximum(0, 1 - along_flash**2)) * np.maximum(0, facing * 0.8 + 0.2) * 0.9
-        hair_gloss = 0.06 * np.sqrt(np.maximum(0, 1 - along_half**2)) ** 60 * np.maximum(0, facing + 0.1)
-        hair_gloss = hair_gloss * (0.6 + 0.4 * np.clip(surface.strands + 0.5, 0, 2))
-        diffuse[:, k] = visible * (np.maximum(facing, 0) * bald + hair_diffuse * hairy)
-        highlight[:, k] = visible * (gloss * bald + hair_gloss * hairy)
+        seen = _seen_by_flash(gbuffer, normal, flash, random)
+        diffuse[seen, k], highlight[seen, k] = _reflect(samples.at(seen), flash)
     return FlashLight(diffuse, highlight)
 
 
-def _flash_visible(gbuffer: GBuffer, normal: Array, facing: Array, flash: Array, random: np.random.Generator) -> Array:
-    """1 where the flash reaches a sample, else 0; each ray aims at a random point of the flash."""
-    lit = np.flatnonzero(facing > -0.05)
-    aim = flash + random.normal(0, _FLASH_SPREAD, (len(normal), 3)).astype(np.float32)
-    origins = gbuffer.position + normal * _RAY_LIFT_FLASH
-    visible = np.zeros(len(normal), np.float32)
-    visible[lit] = gbuffer.scene.visible(origins[lit], normalize(aim[lit]))
-    return visible
+def _seen_by_flash(gbuffer: GBuffer, normal: Array, flash: Array, random: np.random.Generator) -> Array:
+    """Numbers of the samples that the flash reaches; each ray aims at a random point of the flash."""
+    facing = np.flatnonzero(normal @ flash > -0.05)
+    aim = flash + _FLASH_SPREAD * random.standard_normal((len(facing), 3), np.float32)
+    origins = gbuffer.position[facing] + normal[facing] * _RAY_LIFT_FLASH
+    return facing[gbuffer.scene.visible(origins, normalize(aim))]
 
 
-def _ggx(surface: Surface, normal: Array, to_camera: Array, halfway: Array, facing: Array) -> Array:
+def _reflect(samples: _Samples, flash: Array) -> tuple[Array, Array]:
+    """Diffuse light and highlight, each (n,), of samples that see the flash."""
+    facing = samples.normal @ flash
+    halfway = normalize(flash + samples.to_camera)
+    gloss = np.minimum(_ggx(samples, halfway, facing), samples.max_highlight)
+    along_flash, along_half = samples.strand @ flash, dot(samples.strand, halfway)
+    hair_diffuse = np.sqrt(np.maximum(0, 1 - along_flash**2)) * np.maximum(0, facing * 0.8 + 0.2) * 0.9
+    hair_gloss = 0.06 * np.sqrt(np.maximum(0, 1 - along_half**2)) ** 60 * np.maximum(0, facing + 0.1)
+    hair_gloss = hair_gloss * (0.6 + 0.4 * np.clip(samples.strands + 0.5, 0, 2))
+    hairy, bare = samples.hair, 1 - samples.hair
+    return np.maximum(facing, 0) * bare + hair_diffuse * hairy, gloss * bare + hair_gloss * hairy
+
+
+def _ggx(samples: _Samples, halfway: Array, facing: Array) -> Array:
     """Two GGX lobes with Schlick's Fresnel and shadowing terms, times the cosine: (n,)."""
-    alpha_squared = surface.roughness**4
-    cos_half, cos_view = np.clip(dot(normal, halfway), 0, 1), np.clip(dot(normal, to_camera), 0.05, 1)
-    cos_fresnel, cos_light = np.clip(dot(to_camera, halfway), 0, 1), np.clip(facing, 0, 1)
+    alpha_squared = samples.roughness**4
+    cos_half = np.clip(dot(samples.normal, halfway), 0, 1)
+    cos_view = np.clip(dot(samples.normal, samples.to_camera), 0.05, 1)
+    cos_fresnel, cos_light = np.clip(dot(samples.to_camera, halfway), 0, 1), np.clip(facing, 0, 1)
 
     def lobe(squared: Array) -> Array:
         return squared / (np.pi * (cos_half**2 * (squared - 1) + 1) ** 2)
 
     distribution = 0.75 * lobe(alpha_squared) + 0.25 * lobe(np.minimum(alpha_squared * 6, 0.6))
-    fresnel = surface.specular + (1 - surface.specular) * (1 - cos_fresnel) ** 5
+    fresnel = samples.specular + (1 - samples.specular) * (1 - cos_fresnel) ** 5
     k = np.sqrt(alpha_squared) / 2
     shadowing = 1 / ((cos_light * (1 - k) + k) * (cos_view * (1 - k) + k) * 4)
     return distribution * fresnel * shadowing * cos_light

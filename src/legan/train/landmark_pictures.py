@@ -11,10 +11,11 @@ import numpy as np
 
 from legan.faces.landmarks import INPUT_SIZE, MIRRORED, frame_of_points
 from legan.faces.resample import Matrix, inverse, transform, warp
+from legan.train.landmark_makeup import made_up
 
 Random = np.random.Generator
 
-_BENDING = 2.2  # pixels, largest standard deviation of the bending
+_BENDING = ((5, 2.2), (9, 0.9))  # cells a side, and the largest standard deviation of the push in pixels
 _EYE_BUMP = 0.19  # standard deviation of the part of an eye that its iris is moved in, by its width
 _GAZE = np.array([0.07, 0.03], np.float32)  # standard deviation of the irises' move across and up, by the eye's width
 _SQUARE = (INPUT_SIZE, INPUT_SIZE)
@@ -41,6 +42,8 @@ def training_picture(image: np.ndarray, points: np.ndarray, random: Random) -> t
     picture, points = _bent(np.ascontiguousarray(image), matrix, transform(matrix, points), random)
 
     light = picture.astype(np.float32) / 255
+    if random.random() < 0.7:
+        light = made_up(light, points, random)
     if random.random() < 0.6:
         light = _on_background(light, points, random)
     if random.random() < 0.35:
@@ -61,8 +64,10 @@ def _bent(image: np.ndarray, matrix: Matrix, points: np.ndarray, random: Random)
     Returns:
         the picture and the points in it.
     """
-    cells = random.normal(0, random.uniform(0, _BENDING), (5, 5, 2)).astype(np.float32)
-    push = cv2.resize(cells, _SQUARE, interpolation=cv2.INTER_CUBIC)
+    push = np.zeros((*_SQUARE, 2), np.float32)
+    for n_cells, most in _BENDING:
+        cells = random.normal(0, random.uniform(0, most), (n_cells, n_cells, 2)).astype(np.float32)
+        push += cv2.resize(cells, _SQUARE, interpolation=cv2.INTER_CUBIC)
     # A picture pixel shows what would stand at its place plus `push`; so the points move the other way.
     bent = points
     for _ in range(3):
@@ -77,7 +82,8 @@ def _bent(image: np.ndarray, matrix: Matrix, points: np.ndarray, random: Random)
     x, y = _PLACES + push[..., 0], _PLACES[:, None] + push[..., 1]
     back = inverse(matrix).astype(np.float32)
     source_x, source_y = (row[0] * x + row[1] * y + (row[2] - np.float32(0.5)) for row in back)
-    return cv2.remap(image, source_x, source_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), bent.astype(np.float32)
+    soft = cv2.GaussianBlur(image, (0, 0), 0.6)  # the picture is made smaller
+    return cv2.remap(soft, source_x, source_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), bent.astype(np.float32)
 
 
 def held_out_picture(image: np.ndarray, points: np.ndarray, random: Random) -> tuple[np.ndarray, np.ndarray]:
@@ -89,7 +95,7 @@ def held_out_picture(image: np.ndarray, points: np.ndarray, random: Random) -> t
 def _jitter(random: Random) -> np.ndarray:
     """A similarity (3, 3) of the input square: as wide as the detector's boxes vary, or as narrow as a first pass leaves it."""
     narrow = random.random() < 0.5
-    degrees, log_scale, shift = (3.0, 0.03, 1.5) if narrow else (9.0, 0.09, 5.0)
+    degrees, log_scale, shift = (3.0, 0.05, 2.0) if narrow else (9.0, 0.11, 5.0)
     angle = np.radians(random.normal(0, degrees))
     scale = np.exp(random.normal(0, log_scale))
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
