@@ -221,6 +221,9 @@ def train_landmarks(
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", "-o", help="Weights file to write, .safetensors.")],
+    faults: Annotated[
+        list[str] | None, typer.Option("--fault", help="A known fault, kept in the file; may be repeated.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write the weights of a trained editor to one file, with what they were made from.
@@ -231,7 +234,7 @@ def export(
     """
     from legan.train.export import export_editor
 
-    metadata = export_editor(run, out)
+    metadata = export_editor(run, out, faults or ())
     typer.echo(
         json.dumps(metadata) if as_json else f"{out}: {metadata['steps']} steps, licence of the data: {metadata['licence']}"
     )

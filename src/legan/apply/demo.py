@@ -28,6 +28,7 @@ from legan.core.weights import asset
 ANGLES = [-90 + 7.5 * i for i in range(25)]  # degrees, of the slider's frames
 LIGHTS: tuple[LightingSpec, ...] = ("room", -75, -45, "front", 45, 75, "top")
 GRID_LIGHTS: tuple[LightingSpec, ...] = ("room", -60, -30, 30, 60, "top")
+OWN_EXPRESSION, OWN_LIGHT = "neutral", "front"  # of the packaged faces: known, so that nothing has to be guessed
 N_LAMP_FACES, N_LIGHT_FACES, N_OPEN_FACES = 4, 4, 5
 QUALITY = 88
 LEAD = (
@@ -50,7 +51,7 @@ def make_demo(out: Path, weights: str | Path | None = None, device: str = "cpu",
     Args:
         out: a folder; made when missing.
         weights, device: as for `load_editor`.
-        faces: aligned face crops instead of the packaged ones.
+        faces: aligned crops of neutral, frontally lit faces instead of the packaged ones.
 
     Raises:
         WeightsError, ImageError: the weights or a picture cannot be read, or there is no face.
@@ -87,8 +88,8 @@ class Pictures:
         self.editor = editor
         self.metadata = marked_metadata(Mark(editor.networks.checksum, "demo page"))
 
-    def edit(self, face: Face, conditions: Sequence[tuple[str | None, LightingSpec | None]]) -> list[Image.Image]:
-        """Edit one face to several conditions; None keeps what the face has."""
+    def edit(self, face: Face, conditions: Sequence[tuple[str, LightingSpec]]) -> list[Image.Image]:
+        """Edit one face to several conditions."""
         return edit_cells(self.editor, face.crop, conditions)
 
     def uri(self, picture: Image.Image, edited: bool = True) -> str:
@@ -112,7 +113,7 @@ def _lamp(pictures: Pictures, faces: Sequence[Face], advance: Callable[[], None]
     """The slider: for each face one long picture of all frames side by side."""
     entries = []
     for face in faces:
-        frames = pictures.edit(face, [(None, angle) for angle in ANGLES])
+        frames = pictures.edit(face, [(OWN_EXPRESSION, angle) for angle in ANGLES])
         strip = Image.fromarray(np.concatenate([np.asarray(frame) for frame in frames], axis=1))
         entries.append({"picture": pictures.uri(face.crop, edited=False), "strip": pictures.uri(strip), "alt": face.name})
         advance()
@@ -138,7 +139,7 @@ def _lamp(pictures: Pictures, faces: Sequence[Face], advance: Callable[[], None]
 def _expressions(pictures: Pictures, faces: Sequence[Face], advance: Callable[[], None]) -> str:
     rows = []
     for face in faces:
-        edited = pictures.edit(face, [(expression, None) for expression in EXPRESSIONS])
+        edited = pictures.edit(face, [(expression, OWN_LIGHT) for expression in EXPRESSIONS])
         cells = [pictures.html(face.crop, f"{face.name}, as given", edited=False)]
         cells += [pictures.html(p, f"{face.name}, {e}") for p, e in zip(edited, EXPRESSIONS, strict=True)]
         rows.append(("", cells))
@@ -155,7 +156,7 @@ def _lights(pictures: Pictures, faces: Sequence[Face], advance: Callable[[], Non
     labels = [lighting_label(light) for light in LIGHTS]
     rows = []
     for face in faces:
-        edited = pictures.edit(face, [(None, light) for light in LIGHTS])
+        edited = pictures.edit(face, [(OWN_EXPRESSION, light) for light in LIGHTS])
         cells = [pictures.html(face.crop, f"{face.name}, as given", edited=False)]
         cells += [pictures.html(p, f"{face.name}, light {label}") for p, label in zip(edited, labels, strict=True)]
         rows.append(("", cells))

@@ -20,7 +20,7 @@ from legan.synthesis.identity import Identity, Room
 from legan.synthesis.surface import Surface
 from legan.synthesis.vectors import Array, dot, normalize
 
-_FLASH_COLOUR = np.array([1.0, 0.985, 0.96])
+_FLASH_COLOUR = np.array([1.0, 0.985, 0.96], np.float32)
 _FLASH_SPREAD = 0.022  # radians: softens the shadows' edges
 _BOUNCE = np.array([0.05, 0.0225, 0.0175])  # light that an ambient ray finds where it meets skin
 _RAY_LIFT_AMBIENT, _RAY_LIFT_FLASH = 0.0008, 0.0012  # metres off the surface, so that it does not shadow itself
@@ -209,7 +209,7 @@ def compose(
     resolution = gbuffer.resolution
     grazing = (1 - np.clip(dot(surface.normal, gbuffer.to_camera), 0.05, 1)[:, None]) ** 5
     sheen = (surface.specular * 1.2 * (1 - surface.hair))[:, None] * ambient * 1.2 * (1 + 8 * grazing)
-    room_lit = surface.albedo * ambient + sheen
+    room_lit = (surface.albedo * ambient + sheen).astype(np.float32)
     lash, lash_colour = gbuffer.lash[:, None], identity.hair.colour * 0.5
     pictures = np.zeros((len(lightings), resolution, resolution, 3), np.float32)
     flash_number = 0

@@ -4,7 +4,7 @@ The critic goes along because its class heads tell a face's own expression and l
 """
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,12 @@ from legan.train.legan_config import LeganConfig
 from legan.train.run import CONFIG
 
 
-def export_editor(run: Path, out: Path) -> dict[str, Any]:
+def export_editor(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dict[str, Any]:
     """Write the editor of a run as float16 safetensors and return its metadata.
 
     Tensors are named `generator.*` and `critic.*`. The metadata holds `model` ("legan-editor"), the configs `generator` and
     `critic`, `training` (all settings, data folders by name only), `steps`, `seed`, `data` (in words), `data_folders` (for each:
-    name, sources, licences, numbers of people and images), `licence` (of the data), `version`, and `commit` where the software
+    name, sources, licences, numbers of people and images), `licence` (of the data), `known_faults` (sentences, as given), `version`, and `commit` where the software
     runs from its repository.
 
     Raises:
@@ -52,6 +52,7 @@ def export_editor(run: Path, out: Path) -> dict[str, Any]:
         "data": "; ".join(_in_words(folder) for folder in folders),
         "data_folders": folders,
         "licence": ", ".join(sorted({licence for folder in folders for licence in folder["licence"]})),
+        "known_faults": list(known_faults),
         "version": legan.__version__,
     }
     commit = _commit()
