@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.face_sets import make_face_set
 from typer.testing import CliRunner, Result
 
-from face_sets import make_face_set
 from legan import __version__
 from legan.apply.catalogue import tables
 from legan.apply.marks import read_mark

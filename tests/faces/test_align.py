@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from face_pictures import frontal_landmarks
 from PIL import Image
 from skimage.transform import SimilarityTransform
+from tests.faces.face_pictures import frontal_landmarks
 
 from legan.faces.align import align, alignment, anchors
 from legan.faces.landmarks import fit_similarity

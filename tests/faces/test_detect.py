@@ -4,8 +4,8 @@ import time
 
 import numpy as np
 import pytest
-from face_pictures import london_photos, photo_with, rendered_faces
 from PIL import Image
+from tests.faces.face_pictures import london_photos, photo_with, rendered_faces
 
 from legan.faces.align import align, anchors
 from legan.faces.detect import detect

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from face_pictures import frontal_landmarks, photo_with, rendered_faces
+from tests.faces.face_pictures import frontal_landmarks, photo_with, rendered_faces
 
 from legan.core.errors import WeightsError
 from legan.core.weights import packaged, save_weights

@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 import pytest
-from face_pictures import rendered_faces
 from PIL import Image
+from tests.faces.face_pictures import rendered_faces
 
 from legan.faces.matte import matte_of
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from face_pictures import frontal_landmarks
 from PIL import Image
+from tests.faces.face_pictures import frontal_landmarks
 
 from legan.core.errors import ImageError
 from legan.faces.align import AlignedCrop, align
