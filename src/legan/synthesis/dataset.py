@@ -30,7 +30,7 @@ from legan.core.manifest import ManifestRow, ShardWriter, split_of, write_manife
 from legan.synthesis.renderer import Renderer, View
 from legan.synthesis.vectors import Array
 
-RENDER_VERSION = 1  # raised when the pictures change, so that a resumed folder never mixes two looks
+RENDER_VERSION = 2  # raised when the pictures change, so that a resumed folder never mixes two looks
 SOURCE, LICENCE = "rendered set", "CC0-1.0"
 _SETTINGS, _SHARDS, _ROWS = "settings.json", "shards", "rows.json"
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

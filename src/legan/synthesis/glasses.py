@@ -13,6 +13,8 @@ _DROP = 0.004  # the rims hang this much below the eyes
 _OUTWARD = 0.002  # and this much further apart
 _BEND = 0.004  # the rims' outer ends bend back
 _CLEARANCE = 0.009  # from the eyeball's front to the rims
+_TEMPLE_STATIONS = np.array([0.018, 0.036, 0.054, 0.072])  # metres behind the eyes where the bars follow the head
+_TEMPLE_CLEARANCE = 0.0008
 
 
 def build_glasses(head: Head, glasses: GlassesTraits, neutral: Array) -> TriangleMesh:
@@ -21,11 +23,11 @@ def build_glasses(head: Head, glasses: GlassesTraits, neutral: Array) -> Triangl
     body = head.part_vertices(BODY, neutral)
     offset = body - centres.mean(axis=0)
     plane_y = _plane_of_rims(head, centres, body, offset)
-    temple_x = _half_width_at_temples(head, body, offset)
+    sides = _sides_of_head(head, body, offset) + np.array([0, centres[0, 1]])
     bars = []
     for centre in centres:
         bars.append(_rim(glasses, centre, plane_y))
-        bars.append(_temple(glasses, centre, plane_y, temple_x))
+        bars.append(_temple(glasses, centre, plane_y, sides))
     bars.append(_bridge(glasses, centres, plane_y))
     return join(bars)
 
@@ -37,9 +39,11 @@ def _plane_of_rims(head: Head, centres: Array, body: Array, offset: Array) -> fl
     return float(min(before_eyes, body[brow, 1].min() - 0.006))
 
 
-def _half_width_at_temples(head: Head, body: Array, offset: Array) -> float:
-    beside_eyes = (np.abs(offset[:, 2] - 0.008) < 0.008) & (offset[:, 1] > 0.02) & (offset[:, 1] < 0.075)
-    return float(np.abs(body[beside_eyes & (head.ear < 0.1), 0]).max() - 0.0005)
+def _sides_of_head(head: Head, body: Array, offset: Array) -> Array:
+    """How far out the head reaches at the height of the temples, rows of (x, y behind the eyes) from front to back."""
+    at_height = (np.abs(offset[:, 2] - 0.008) < 0.008) & (head.ear < 0.1)
+    widths = [np.abs(body[at_height & (np.abs(offset[:, 1] - y) < 0.008), 0]).max() for y in _TEMPLE_STATIONS]
+    return np.stack([np.array(widths) + _TEMPLE_CLEARANCE, _TEMPLE_STATIONS], axis=1)
 
 
 def _rim(glasses: GlassesTraits, centre: Array, plane_y: float) -> TriangleMesh:
@@ -62,12 +66,14 @@ def _superellipse(curve: Array, exponent: float) -> Array:
     return np.sign(curve) * np.abs(curve) ** (2 / exponent)
 
 
-def _temple(glasses: GlassesTraits, centre: Array, plane_y: float, temple_x: float) -> TriangleMesh:
+def _temple(glasses: GlassesTraits, centre: Array, plane_y: float, sides: Array) -> TriangleMesh:
+    """From the hinge along the side of the head to the ear."""
     outer = np.sign(centre[0])
-    hinge_x = centre[0] + outer * (_OUTWARD + glasses.half_width)
-    side_x = outer * temple_x
+    hinge_x = np.abs(centre[0]) + _OUTWARD + glasses.half_width
     z = centre[2] - _DROP + 0.4 * glasses.half_height
-    path = np.array([[hinge_x, plane_y + _BEND, z], [side_x, plane_y + 0.02, z], [side_x, plane_y + 0.11, z]])
+    x = np.maximum.accumulate(np.concatenate([[hinge_x], sides[:, 0]]))  # a bar does not bend inwards
+    y = np.concatenate([[plane_y + _BEND], sides[:, 1]])
+    path = np.stack([outer * x, y, np.full_like(x, z)], axis=1)
     return tube(path, glasses.bar_radius, closed=False)
 
 

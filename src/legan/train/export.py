@@ -23,8 +23,7 @@ def export_editor(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dic
     Tensors are named `generator.*` and `critic.*`. The metadata holds `model` ("legan-editor"), the configs `generator` and
     `critic`, `training` (all settings, data folders by name only), `steps`, `seed`, `data` (in words), `data_folders` (for each:
     name, sources, licences, numbers of people and images), `licence` (of the data), `known_faults` (sentences, as given),
-    `version`, and `commit` where the software
-    runs from its repository.
+    `version`, and `commit` where the software runs from its repository.
 
     Raises:
         ConfigError: `run` is no run folder of LEGAN.
