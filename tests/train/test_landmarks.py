@@ -135,7 +135,8 @@ def test_short_training_writes_weights_and_continues(tmp_path: Path) -> None:
     metadata = load_metadata(weights)
     assert metadata["model"] == "legan-landmarks"
     assert metadata["steps"] == 2
-    assert metadata["data"]["n_identities"] == 8
+    assert metadata["data"] == "drawn: 8 people, 8 images"
+    assert metadata["data_folders"][0]["n_identities"] == 8
     assert metadata["licence"] == "CC0-1.0"
     assert str(tmp_path) not in str(metadata)
     assert weights.stat().st_size < 4_000_000

@@ -255,7 +255,8 @@ def export_landmarks(config: LandmarkConfig, run: Path) -> Path:
         "training": config_to_dict(replace(config, data=Path(data["name"]))),
         "steps": state["n_steps_done"],
         "seed": config.loop.seed,
-        "data": data,
+        "data": f"{', '.join(data['source'])}: {data['n_identities']} people, {data['n_images']} images",
+        "data_folders": [data],
         "licence": ", ".join(data["licence"]),
     }
     save_weights(run / WEIGHTS, state["networks"]["average"], metadata, half=True)
