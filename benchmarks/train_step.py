@@ -24,6 +24,7 @@ def random_batch(n: int, size: int) -> dict[str, Tensor]:
     codes = {f"expression_{role}": torch.eye(6)[torch.randint(6, (n,))] for role in ("src", "trg")}
     codes |= {f"lighting_{role}": torch.eye(20)[torch.randint(20, (n,))] for role in ("src", "trg")}
     images = {name: torch.rand(n, 3, size, size) * 2 - 1 for name in ("x_real", "x_true")}
+    images |= {name: torch.rand(n, 68, 2) for name in ("points_real", "points_true")}
     return {**images, **codes, "has_true": torch.ones(n)}
 
 

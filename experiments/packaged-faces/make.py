@@ -1,6 +1,6 @@
 """Write the packaged faces: the neutral, frontally lit crop of each test identity of a rendered set, byte for byte as rendered.
 
-legan render --identities 120 --seed 0 --workers 2 --out DIR
+legan render --identities 250 --seed 0 --workers 2 --out DIR
 python experiments/packaged-faces/make.py --data DIR [--out src/legan/assets/faces]
 """
 

@@ -78,3 +78,56 @@ def smoothness(displacement: Tensor) -> Tensor:
     dx = displacement[..., :, 1:] - displacement[..., :, :-1]
     dy = displacement[..., 1:, :] - displacement[..., :-1, :]
     return dx.square().mean() + dy.square().mean()
+
+
+def landmark_displacement(displacement: Tensor, points_from: Tensor, points_to: Tensor) -> Tensor:
+    """Smooth L1 in pixels between a displacement field and the way that landmarks went; 0 where no landmark is known.
+
+    Args:
+        displacement: (B, 2, H, W), x and y in fractions of the side: where in the input a pixel of the output comes from.
+        points_from, points_to: landmarks (B, n, 2) of input and true output in fractions of the side. Those that are not known lie
+            half a side or more outside the picture; output ones must lie in it to count.
+    """
+    is_known = (((points_from - 0.5).abs() < 1) & ((points_to - 0.5).abs() < 0.5)).all(2)  # (B, n)
+    found = F.grid_sample(
+        displacement, 2 * points_to[:, :, None] - 1, padding_mode="border", align_corners=False
+    )  # (B, 2, n, 1)
+    n_pixels = displacement.shape[-1]
+    error = F.smooth_l1_loss(found[..., 0].mT * n_pixels, (points_from - points_to) * n_pixels, reduction="none").sum(2)
+    return (error * is_known).sum() / is_known.sum().clamp_min(1)
+
+
+def rating_margin(score: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """mean(max(0, |Q - m| - s)): nothing is asked inside the raters' own disagreement.
+
+    LEGAN poster, "margin based loss"; its formula is not printed, this is our reading. All (B,).
+    """
+    return F.relu((score - mean).abs() - std).mean()
+
+
+def rating_squared_hinge(score: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """mean(max(0, |Q - m| - s)^2). All (B,)."""
+    return F.relu((score - mean).abs() - std).square().mean()
+
+
+def rating_l2(score: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """mean((Q - m)^2); `std` is not used, it stands here so that all rating losses are called alike. All (B,)."""
+    return (score - mean).square().mean()
+
+
+def rating_likelihood(score: Tensor, spread: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Negative log likelihood of the ratings under a normal distribution, but for a constant.
+
+    mean(log spread + ((Q - m)^2 + s^2) / (2 spread^2)) is the mean over ratings r of -log N(r; Q, spread), since the mean of
+    (r - Q)^2 over an image's raters is (Q - m)^2 + s^2. All (B,), `spread` above 0.
+    """
+    return (spread.log() + ((score - mean).square() + std.square()) / (2 * spread.square())).mean()
+
+
+def unnaturalness(score: Tensor) -> Tensor:
+    """How far scores (B,) of 0..10 are from the top: each in [0, 1], with a slope at every score.
+
+    1 - sigmoid(0.4 (Q - 5)) has the slope of 1 - Q / 10 in the middle of the scale and flattens at its ends, so that nothing is
+    gained by driving Q beyond its scale.
+    """
+    return torch.sigmoid(-0.4 * (score - 5))

@@ -11,6 +11,7 @@ from tests.face_sets import draw_face, make_face_set
 from legan.core.conditions import LIGHTINGS
 from legan.core.errors import ConfigError
 from legan.core.images import from_network
+from legan.core.manifest import read_manifest, write_manifest
 from legan.data.faces import FaceDataset
 from legan.data.loaders import DataConfig, FaceBatches
 from legan.data.transforms import MIRRORED, flip_images, flip_lightings
@@ -61,6 +62,24 @@ def test_truth_is_the_target_of_the_same_person(dataset: FaceDataset, flip: bool
             # Drawn faces are symmetric: a flipped one is the face with the mirrored light, but for rounding at the pixel grid.
             expected = draw_face(person, int(batch[f"expression_{role}"][i].argmax()), lighting, 32)
             assert np.abs(shown.astype(int) - expected).mean() < 1
+
+
+def test_landmarks_come_with_the_images(tmp_path: Path) -> None:
+    folder = make_face_set(tmp_path / "drawn", n_identities=9)
+    frame = read_manifest(folder)
+    points = [np.full(136, i, np.float32).tolist() for i in range(len(frame))]
+    rows = frame.astype(object).where(frame.notna(), None).assign(landmarks=points).to_dict("records")
+    rows[0]["landmarks"] = None
+    write_manifest(rows, folder)
+    data = FaceDataset([folder], "train", size=32)
+    assert data.landmarks.shape == (len(data), 68, 2) and (data.landmarks[0] == -1).all()
+    batches = FaceBatches(data, replace(PLAIN, flip=True), 0)
+    draw, batch = batches.draw(0, 0, 8), batches(0, 0, 1)
+    known = (draw.truth > 0) & (draw.source > 0) & ~draw.flipped
+    assert known.any()
+    for name, index in (("points_real", draw.source), ("points_true", draw.truth)):
+        np.testing.assert_allclose(batch[name][known, 0, 0], index[known] / 32)
+        np.testing.assert_allclose(batch[name][draw.flipped, 0, 0], 1 - data.landmarks[index[draw.flipped], 0, 0])
 
 
 def test_pair_probability(dataset: FaceDataset) -> None:

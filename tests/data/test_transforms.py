@@ -2,12 +2,21 @@
 
 import numpy as np
 
-from legan.data.transforms import apply_tones, draw_tones
+from legan.data.transforms import apply_tones, draw_tones, flip_images, flip_points
 
 
 def test_no_strength_changes_nothing() -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
     np.testing.assert_array_equal(apply_tones(images, draw_tones(np.random.default_rng(1), 2, 0.0)), images)
+
+
+def test_points_follow_flipped_images() -> None:
+    images = np.zeros((2, 8, 8, 3), np.uint8)
+    images[:, 2, 1] = 255
+    points = np.full((2, 1, 2), [1.5 / 8, 2.5 / 8], np.float32)
+    flipped = np.array([False, True])
+    for image, (x, y) in zip(flip_images(images, flipped), flip_points(points, flipped)[:, 0] * 8, strict=True):
+        assert image[int(y), int(x), 0] == 255
 
 
 def test_tones_are_monotone_and_looked_up_by_image_and_channel() -> None:

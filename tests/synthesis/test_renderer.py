@@ -68,6 +68,14 @@ def test_landmarks_lie_in_the_picture_and_in_order(faces, expression):
     assert (np.diff(x[:17]) > -0.5).all()  # the sides of the face stand upright
 
 
+def test_crops_of_a_person_differ_in_the_face_only(faces):
+    """Same pose, camera and hair: the eyes stay, and the top changes far less than the mouth."""
+    for expression in EXPRESSIONS:
+        np.testing.assert_allclose(faces[expression].eyes, faces["neutral"].eyes, atol=0.05)
+    difference = np.abs(faces["surprise"].images.astype(int) - faces["neutral"].images).mean(axis=(0, 3))
+    assert difference[:6].mean() < 0.45 * difference[30:42, 16:32].mean()
+
+
 def test_expressions_open_the_mouth_and_close_the_eyes(faces):
     def openings(expression: str) -> tuple[float, float]:
         y = faces[expression].landmarks[:, 1]

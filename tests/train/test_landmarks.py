@@ -15,7 +15,7 @@ from legan.core.weights import load_metadata
 from legan.faces.landmarks import load_landmark_net
 from legan.train import landmark_pictures
 from legan.train.landmark_pictures import held_out_picture, pattern, training_picture
-from legan.train.landmarks import WEIGHTS, LandmarkBatches, RenderedFaces, map_loss, train_landmarks
+from legan.train.landmarks import WEIGHTS, LandmarkBatches, MarkedFaces, map_loss, train_landmarks
 
 SIZE = 256
 
@@ -116,7 +116,7 @@ def test_map_loss_is_the_divergence_from_a_gaussian() -> None:
 
 
 def test_batches_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
-    batches = LandmarkBatches(RenderedFaces(write_set(tmp_path / "set"), "train"), batch_size=4, seed=1)
+    batches = LandmarkBatches(MarkedFaces(write_set(tmp_path / "set"), "train"), batch_size=4, seed=1)
     whole = batches(7, 0, 1)
     halves = [batches(7, rank, 2) for rank in range(2)]
     assert torch.equal(whole["picture"], torch.cat([half["picture"] for half in halves]))
@@ -125,9 +125,20 @@ def test_batches_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> Non
     assert -1 <= whole["picture"].min() <= whole["picture"].max() <= 1
 
 
+def test_photos_take_their_share_of_the_pictures(tmp_path: Path) -> None:
+    renders = MarkedFaces(write_set(tmp_path / "renders"), "train")
+    photos = MarkedFaces(write_set(tmp_path / "photos", n_identities=1), "train")
+    without, few, all_photos = (LandmarkBatches(renders, 64, 1, photos, share) for share in (0.0, 0.25, 1.0))
+    assert not torch.equal(without(0, 0, 1)["points"], all_photos(0, 0, 1)["points"])
+    with_few = few(0, 0, 1)["picture"]
+    n_photos = sum(torch.equal(a, b) for a, b in zip(with_few, all_photos(0, 0, 1)["picture"], strict=True))
+    assert 8 <= n_photos <= 26  # 16 expected, binomial
+
+
 def test_short_training_writes_weights_and_continues(tmp_path: Path) -> None:
     data = write_set(tmp_path / "set")
-    few = ["batch_size=2", "loop.n_steps=2"]
+    photos = write_set(tmp_path / "photos", n_identities=3)
+    few = ["batch_size=2", "loop.n_steps=2", f"photos={photos}"]
     outcome = train_landmarks(data, tmp_path / "run", few)
     assert outcome.finished
     weights = tmp_path / "run" / WEIGHTS
@@ -135,7 +146,7 @@ def test_short_training_writes_weights_and_continues(tmp_path: Path) -> None:
     metadata = load_metadata(weights)
     assert metadata["model"] == "legan-landmarks"
     assert metadata["steps"] == 2
-    assert metadata["data"] == "drawn: 8 people, 8 images"
+    assert metadata["data"] == "drawn: 8 people, 8 images; drawn: 3 people, 3 images"
     assert metadata["data_folders"][0]["n_identities"] == 8
     assert metadata["licence"] == "CC0-1.0"
     assert str(tmp_path) not in str(metadata)

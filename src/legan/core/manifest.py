@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.parquet"
 DOMAINS = ("photo", "render", "relit", "reexpressed", "generated")
+EVEN_LIGHT = "even"  # in the column lighting: a photo under its own light, none of the classes
 SPLITS = ("train", "val", "test")
 
 
@@ -47,6 +48,16 @@ class ManifestRow(TypedDict):
 
 
 COLUMNS = tuple(ManifestRow.__annotations__)
+# Further columns of a set that was made to be rated: `legan synthesize` writes them, simulated raters read them.
+QUALITY_COLUMNS = {
+    "kind": "string",  # of synthesis, such as "relit"
+    "setting": "string",  # within the kind
+    "fault": "double",  # 0 clean .. 1 the worst of its kind, by design
+    "degradation": "string",  # put on top, such as "blur", or "none"
+    "strength": "double",  # of the degradation, 0..1
+    "reference": "string",  # name of the clean counterpart in this set, or ""
+    "naturalness_distance": "double",  # to the counterpart; NaN where it is to be computed
+}
 
 
 def split_of(index: int) -> str:
@@ -54,16 +65,28 @@ def split_of(index: int) -> str:
     return {8: "val", 9: "test"}.get(index % 10, "train")
 
 
-def _schema() -> Any:
+def image_names(frame: "pd.DataFrame") -> "pd.Series":
+    """Return the names by which ratings speak of a manifest's images, as if shards were folders: `path`, or `shards/r000001/key`."""
+    in_shard = frame["key"].fillna("") != ""
+    return frame["path"].where(~in_shard, frame["path"].str.removesuffix(".tar") + "/" + frame["key"].fillna(""))
+
+
+def _schema(extra: Mapping[str, str]) -> Any:
     import pyarrow as pa
 
     numbers = pa.list_(pa.float32())
     special = {"offset": pa.int64(), "n_bytes": pa.int64(), "alignment": numbers, "landmarks": numbers}
-    return pa.schema([(name, special.get(name, pa.string())) for name in COLUMNS])
+    others = [(name, pa.type_for_alias(kind)) for name, kind in extra.items()]
+    return pa.schema([*((name, special.get(name, pa.string())) for name in COLUMNS), *others])
 
 
-def write_manifest(rows: Iterable[Mapping[str, Any]], folder: Path) -> Path:
+def write_manifest(rows: Iterable[Mapping[str, Any]], folder: Path, extra: Mapping[str, str] | None = None) -> Path:
     """Write `manifest.parquet` atomically, rows in the order given, and return its path.
+
+    Args:
+        rows: one an image.
+        folder: the data set folder.
+        extra: further columns and their types as Arrow names them, such as `QUALITY_COLUMNS`.
 
     Raises:
         LeganError: the folder cannot be written, or the disk is full.
@@ -71,7 +94,7 @@ def write_manifest(rows: Iterable[Mapping[str, Any]], folder: Path) -> Path:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.Table.from_pylist([dict(row) for row in rows], schema=_schema())
+    table = pa.Table.from_pylist([dict(row) for row in rows], schema=_schema(extra or {}))
     path = Path(folder) / MANIFEST
     with atomic_write(path) as file:
         pq.write_table(table, file)

@@ -14,21 +14,23 @@ from rich.progress import track
 from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES
 from legan.core.crop import CROP_SIZE
 from legan.core.errors import DataError, nearest
-from legan.core.manifest import read_bytes, read_manifest
+from legan.core.manifest import EVEN_LIGHT, read_bytes, read_manifest
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # Domains whose images of one identity differ in nothing but the conditions. Two photos of a person differ in pose and more.
 PAIRED_DOMAINS = ("render", "relit", "reexpressed")
+N_LANDMARKS = 68
 _ROW = ("path", "offset", "n_bytes", "key")  # what reading an image takes
 
 
 class FaceDataset:
-    """Face crops of one split.
+    """Face crops of one split; photos under their own light (lighting `even`) are left out.
 
-    Attributes, one entry an image: `folder` index of the folder; `identity` number, never shared between folders; `expression`
-    and `lighting` classes. `truth` (n_identities, 6, 20) holds the image of an identity under each condition, -1 where the data
+    Attributes, one entry an image: `person` number, the same in all folders that name this source and identity; `domain` name;
+    `folder` index of the folder; `identity` number, never shared between folders; `expression`
+    and `lighting` classes; `landmarks` (68, 2), x and y in fractions of the side, -1 where the data has none. `truth` (n_identities, 6, 20) holds the image of an identity under each condition, -1 where the data
     has none, or several between which it does not tell; `has_pair` (n,) says whether the truths of an image are the same
     picture under other conditions.
 
@@ -57,8 +59,11 @@ class FaceDataset:
         self.rows = [dict(zip(_ROW, row, strict=True)) for row in frame[list(_ROW)].itertuples(index=False)]
         self.folder = frame["folder"].to_numpy(np.int64)
         self.identity = frame.groupby(["folder", "identity"], sort=True).ngroup().to_numpy(np.int64)
+        self.person = frame.groupby(["source", "identity"], sort=True).ngroup().to_numpy(np.int64)
+        self.domain = frame["domain"].to_numpy()
         self.expression = _classes(frame["expression"], EXPRESSIONS, "expression")
         self.lighting = _classes(frame["lighting"], LIGHTING_NAMES, "lighting")
+        self.landmarks = _landmarks(frame["landmarks"], size)
         self._origins = frame[["folder", "source", "licence"]]
         self.truth, self.has_pair = self._pairs(frame["domain"], paired_domains)
         fits = len(self) * size * size * 3 < memory_gb * 1e9
@@ -136,7 +141,8 @@ def _read_folders(folders: Sequence[Path], split: str) -> "pd.DataFrame":
     if (splits > 1).any():
         source, identity = splits.index[int(splits.argmax())]
         raise DataError(f"identity '{identity}' of {source} is in different splits of the folders: keep every person in one")
-    chosen = frame[frame["split"] == split].reset_index(drop=True)
+    # a photo under its own light is under none of the lightings that an editor knows
+    chosen = frame[(frame["split"] == split) & (frame["lighting"] != EVEN_LIGHT)].reset_index(drop=True)
     for index, folder in enumerate(folders):
         if not (chosen["folder"] == index).any():
             raise DataError(f"{folder} has no image of the split '{split}': give some identities that split in its manifest")
@@ -150,6 +156,15 @@ def _classes(column: "pd.Series", names: Sequence[str], what: str) -> np.ndarray
             f"unknown {what} '{unknown[0]}' in the data: choose from {', '.join(names)}{nearest(unknown[0], names)}"
         )
     return column.map({name: index for index, name in enumerate(names)}).to_numpy(np.int64)
+
+
+def _landmarks(column: "pd.Series", size: int) -> np.ndarray:
+    """Landmarks (n, 68, 2) float32 in fractions of the side; -1 where there are none."""
+    points = np.full((len(column), N_LANDMARKS, 2), -1, np.float32)
+    known = column.notna().to_numpy()
+    if known.any():
+        points[known] = np.stack(column[known].to_list()).reshape(-1, N_LANDMARKS, 2) / size
+    return points
 
 
 def _name(folder: Path, row: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.errors import ConfigError
 from legan.core.images import to_network
 from legan.data.faces import PAIRED_DOMAINS, FaceDataset
-from legan.data.transforms import apply_tones, draw_tones, flip_images, flip_lightings
+from legan.data.transforms import apply_tones, draw_tones, flip_images, flip_lightings, flip_points
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ class FaceBatches:
 
     `x_real` (B, 3, H, W) in [-1, 1] with its codes `expression_src` (B, 6) and `lighting_src` (B, 20); the targets
     `expression_trg` and `lighting_trg`; `x_true`, the same face under the targets, and `has_true` (B,), 1 where the data holds
-    that image and 0 where `x_true` is only `x_real` again.
+    that image and 0 where `x_true` is only `x_real` again; `points_real` and `points_true` (B, 68, 2), the landmarks of the two in
+    fractions of the side, far outside the picture where they are not known.
 
     Raises:
         ConfigError: weights that do not fit the folders.
@@ -107,9 +108,13 @@ class FaceBatches:
         x_real = data.images(draw.source)
         x_true = data.images(np.where(has_true, draw.truth, draw.source))
         x_real, x_true = (flip_images(apply_tones(x, draw.tones), draw.flipped) for x in (x_real, x_true))
+        points_real = flip_points(data.landmarks[draw.source], draw.flipped)
+        points_true = flip_points(data.landmarks[np.where(has_true, draw.truth, draw.source)], draw.flipped)
         return {
             "x_real": to_network(x_real),
             "x_true": to_network(x_true),
+            "points_real": torch.from_numpy(points_real),
+            "points_true": torch.from_numpy(points_true),
             "has_true": torch.from_numpy(has_true.astype(np.float32)),
             "expression_src": _codes(data.expression[draw.source], len(EXPRESSIONS)),
             "lighting_src": _codes(flip_lightings(data.lighting[draw.source], draw.flipped), len(LIGHTINGS)),

@@ -20,6 +20,13 @@ def flip_lightings(lightings: np.ndarray, flipped: np.ndarray) -> np.ndarray:
     return np.where(flipped, MIRRORED[lightings], lightings)
 
 
+def flip_points(points: np.ndarray, flipped: np.ndarray) -> np.ndarray:
+    """Return points (B, n, 2), fractions of the side, as `flip_images` moves them; each keeps its number."""
+    points = points.copy()
+    points[flipped, :, 0] = 1 - points[flipped, :, 0]
+    return points
+
+
 def draw_tones(rng: np.random.Generator, n: int, strength: float) -> np.ndarray:
     """Return look-up tables (n, 3, 256) uint8 that change exposure, contrast and white balance; `strength` 0 changes nothing.
 

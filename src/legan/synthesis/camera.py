@@ -2,8 +2,8 @@
 
 The camera stands in front of the face at a finite distance, and the picture's plane goes through the eyes. `View.CROP` frames as
 the aligned face crop does: the height of the frame is chosen so that the eye distance and the distance from eyes to mouth both
-come near their places in `legan.core.crop`, and a little pose jitter is left in, as alignment of photos leaves it. `View.WIDE`
-shows the head in its surroundings, turned and shifted more, for training the landmark network.
+come near their places in `legan.core.crop`, and a little pose jitter is left in, as alignment of photos leaves it, the same in all crops
+of a person. `View.WIDE` shows the head in its surroundings, turned and shifted more, for training the landmark network.
 """
 
 from __future__ import annotations
@@ -91,10 +91,23 @@ class Camera:
         return np.stack([size / 2 + offset[:, 0] * scale, size / 2 - offset[:, 2] * scale], axis=1).astype(np.float32)
 
 
+def take(expression: str, view: View) -> int:
+    """Number of the picture that pose, camera and gaze are drawn for.
+
+    One for all crops of a person, so that two of them differ in their conditions and in nothing else; wide pictures differ in all.
+    """
+    return 0 if view == View.CROP else EXPRESSIONS.index(expression)
+
+
 def draw_pose(seed: int, expression: str, view: View, neutral_eyes: Array) -> Pose:
     """The head's pose in one picture; `neutral_eyes` (2, 3) are the eye centres before turning."""
-    random = generator(seed, Stream.POSE, EXPRESSIONS.index(expression), list(View).index(view))
+    random = generator(seed, Stream.POSE, take(expression, view), list(View).index(view))
     yaw, pitch, roll = np.radians(random.normal(0, SETTINGS[view].angles))
+    return turned_pose(yaw, pitch, roll, neutral_eyes)
+
+
+def turned_pose(yaw: float, pitch: float, roll: float, neutral_eyes: Array) -> Pose:
+    """The pose of a head turned by angles in radians: yaw > 0 to the picture's right, pitch > 0 downwards, roll > 0 clockwise."""
     about_z = np.array([[math.cos(yaw), -math.sin(yaw), 0], [math.sin(yaw), math.cos(yaw), 0], [0, 0, 1]])
     about_x = np.array([[1, 0, 0], [0, math.cos(pitch), -math.sin(pitch)], [0, math.sin(pitch), math.cos(pitch)]])
     about_y = np.array([[math.cos(roll), 0, math.sin(roll)], [0, 1, 0], [-math.sin(roll), 0, math.cos(roll)]])
@@ -112,15 +125,27 @@ def draw_camera(seed: int, expression: str, view: View, neutral_eyes: Array, neu
         posed_eyes: (2, 3) eye centres as turned; they decide the place.
     """
     settings = SETTINGS[view]
-    random = generator(seed, Stream.POSE, EXPRESSIONS.index(expression), list(View).index(view), 1)
+    random = generator(seed, Stream.POSE, take(expression, view), list(View).index(view), 1)
     middle = posed_eyes.mean(axis=0)
-    eye_distance = np.linalg.norm(neutral_eyes[0] - neutral_eyes[1])
-    eyes_to_mouth = neutral_eyes.mean(axis=0)[2] - neutral_mouth[2]
-    # half way between the frame that puts the eyes right and the one that puts the mouth right
-    crop_height = 0.5 * eye_distance / EYE_DISTANCE + 0.5 * eyes_to_mouth / (MOUTH_Y - EYES_Y)
+    crop_height = height_of_crop(neutral_eyes, neutral_mouth)
     height = crop_height * random.uniform(*settings.frame)
     distance = random.uniform(*settings.distance)
     # the crop holds the eyes at EYES_Y; a wider frame keeps the crop's own centre in its middle
     shift_x, shift_z = random.normal(0, settings.shift, 2)
     centre_z = middle[2] - (0.5 - EYES_Y) * crop_height + shift_z
     return Camera(np.array([middle[0] + shift_x, middle[1] - distance, centre_z]), float(distance), float(height))
+
+
+def height_of_crop(neutral_eyes: Array, neutral_mouth: Array) -> float:
+    """Height of a crop's frame in metres, from eye centres (2, 3) and mouth (3,) of the face at rest."""
+    eye_distance = np.linalg.norm(neutral_eyes[0] - neutral_eyes[1])
+    eyes_to_mouth = neutral_eyes.mean(axis=0)[2] - neutral_mouth[2]
+    # half way between the frame that puts the eyes right and the one that puts the mouth right
+    return float(0.5 * eye_distance / EYE_DISTANCE + 0.5 * eyes_to_mouth / (MOUTH_Y - EYES_Y))
+
+
+def exact_crop_camera(height: float, posed_eyes: Array) -> Camera:
+    """The camera of a crop without jitter: frame of this height (metres), the middle of the eyes (2, 3) at its place."""
+    distance = SETTINGS[View.CROP].distance[0]
+    x, y, z = posed_eyes.mean(axis=0)
+    return Camera(np.array([x, y - distance, z - (0.5 - EYES_Y) * height]), float(distance), float(height))

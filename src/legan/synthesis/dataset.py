@@ -10,12 +10,10 @@ import hashlib
 import io
 import json
 import multiprocessing
-import os
 import tarfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing.synchronize import Lock
 from pathlib import Path
@@ -27,13 +25,13 @@ from legan.core.conditions import EXPRESSIONS
 from legan.core.errors import ConfigError, DataError, LeganError
 from legan.core.files import make_folder, write_atomic
 from legan.core.manifest import ManifestRow, ShardWriter, split_of, write_manifest
+from legan.core.processes import end_with_parent, one_thread_each
 from legan.synthesis.renderer import Renderer, View
 from legan.synthesis.vectors import Array
 
-RENDER_VERSION = 2  # raised when the pictures change, so that a resumed folder never mixes two looks
+RENDER_VERSION = 3  # raised when the pictures change, so that a resumed folder never mixes two looks
 SOURCE, LICENCE = "rendered set", "CC0-1.0"
 _SETTINGS, _SHARDS, _ROWS = "settings.json", "shards", "rows.json"
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 Progress = Callable[[int, int], None]  # identities done, identities in all
 
@@ -136,7 +134,7 @@ def _render_missing(out: Path, settings: SetSettings, missing: list[int], n_work
     if not missing:
         return
     context = multiprocessing.get_context("spawn")
-    with _one_thread_each():
+    with one_thread_each():
         pool = ProcessPoolExecutor(
             min(n_workers, len(missing)), context, initializer=_start_worker, initargs=(context.Lock(), settings)
         )
@@ -154,21 +152,6 @@ def _render_missing(out: Path, settings: SetSettings, missing: list[int], n_work
             pool.shutdown(cancel_futures=True)
 
 
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Numeric libraries read these variables when a worker imports them; more threads would also change the rounding."""
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 class _Worker:
     """State of one worker process."""
 
@@ -178,6 +161,7 @@ class _Worker:
 
 
 def _start_worker(lock: Lock, settings: SetSettings) -> None:
+    end_with_parent()
     _Worker.lock, _Worker.settings = lock, settings
 
 

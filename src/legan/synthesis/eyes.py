@@ -26,8 +26,9 @@ class Gaze:
     pupil: float  # its radius as a part of the iris's
 
 
-def draw_gaze(seed: int, expression_index: int) -> Gaze:
-    random = generator(seed, Stream.GAZE, expression_index)
+def draw_gaze(seed: int, take: int) -> Gaze:
+    """The gaze in one take (`camera.take`)."""
+    random = generator(seed, Stream.GAZE, take)
     direction = normalize(np.array([random.normal(0, 0.03), -1, random.normal(_GAZE_DOWN, 0.02)]))
     return Gaze(direction.astype(np.float32), float(random.uniform(0.33, 0.48)))
 

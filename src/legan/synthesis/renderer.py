@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -20,6 +21,7 @@ from legan.synthesis.head import BODY, Head
 from legan.synthesis.identity import draw_identity
 from legan.synthesis.landmarks import Landmarks
 from legan.synthesis.proportions import MAX_EXTREMENESS, extremeness
+from legan.synthesis.realism import FULL, Realism, simplify
 from legan.synthesis.seeds import Stream, generator
 from legan.synthesis.vectors import Array
 
@@ -72,8 +74,19 @@ class Renderer:
         glasses = build_glasses(self.head, identity.glasses, neutral) if identity.glasses else None
         return Person(identity, neutral, hair.lay_out(self.head, identity, neutral), shirt, glasses)
 
-    def render(self, seed: int, expression: str, view: View = View.CROP) -> Rendering:
+    def render(
+        self,
+        seed: int,
+        expression: str,
+        view: View = View.CROP,
+        realism: Realism = FULL,
+        lightings: Sequence[Lighting] | None = None,
+    ) -> Rendering:
         """Renders the person `seed` (>= 0). Equal arguments give equal bytes.
+
+        Args:
+            realism: what to leave out.
+            lightings: None takes the view's own. With fewer of them the noise of shadows and sensor is another.
 
         Raises:
             ConditionError: unknown expression.
@@ -94,10 +107,10 @@ class Renderer:
             neutral_mouth=self.head.mouth_centre(person.neutral),
             posed_eyes=pose.apply(self.head.eye_centres(base)),
         )
-        gbuffer = build_gbuffer(self.head, person, base, pose, camera, size * self._samples_per_axis)
+        gbuffer = build_gbuffer(self.head, person, base, pose, camera, size * self._samples_per_axis, realism)
         clock.lap("g-buffer")
-        lightings = _draw_lightings(seed, expression, view)
-        pictures = self._shade(person, expression, gbuffer, furrows(actions), lightings, clock)
+        lightings = _draw_lightings(seed, expression, view) if lightings is None else list(lightings)
+        pictures = self._shade(person, expression, view, gbuffer, furrows(actions), lightings, realism, clock)
         number = EXPRESSIONS.index(expression)
         images = sensor.develop(pictures, size, generator(seed, Stream.SENSOR, number))
         clock.lap("sensor")
@@ -111,23 +124,37 @@ class Renderer:
         )
 
     def _shade(
-        self, person: Person, expression: str, gbuffer: GBuffer, folds: Furrows, lightings: list[Lighting], clock: _Clock
+        self,
+        person: Person,
+        expression: str,
+        view: View,
+        gbuffer: GBuffer,
+        folds: Furrows,
+        lightings: list[Lighting],
+        realism: Realism,
+        clock: _Clock,
     ) -> Array:
         """Linear pictures (lightings, resolution, resolution, 3)."""
         identity, seed, number = person.identity, person.identity.seed, EXPRESSIONS.index(expression)
-        painted = surface.paint(self.head, identity, gbuffer, folds, draw_gaze(seed, number))
+        painted = surface.paint(self.head, identity, gbuffer, folds, draw_gaze(seed, cameras.take(expression, view)))
+        painted = simplify(painted, gbuffer.normal, identity, realism)
         clock.lap("surface")
         random = generator(seed, Stream.RAYS, number)
-        ambient = shading.ambient_light(gbuffer, painted.normal, identity.room, _N_AMBIENT_RAYS, random)
+        ambient = shading.ambient_light(gbuffer, painted.normal, identity.room, _N_AMBIENT_RAYS, random, realism.shadows)
         clock.lap("ambient")
         directions = [shading.picture_direction(lighting) for lighting in lightings]
         flashes = [direction for direction in directions if direction is not None]
-        light = shading.flash_light(gbuffer, painted, identity, self.head.anchors, flashes, random)
+        light = shading.flash_light(gbuffer, painted, identity, self.head.anchors, flashes, random, realism.shadows)
+        if not realism.shading:
+            ambient, light = shading.evened(ambient), shading.FlashLight(shading.evened(light.diffuse), light.highlight)
         clock.lap("flashes")
-        scattered = shading.scatter(gbuffer, painted, light.diffuse)
+        scattered = (
+            shading.scatter(gbuffer, painted, light.diffuse) if realism.scattering else shading.unscattered(light.diffuse)
+        )
         clock.lap("scattering")
+        highlight = light.highlight if realism.highlights else light.highlight * 0
         backdrop = shading.paint_backdrop(identity.room, gbuffer.resolution, generator(seed, Stream.BACKDROP))
-        pictures = shading.compose(gbuffer, painted, identity, directions, ambient, scattered, light.highlight, backdrop)
+        pictures = shading.compose(gbuffer, painted, identity, directions, ambient, scattered, highlight, backdrop)
         clock.lap("composition")
         return pictures
 

@@ -1,4 +1,4 @@
-"""Training of the landmark network on rendered faces, whose landmarks are known exactly.
+"""Training of the landmark network on rendered faces, whose landmarks are known exactly, and on photographs marked by hand.
 
 The loss is the distance of each point in input pixels, smooth near zero, plus the divergence of each heat map from a small
 Gaussian about the true point (the regularisation of Nibali et al., 2018). The packaged network is the moving average of the trained one.
@@ -42,6 +42,8 @@ class LandmarkConfig:
 
     Args:
         data: a set rendered with `--view wide`.
+        photos: a data set of photographs whose landmarks were placed by hand; none by default.
+        photo_share: chance that a picture of a batch comes from there.
         batch_size: pictures of a step.
         lr: highest learning rate; it rises over `n_warmup_steps` and falls to nothing along a cosine.
         weight_decay: of AdamW.
@@ -52,6 +54,8 @@ class LandmarkConfig:
     """
 
     data: Path = Path("wide")
+    photos: Path | None = None
+    photo_share: float = 0.3
     batch_size: int = 16
     lr: float = 2e-3
     n_warmup_steps: int = 100
@@ -65,8 +69,8 @@ class LandmarkConfig:
     )
 
 
-class RenderedFaces:
-    """Pictures and landmarks of one split of a rendered set.
+class MarkedFaces:
+    """Pictures and landmarks of one split of a data set folder.
 
     Raises:
         DataError: the set has no such pictures, or no landmarks.
@@ -76,7 +80,7 @@ class RenderedFaces:
         frame = read_manifest(folder)
         frame = frame[(frame["split"] == split) & frame["landmarks"].notna()]
         if frame.empty:
-            raise DataError(f"{folder} holds no {split} pictures with landmarks: make one with `legan render --view wide`")
+            raise DataError(f"{folder} holds no {split} pictures with landmarks: make a set with `legan render --view wide`")
         self.folder, self.rows = Path(folder), frame.reset_index(drop=True)
 
     def __len__(self) -> int:
@@ -103,10 +107,13 @@ class RenderedFaces:
 
 
 class LandmarkBatches:
-    """Random pictures, drawn anew for each step from (seed, step, place in the batch)."""
+    """Random pictures, drawn anew for each step from (seed, step, place in the batch); `photo_share` of them from `photos`."""
 
-    def __init__(self, faces: RenderedFaces, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, faces: MarkedFaces, batch_size: int, seed: int, photos: MarkedFaces | None = None, photo_share: float = 0.0
+    ) -> None:
         self.faces, self.batch_size, self.seed = faces, batch_size, seed
+        self.photos, self.photo_share = photos, photo_share
 
     def __call__(self, step: int, rank: int, n_ranks: int) -> Batch:
         share = self.batch_size // n_ranks
@@ -116,13 +123,14 @@ class LandmarkBatches:
 
     def _draw(self, step: int, place: int) -> tuple[np.ndarray, np.ndarray]:
         random = np.random.default_rng([self.seed, step, place])
-        return training_picture(*self.faces[int(random.integers(len(self.faces)))], random)
+        faces = self.photos if self.photos and random.random() < self.photo_share else self.faces
+        return training_picture(*faces[int(random.integers(len(faces)))], random)
 
 
 class LandmarkTask(Task):
     """Trains a `LandmarkNet`; its moving average is what is evaluated and exported."""
 
-    def __init__(self, config: LandmarkConfig, held_out: RenderedFaces) -> None:
+    def __init__(self, config: LandmarkConfig, held_out: MarkedFaces) -> None:
         self.config = config
         net = LandmarkNet()
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -212,8 +220,10 @@ def build_landmarks(config: LandmarkConfig, device: torch.device) -> tuple[Landm
     if config.batch_size < 2:
         raise ConfigError(f"batch_size={config.batch_size} is out of range: give 2 or more")
     cv2.setNumThreads(1)  # many small pictures: threads would only get in each other's way
-    task = LandmarkTask(config, RenderedFaces(config.data, "val"))
-    return task, LandmarkBatches(RenderedFaces(config.data, "train"), config.batch_size, config.loop.seed)
+    photos = MarkedFaces(config.photos, "train") if config.photos else None
+    task = LandmarkTask(config, MarkedFaces(config.data, "val"))
+    faces = MarkedFaces(config.data, "train")
+    return task, LandmarkBatches(faces, config.batch_size, config.loop.seed, photos, config.photo_share)
 
 
 def train_landmarks(
@@ -231,7 +241,8 @@ def train_landmarks(
     Raises:
         LeganError: as `run_task`.
     """
-    config = replace(load_config(LandmarkConfig, overrides=overrides), data=Path(data).resolve())
+    config = load_config(LandmarkConfig, overrides=overrides)
+    config = replace(config, data=Path(data).resolve(), photos=config.photos and config.photos.resolve())
     if dry_run:
         return rehearse(build_landmarks, config, devices)
     outcome = run_task(build_landmarks, config, run, devices)
@@ -249,15 +260,16 @@ def export_landmarks(config: LandmarkConfig, run: Path) -> Path:
     state = newest_checkpoint(run)
     if state is None:
         raise WeightsError(f"{run} has no checkpoint yet: train first")
-    data = RenderedFaces(config.data, "train").facts()
+    folders = [MarkedFaces(folder, "train").facts() for folder in (config.data, config.photos) if folder]
+    names = {"data": Path(folders[0]["name"]), "photos": Path(folders[1]["name"]) if config.photos else None}
     metadata = {
         "model": "legan-landmarks",
-        "training": config_to_dict(replace(config, data=Path(data["name"]))),
+        "training": config_to_dict(replace(config, **names)),
         "steps": state["n_steps_done"],
         "seed": config.loop.seed,
-        "data": f"{', '.join(data['source'])}: {data['n_identities']} people, {data['n_images']} images",
-        "data_folders": [data],
-        "licence": ", ".join(data["licence"]),
+        "data": "; ".join(f"{', '.join(f['source'])}: {f['n_identities']} people, {f['n_images']} images" for f in folders),
+        "data_folders": folders,
+        "licence": ", ".join(sorted({licence for folder in folders for licence in folder["licence"]})),
     }
     save_weights(run / WEIGHTS, state["networks"]["average"], metadata, half=True)
     return run / WEIGHTS

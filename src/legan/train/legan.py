@@ -216,8 +216,12 @@ class LeganTask(Task):
             terms["identity"] = 1 - F.cosine_similarity(self.identity(x_real), self.identity(x_fake)).mean()
         if weights.quality > 0 and self.quality is not None:
             terms["quality"] = quality_loss(self.quality, x_real, x_fake, x_rec)
-        if weights.displacement > 0 and output.displacement is not None:
-            terms["displacement"] = losses.smoothness(output.displacement * x_real.shape[-1])
+        if output.displacement is not None:
+            if weights.displacement > 0:
+                terms["displacement"] = losses.smoothness(output.displacement * x_real.shape[-1])
+            if weights.landmarks > 0:
+                points_to = batch["points_true"].where(batch["has_true"][:, None, None] > 0, -1.0)
+                terms["landmarks"] = losses.landmark_displacement(output.displacement, batch["points_real"], points_to)
         return {name: term for name, term in terms.items() if getattr(weights, name) > 0}
 
 
