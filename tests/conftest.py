@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.quality_weights import write_tiny_quality
 
 from legan.core.config import config_to_dict
 from legan.core.crop import EYE_DISTANCE, EYES_Y, MOUTH_Y
@@ -46,6 +47,12 @@ def tiny_editor(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights file of a tiny editor without a critic."""
     return write_tiny_editor(tmp_path_factory.mktemp("weights") / "alone.safetensors", with_critic=False)
+
+
+@pytest.fixture(scope="session")
+def tiny_quality(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights file of a tiny quality model."""
+    return write_tiny_quality(tmp_path_factory.mktemp("quality") / "quality.safetensors")
 
 
 def landmarks_at(left: float, top: float, side: float) -> np.ndarray:

@@ -80,7 +80,7 @@ def main(london: Path, out: Path) -> None:
                 "sha256": hashlib.sha256((out / name).read_bytes()).hexdigest(),
                 "alignment": None,
                 "landmarks": ibug_points(points).ravel().tolist(),
-            }  # fmt: skip
+            }
         )
     print(f"{len(rows)} photos: {write_manifest(rows, out)}")
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from legan.apply.edit import Edit, Editor, edit, load_editor
     from legan.apply.marks import Mark, read_mark
+    from legan.apply.quality import QualityLoss, QualityScorer, load_quality, score
+    from legan.apply.quality_metric import QualityScore
     from legan.core.conditions import EXPRESSIONS, LIGHTINGS
     from legan.core.errors import LeganError
 
@@ -25,6 +27,11 @@ _HOMES = {
     "load_editor": "legan.apply.edit",
     "Mark": "legan.apply.marks",
     "read_mark": "legan.apply.marks",
+    "QualityLoss": "legan.apply.quality",
+    "QualityScorer": "legan.apply.quality",
+    "QualityScore": "legan.apply.quality_metric",
+    "load_quality": "legan.apply.quality",
+    "score": "legan.apply.quality",
     "EXPRESSIONS": "legan.core.conditions",
     "LIGHTINGS": "legan.core.conditions",
     "LeganError": "legan.core.errors",
@@ -36,9 +43,14 @@ __all__ = [
     "Editor",
     "LeganError",
     "Mark",
+    "QualityLoss",
+    "QualityScore",
+    "QualityScorer",
     "edit",
     "load_editor",
+    "load_quality",
     "read_mark",
+    "score",
 ]
 
 

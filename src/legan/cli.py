@@ -14,6 +14,8 @@ from typer.core import TyperGroup
 
 from legan import __version__
 from legan.core.errors import LeganError
+from legan.verbs import images, quality
+from legan.verbs.options import Device, Devices, DryRun, Json, Run, Settings
 
 
 class _Group(TyperGroup):
@@ -43,14 +45,11 @@ app = typer.Typer(
 )
 train_app = typer.Typer(help="Train a model; the same command again continues a run that was stopped.", no_args_is_help=True)
 app.add_typer(train_app, name="train")
+app.add_typer(quality.app)
+app.add_typer(images.app)
+train_app.add_typer(quality.train_app)
 
-Json = Annotated[bool, typer.Option("--json", help="Print the result for programs.")]
 Weights = Annotated[Path | None, typer.Option(help="A file that `legan export` wrote, instead of the packaged weights.")]
-Device = Annotated[str, typer.Option(help="Where the networks run: cpu, cuda, cuda:1, mps.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")]
-Run = Annotated[Path, typer.Option(help="Folder of the run: logs, samples, checkpoints.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the settings, sizes and time; write nothing.")]
-Devices = Annotated[int, typer.Option(help="Processes to train in, one to a GPU.")]
 
 
 def main() -> None:
@@ -140,6 +139,28 @@ def demo(
 
 
 @app.command()
+def match(
+    a: Annotated[Path, typer.Argument(help="Photo or face crop.", show_default=False)],
+    b: Annotated[Path, typer.Argument(help="Another.", show_default=False)],
+    identity: Annotated[
+        str, typer.Option(help="Embedding: packaged, dlib, lightcnn9, lightcnn29, insightface, or a weights file.")
+    ] = "packaged",
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Say how alike the faces of two photos are: the cosine of their identity embeddings, higher for one person.
+
+    Example:
+
+      legan match edited.jpg photo.jpg --identity dlib
+    """
+    from legan.apply.match import match_pictures
+
+    found = match_pictures(a, b, identity, device=device)
+    typer.echo(json.dumps(found.as_json()) if as_json else str(found))
+
+
+@app.command()
 def models(as_json: Json = False) -> None:
     """List presets with their cost, and the weights that come with the package."""
     from legan.apply.catalogue import catalogue, tables
@@ -170,6 +191,76 @@ def render(
 
     with counted_progress("rendering people") as progress:
         typer.echo(render_set(out, identities, workers, seed, View(view), progress))
+
+
+@app.command()
+def relight(
+    photos: Annotated[Path, typer.Argument(help="Folder of frontal, evenly lit photos; walked with its subfolders.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Data set folder.")],
+    identity_from_name: Annotated[
+        str | None,
+        typer.Option(metavar="REGEX", help="Finds the person in a file's name: a group `identity`, and perhaps `expression`."),
+    ] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="CSV: file, identity, expression, and perhaps split, source, licence.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    source: Annotated[str | None, typer.Option(help="Where the photos come from, if the manifest does not say.")] = None,
+    licence: Annotated[str | None, typer.Option(help="Their licence, if the manifest does not say.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Relight photos: twenty crops of each, one a lighting, as a data set (needs the extra `render`); run again, it continues.
+
+    Photos that cannot be used are dropped; why stands in the output and in dropped.csv.
+
+    Examples:
+
+      legan relight photos/ --manifest photos/faces.csv --workers 2 --out data/relit
+
+      legan relight photos/ --identity-from-name '(?P<identity>\\d+)_(?P<expression>[a-z]+)' --out data/relit
+    """
+    from legan.apply.progress import counted_progress
+    from legan.apply.relight import relight_folder
+
+    with counted_progress("relighting people") as progress:
+        report = relight_folder(photos, out, identity_from_name, manifest, workers, source, licence, progress)
+    for line in [json.dumps(report.as_json())] if as_json else report.lines():
+        typer.echo(line)
+
+
+@app.command()
+def reexpress(
+    photos: Annotated[Path, typer.Argument(help="Folder of frontal, evenly lit photos; walked with its subfolders.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Data set folder.")],
+    identity_from_name: Annotated[
+        str | None,
+        typer.Option(metavar="REGEX", help="Finds the person in a file's name: a group `identity`, and perhaps `expression`."),
+    ] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="CSV: file, identity, expression, and perhaps split, source, licence.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    source: Annotated[str | None, typer.Option(help="Where the photos come from, if the manifest does not say.")] = None,
+    licence: Annotated[str | None, typer.Option(help="Their licence, if the manifest does not say.")] = None,
+    even_only: Annotated[bool, typer.Option("--even-only", help="Only under the photo's own light.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Give photos other expressions: a neutral face all five, any other one neutral, each under every lighting.
+
+    The result is a data set (needs the extra `render`); run again, it continues. Photos that cannot be used are dropped; why
+    stands in the output and in dropped.csv.
+
+    Example:
+
+      legan reexpress photos/ --manifest photos/faces.csv --workers 2 --out data/reexpressed
+    """
+    from legan.apply.progress import counted_progress
+    from legan.apply.reexpress import reexpress_folder
+
+    with counted_progress("re-expressing people") as progress:
+        report = reexpress_folder(photos, out, identity_from_name, manifest, workers, source, licence, even_only, progress)
+    for line in [json.dumps(report.as_json())] if as_json else report.lines():
+        typer.echo(line)
 
 
 @train_app.command("legan")
@@ -217,6 +308,28 @@ def train_landmarks(
     raise typer.Exit(0 if getattr(outcome, "finished", True) else 130)
 
 
+@train_app.command("identity")
+def train_identity(
+    run: Run,
+    data: Annotated[list[Path] | None, typer.Option(help="Data set folder with manifest.parquet; may be repeated.")] = None,
+    preset: Annotated[str, typer.Option(help="lite: for a laptop; lightcnn9, lightcnn29: as published.")] = "lite",
+    settings: Settings = None,
+    devices: Devices = 1,
+    dry_run: DryRun = False,
+) -> None:
+    """Train the identity network, which says whether two crops show one person.
+
+    Example:
+
+      legan train identity --data data/rendered --data data/relit --run runs/identity
+    """
+    from legan.train import recognition as training
+
+    outcome = training.train_recognition(preset, data or [], run, settings or [], devices, dry_run)
+    typer.echo(str(outcome))
+    raise typer.Exit(0 if getattr(outcome, "finished", True) else 130)
+
+
 @app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)],
@@ -226,15 +339,15 @@ def export(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the weights of a trained editor to one file, with what they were made from.
+    """Write the weights of a trained editor or quality model to one file, with what they were made from.
 
     Example:
 
       legan export runs/lite -o editor.safetensors
     """
-    from legan.train.export import export_editor
+    from legan.train.export import export_run
 
-    metadata = export_editor(run, out, faults or ())
+    metadata = export_run(run, out, faults or ())
     typer.echo(
         json.dumps(metadata) if as_json else f"{out}: {metadata['steps']} steps, licence of the data: {metadata['licence']}"
     )

@@ -69,6 +69,23 @@ def test_which_images_are_truths(tmp_path: Path) -> None:
     assert with_photos.truth[0, 0, 0] == 0
 
 
+def test_a_take_is_all_that_was_made_from_one_photo(tmp_path: Path) -> None:
+    one, other = [1.0, 0, 3, 0, 1, 4], [1.0, 0, 5, 0, 1, 6]
+    relit = [
+        row("a", "neutral", "even", domain="photo", alignment=one),
+        row("a", "neutral", "03", domain="relit", alignment=one),
+        row("a", "smile", "05", domain="relit", alignment=other),
+    ]
+    reexpressed = [row("a", "smile", "03", domain="reexpressed", alignment=one)]
+    folders = [write_folder(tmp_path / "relit", relit), write_folder(tmp_path / "reexpressed", reexpressed)]
+    data = FaceDataset(folders, "train", size=32)
+    assert data.lighting.tolist() == [-1, 3, 5, 3] and data.has_pair.all()
+    assert data.take[0] == data.take[1] == data.take[3] != data.take[2]
+    first, second = data.truth[data.take[0]], data.truth[data.take[2]]
+    assert first[0, 3] == 1 and first[1, 3] == 3 and (first >= 0).sum() == 2, "even light is nobody's truth"
+    assert second[1, 5] == 2 and (second >= 0).sum() == 1, "another photo of the same person is another take"
+
+
 def test_folders_never_share_people(folder: Path, tmp_path: Path) -> None:
     other = write_folder(tmp_path / "other", [row("d000", "neutral", "00", source="elsewhere")])
     data = FaceDataset([folder, other], "train", size=32)

@@ -82,6 +82,16 @@ def test_landmarks_come_with_the_images(tmp_path: Path) -> None:
         np.testing.assert_allclose(batch[name][draw.flipped, 0, 0], 1 - data.landmarks[index[draw.flipped], 0, 0])
 
 
+def test_even_light_has_no_lighting_code(tmp_path: Path) -> None:
+    folder = make_face_set(tmp_path / "drawn", n_identities=9)
+    frame = read_manifest(folder)
+    rows = frame.astype(object).where(frame.notna(), None).assign(lighting=frame["lighting"].replace("07", "even"))
+    write_manifest(rows.to_dict("records"), folder)
+    batch = FaceBatches(FaceDataset([folder], "train", size=32), replace(PLAIN, flip=True, batch_size=64), 0)(0, 0, 1)
+    n_codes = batch["lighting_src"].sum(1)
+    assert set(n_codes.tolist()) == {0, 1} and (batch["lighting_trg"].sum(1) == 1).all()
+
+
 def test_pair_probability(dataset: FaceDataset) -> None:
     def share(probability: float) -> float:
         draw = FaceBatches(dataset, replace(PLAIN, pair_probability=probability), 0).draw(0, 0, 2000)

@@ -36,13 +36,13 @@ def without_processes(monkeypatch):
     """Renders in this process with the stand-in; gives the list of rendered indices."""
     rendered = []
 
-    def render_missing(out, settings, missing, n_workers):
-        for index in missing:
-            write_shard(FakeRenderer(), dataset._shard_path(out, index), settings.seed, index, View(settings.view))
+    def run_here(function, jobs, n_workers, start, arguments, *, apart):
+        for path, index in jobs:
+            write_shard(FakeRenderer(), path, arguments[1].seed, index, View(arguments[1].view))
             rendered.append(index)
-            yield index
+            yield
 
-    monkeypatch.setattr(dataset, "_render_missing", render_missing)
+    monkeypatch.setattr(dataset, "run_jobs", run_here)
     return rendered
 
 
@@ -138,7 +138,7 @@ def test_full_disk_is_explained_and_leaves_no_shard(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def die(path: Path, index: int) -> int:
+def die(job: tuple[Path, int]) -> None:
     os._exit(9)
 
 

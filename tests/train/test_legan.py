@@ -118,6 +118,18 @@ def test_export_holds_the_average_and_what_it_was_made_from(run: Path, tmp_path:
     assert networks.critic is not None
 
 
+def test_a_training_can_start_from_an_exported_editor(run: Path, faces: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "editor.safetensors"
+    export_editor(run, weights)
+    tensors, _ = load_weights(weights)
+    task, _ = build_legan(tiny(f"init={weights}", data=faces), CPU)
+    for network, source in (("generator", "generator"), ("ema", "generator"), ("critic", "critic")):
+        for name, tensor in task.networks[network].state_dict().items():
+            assert torch.equal(tensor, tensors[f"{source}.{name}"]), name
+    with pytest.raises(WeightsError, match="preset"):
+        build_legan(tiny(f"init={weights}", "generator.width=8", data=faces), CPU)
+
+
 def test_export_refuses_what_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no run folder: it has no config\.toml"):
         export_editor(tmp_path, tmp_path / "x.safetensors")
@@ -174,7 +186,9 @@ def test_terms_of_weight_zero_are_not_computed(batch: dict[str, Tensor]) -> None
 
     n_passes, logs = passes()
     assert n_passes == 1 and "generator/reconstruction" not in logs
-    n_passes, logs = passes("loss.reconstruction=10", "loss.pair=0", "loss.gradient=0", "loss.displacement=0")
+    n_passes, logs = passes(
+        "loss.reconstruction=10", "loss.pair=0", "loss.gradient=0", "loss.displacement=0", "loss.landmarks=0"
+    )
     assert n_passes == 2
     terms = {name.removeprefix("generator/") for name in logs} - {"loss"}
     assert terms == {"adversarial", "classification", "reconstruction"}

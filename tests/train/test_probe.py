@@ -44,7 +44,7 @@ def test_a_perfect_edit_scores_zero_and_fills_the_picture(dataset: FaceDataset) 
         found = []
         for image, e, l in zip(x, expression.argmax(1), lighting.argmax(1), strict=True):  # noqa: E741
             index = next(i for i in range(len(dataset)) if torch.equal(to_network(dataset.images([i]))[0], image))
-            truth = dataset.truth[dataset.identity[index], int(e), int(l)]
+            truth = dataset.truth[dataset.take[index], int(e), int(l)]
             found.append(to_network(dataset.images([truth]))[0] if truth >= 0 else torch.full_like(image, -1))
         return torch.stack(found)
 

@@ -108,7 +108,7 @@ def load_networks(weights: str | Path | None = None, device: str = "cpu") -> Net
         ConfigError: a device that this machine does not have.
     """
     path = Path(weights) if weights is not None else packaged("editor")
-    _check_device(device)
+    check_device(device)
     tensors, metadata = load_weights(path)
     if not any(name.startswith("generator.") for name in tensors) or "generator" not in metadata:
         raise WeightsError(f"{path} holds no editor: give a file that `legan export` wrote")
@@ -129,7 +129,12 @@ def _filled(network: T, tensors: Mapping[str, Tensor], prefix: str, path: Path) 
     return network
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Check that this machine has a device.
+
+    Raises:
+        ConfigError: it has not.
+    """
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:

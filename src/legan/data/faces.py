@@ -29,10 +29,14 @@ class FaceDataset:
     """Face crops of one split; photos under their own light (lighting `even`) are left out.
 
     Attributes, one entry an image: `person` number, the same in all folders that name this source and identity; `domain` name;
-    `folder` index of the folder; `identity` number, never shared between folders; `expression`
-    and `lighting` classes; `landmarks` (68, 2), x and y in fractions of the side, -1 where the data has none. `truth` (n_identities, 6, 20) holds the image of an identity under each condition, -1 where the data
-    has none, or several between which it does not tell; `has_pair` (n,) says whether the truths of an image are the same
-    picture under other conditions.
+    `folder` index of the folder; `identity` number, never shared between folders; `take` number of the
+    picture that it was made from; `expression` and `lighting` classes, the latter -1 for a photo under its own even light;
+    `landmarks` (68, 2), x and y in fractions of the side, -1 where the data has none. `truth` (n_takes, 6, 20) holds the image of
+    a take under each condition, -1 where the data has none, or several between which it does not tell; `has_pair` (n,) says
+    whether the truths of an image are the same picture under other conditions.
+
+    A take is one person in one pose: all renders of a person, or all that was made from one photo, which its alignment tells,
+    in whichever folder. Two photos of a person are two takes.
 
     Args:
         folders: data set folders.
@@ -62,7 +66,9 @@ class FaceDataset:
         self.person = frame.groupby(["source", "identity"], sort=True).ngroup().to_numpy(np.int64)
         self.domain = frame["domain"].to_numpy()
         self.expression = _classes(frame["expression"], EXPRESSIONS, "expression")
-        self.lighting = _classes(frame["lighting"], LIGHTING_NAMES, "lighting")
+        lighting = _classes(frame["lighting"], (*LIGHTING_NAMES, EVEN_LIGHT), "lighting")
+        self.lighting = np.where(lighting < len(LIGHTING_NAMES), lighting, -1)
+        self.take = _takes(frame)
         self.landmarks = _landmarks(frame["landmarks"], size)
         self._origins = frame[["folder", "source", "licence"]]
         self.truth, self.has_pair = self._pairs(frame["domain"], paired_domains)
@@ -75,7 +81,7 @@ class FaceDataset:
     @property
     def n_identities(self) -> int:
         """Number of different people, counted in each folder."""
-        return len(self.truth)
+        return int(self.identity.max()) + 1
 
     def of_folder(self, column: str, folder: int) -> list[str]:
         """Return the different entries of the column `source` or `licence` in one folder."""
@@ -92,16 +98,16 @@ class FaceDataset:
         return np.stack([self._decode(int(index)) for index in indices])
 
     def _pairs(self, domains: "pd.Series", paired_domains: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        keys = (self.identity, self.expression, self.lighting)
-        shape = (int(self.identity.max()) + 1, len(EXPRESSIONS), len(LIGHTING_NAMES))
+        keys = (self.take, self.expression, self.lighting)  # even light, -1, counts beside the classes
+        shape = (int(self.take.max()) + 1, len(EXPRESSIONS), len(LIGHTING_NAMES) + 1)
         counts = np.zeros(shape, np.int64)
         np.add.at(counts, keys, 1)
         # Of two images under one condition, neither is known to be the same take as a third.
         is_unique = counts[keys] == 1
-        is_truth = is_unique & domains.isin(list(paired_domains)).to_numpy()
+        is_truth = is_unique & domains.isin(list(paired_domains)).to_numpy() & (self.lighting >= 0)
         truth = np.full(shape, -1, np.int64)
         truth[tuple(key[is_truth] for key in keys)] = np.flatnonzero(is_truth)
-        return truth, is_unique & (domains != "generated").to_numpy()
+        return truth[..., :-1], is_unique & (domains != "generated").to_numpy()
 
     def _decode(self, index: int) -> np.ndarray:
         row = self.rows[index]
@@ -142,7 +148,7 @@ def _read_folders(folders: Sequence[Path], split: str) -> "pd.DataFrame":
         source, identity = splits.index[int(splits.argmax())]
         raise DataError(f"identity '{identity}' of {source} is in different splits of the folders: keep every person in one")
     # a photo under its own light is under none of the lightings that an editor knows
-    chosen = frame[(frame["split"] == split) & (frame["lighting"] != EVEN_LIGHT)].reset_index(drop=True)
+    chosen = frame[frame["split"] == split].reset_index(drop=True)
     for index, folder in enumerate(folders):
         if not (chosen["folder"] == index).any():
             raise DataError(f"{folder} has no image of the split '{split}': give some identities that split in its manifest")
@@ -156,6 +162,13 @@ def _classes(column: "pd.Series", names: Sequence[str], what: str) -> np.ndarray
             f"unknown {what} '{unknown[0]}' in the data: choose from {', '.join(names)}{nearest(unknown[0], names)}"
         )
     return column.map({name: index for index, name in enumerate(names)}).to_numpy(np.int64)
+
+
+def _takes(frame: "pd.DataFrame") -> np.ndarray:
+    """Number of each image's take: of renders by folder and person, of what photos were made into by person and alignment."""
+    alignment = frame["alignment"].map(lambda numbers: "" if numbers is None else np.asarray(numbers).round(4).tobytes().hex())
+    folder = frame["folder"].where(alignment == "", -1)
+    return frame.groupby([folder, frame["source"], frame["identity"], alignment]).ngroup().to_numpy(np.int64)
 
 
 def _landmarks(column: "pd.Series", size: int) -> np.ndarray:

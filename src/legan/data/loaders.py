@@ -77,7 +77,7 @@ class FaceBatches:
             raise ConfigError(f"data weights {list(config.weights)} do not fit {n_folders} folders: give one each, above 0")
         self._weights = weights / weights.sum()
         self._members = [np.flatnonzero(dataset.folder == index) for index in range(n_folders)]
-        # The conditions that an identity has truths for, as flat numbers of (expression, lighting).
+        # The conditions that a take has truths for, as flat numbers of (expression, lighting).
         self._targets = [np.flatnonzero(table.ravel() >= 0) for table in dataset.truth]
 
     def __call__(self, step: int, rank: int, n_ranks: int) -> dict[str, Tensor]:
@@ -92,11 +92,11 @@ class FaceBatches:
         source = np.array([rng.choice(self._members[folder]) for folder in folders])
         target = rng.integers(0, len(EXPRESSIONS) * len(LIGHTINGS), n_images)
         for i in np.flatnonzero((rng.random(n_images) < config.pair_probability) & data.has_pair[source]):
-            known = self._targets[data.identity[source[i]]]
+            known = self._targets[data.take[source[i]]]
             if len(known):
                 target[i] = rng.choice(known)
         expression, lighting = np.divmod(target, len(LIGHTINGS))
-        truth = np.where(data.has_pair[source], data.truth[data.identity[source], expression, lighting], -1)
+        truth = np.where(data.has_pair[source], data.truth[data.take[source], expression, lighting], -1)
         flipped = (rng.random(n_images) < 0.5) & config.flip
         tones = draw_tones(rng, n_images, config.tone)
         return Draw(source, expression, lighting, truth, flipped, tones)
@@ -124,5 +124,5 @@ class FaceBatches:
 
 
 def _codes(classes: np.ndarray, n: int) -> Tensor:
-    """One-hot codes (B, n) float32."""
-    return F.one_hot(torch.from_numpy(classes), n).float()
+    """One-hot codes (B, n) float32; zeros, which no classification loss looks at, for class -1."""
+    return F.one_hot(torch.from_numpy(classes) % (n + 1), n + 1)[:, :n].float()

@@ -16,8 +16,8 @@ def flip_images(images: np.ndarray, flipped: np.ndarray) -> np.ndarray:
 
 
 def flip_lightings(lightings: np.ndarray, flipped: np.ndarray) -> np.ndarray:
-    """Return lighting classes (B,) int with those of `flipped` (B,) bool replaced by their mirror class."""
-    return np.where(flipped, MIRRORED[lightings], lightings)
+    """Return lighting classes (B,) int with those of `flipped` (B,) bool replaced by their mirror class; -1 stays."""
+    return np.where(flipped & (lightings >= 0), MIRRORED[lightings], lightings)
 
 
 def flip_points(points: np.ndarray, flipped: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Faces in a photo: dlib's frontal detector (histograms of oriented gradients, no model file) finds boxes, `landmarks` the points."""
 
+import threading
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -14,6 +14,7 @@ from legan.faces.landmarks import LandmarkNet, locate
 # second, only where the first saw none, those of a twentieth, or of 40 pixels in a small photo.
 _FIRST_SIDE, _SECOND_SIDE = 360, 1600
 _LARGEST_ENLARGEMENT = 2.0
+_OF_THREAD = threading.local()
 
 MIN_FACE_SIDE = 40  # pixels; for the caller's message where no face is found
 
@@ -71,8 +72,10 @@ def _boxes_at(pixels: np.ndarray, scale: float) -> list[tuple[tuple[float, float
     ]
 
 
-@lru_cache(maxsize=1)
 def _detector() -> Any:
-    import dlib
+    # dlib's detector keeps its pyramid in itself and frees the interpreter while it runs: threads must not share one.
+    if not hasattr(_OF_THREAD, "detector"):
+        import dlib
 
-    return dlib.get_frontal_face_detector()
+        _OF_THREAD.detector = dlib.get_frontal_face_detector()
+    return _OF_THREAD.detector

@@ -35,6 +35,8 @@ class GeneratorConfig:
         skip: skip connections inside the hourglasses, and the image handed to the third one.
         output: "colour" predicts the image; "warp-gain-bias" predicts a displacement, a gain and a bias of the input.
         max_displacement: bound of the displacement, as a fraction of the image's side.
+        gain_scale: what the last layer's gain is multiplied by. Light changes a face by factors; at 1 the bias, which needs smaller
+            weights for the same change of a dark face, takes their place and washes the face out.
     """
 
     n_expressions: int = len(EXPRESSIONS)
@@ -47,12 +49,13 @@ class GeneratorConfig:
     skip: bool = False
     output: str = "colour"
     max_displacement: float = 0.12
+    gain_scale: float = 1.0
 
 
 PRESETS = {
     "paper": GeneratorConfig(),
     "lite": GeneratorConfig(
-        width=32, n_residual=3, kernel=5, mask_channels=16, unshuffle=2, skip=True, output="warp-gain-bias"
+        width=32, n_residual=3, kernel=5, mask_channels=16, unshuffle=2, skip=True, output="warp-gain-bias", gain_scale=4.0
     ),
 }
 
@@ -131,7 +134,8 @@ class Generator(nn.Module):
         flow = self.config.max_displacement * torch.tanh(self.displace(expression_mask))
         flow = F.interpolate(flow.float(), x.shape[2:], mode="bilinear", align_corners=False)  # (B, 2, H, W)
         gain, bias = y.float().chunk(2, dim=1)
-        image = (warp(x.float(), flow) + 1) * torch.exp(gain.clamp(-4, 4)) - 1 + bias
+        gain = (self.config.gain_scale * gain).clamp(-4, 4)
+        image = (warp(x.float(), flow) + 1) * torch.exp(gain) - 1 + bias
         # A little beyond the range while training, so that a saturated pixel still has a gradient.
         bound = 1.2 if self.training else 1.0
         return GeneratorOutput(image.clamp(-bound, bound), expression_mask, lighting_mask, flow)

@@ -4,7 +4,7 @@ from typing import TypedDict
 
 import torch
 
-from legan.models import critic, generator
+from legan.models import critic, generator, quality
 from legan.models.blocks import count_gflop, count_parameters
 
 
@@ -18,7 +18,7 @@ class PresetSummary(TypedDict):
 
 
 def summary() -> list[PresetSummary]:
-    """Return parameters and GFLOP (two per multiply-add) of one forward pass for each preset's generator and critic."""
+    """Return parameters and GFLOP (two per multiply-add) of one forward pass for each preset's networks."""
     rows = []
     for name, config in generator.PRESETS.items():
         g = generator.Generator(config).eval()
@@ -26,6 +26,10 @@ def summary() -> list[PresetSummary]:
     for name, critic_config in critic.PRESETS.items():
         d = critic.Critic(critic_config).eval()
         rows.append(_row(name, "critic", d, torch.zeros(1, 3, critic_config.size, critic_config.size)))
+    for name, quality_config in quality.PRESETS.items():
+        with torch.device("meta"):  # shapes are enough to count, and 45 million weights take long to draw
+            q = quality.Quality(quality_config).eval()
+            rows.append(_row(name, "quality", q, torch.zeros(1, 3, quality_config.size, quality_config.size)))
     return rows
 
 

@@ -11,9 +11,7 @@ import io
 import json
 import multiprocessing
 import tarfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from multiprocessing.synchronize import Lock
 from pathlib import Path
@@ -22,10 +20,10 @@ import numpy as np
 from PIL import Image
 
 from legan.core.conditions import EXPRESSIONS
-from legan.core.errors import ConfigError, DataError, LeganError
+from legan.core.errors import ConfigError, DataError
 from legan.core.files import make_folder, write_atomic
 from legan.core.manifest import ManifestRow, ShardWriter, split_of, write_manifest
-from legan.core.processes import end_with_parent, one_thread_each
+from legan.core.workers import run_jobs
 from legan.synthesis.renderer import Renderer, View
 from legan.synthesis.vectors import Array
 
@@ -94,7 +92,10 @@ def render_set(
     n_done = n_identities - len(missing)
     if progress:
         progress(n_done, n_identities)
-    for _ in _render_missing(Path(out), settings, missing, n_workers):
+    jobs = [(shards[index], index) for index in missing]
+    # One loads the head model at a time, as the first load ever fills anny's cache.
+    start = (multiprocessing.get_context("spawn").Lock(), settings)
+    for _ in run_jobs(_render_shard, jobs, n_workers, _start_worker, start, apart=True):
         n_done += 1
         if progress:
             progress(n_done, n_identities)
@@ -129,29 +130,6 @@ def _open_folder(out: Path, settings: SetSettings) -> None:
         left_over.unlink(missing_ok=True)
 
 
-def _render_missing(out: Path, settings: SetSettings, missing: list[int], n_workers: int) -> Iterator[int]:
-    """Yields each index as its shard is finished."""
-    if not missing:
-        return
-    context = multiprocessing.get_context("spawn")
-    with one_thread_each():
-        pool = ProcessPoolExecutor(
-            min(n_workers, len(missing)), context, initializer=_start_worker, initargs=(context.Lock(), settings)
-        )
-        try:
-            waiting: set[Future[int]] = {pool.submit(_render_shard, _shard_path(out, index), index) for index in missing}
-            while waiting:
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield future.result()
-        except BrokenProcessPool as error:
-            raise LeganError(
-                "a render process was killed, perhaps for want of memory: run the same command again to continue, with fewer workers"
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
 class _Worker:
     """State of one worker process."""
 
@@ -161,18 +139,17 @@ class _Worker:
 
 
 def _start_worker(lock: Lock, settings: SetSettings) -> None:
-    end_with_parent()
     _Worker.lock, _Worker.settings = lock, settings
 
 
-def _render_shard(path: Path, index: int) -> int:
+def _render_shard(job: tuple[Path, int]) -> None:
     """Runs in a worker."""
+    path, index = job
     settings = _Worker.settings
     if _Worker.renderer is None:
-        with _Worker.lock:  # one at a time, as the first load ever fills anny's cache; an error here reaches the caller
+        with _Worker.lock:  # here and not at the start, so that an error reaches the caller
             _Worker.renderer = Renderer(settings.size, settings.samples_per_axis)
     write_shard(_Worker.renderer, path, settings.seed, index, View(settings.view))
-    return index
 
 
 def write_shard(renderer: Renderer, path: Path, set_seed: int, index: int, view: View) -> None:

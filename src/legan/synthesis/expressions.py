@@ -118,6 +118,27 @@ def draw_actions(seed: int, expression: str) -> dict[str, float]:
     return actions
 
 
+def usual_actions(expression: str) -> dict[str, float]:
+    """Mean facial action coefficients of an expression, by anny's names.
+
+    Raises:
+        ConditionError: unknown expression.
+    """
+    if expression not in ACTIONS:
+        raise ConditionError(f"unknown expression '{expression}'{nearest(expression, ACTIONS)}")
+    means = {name: float(np.mean(coefficient)) for name, coefficient in ACTIONS[expression].items()}
+    return {side: value for name, value in means.items() for side in _sides(name)}
+
+
+def action_names() -> tuple[str, ...]:
+    """Every facial action that some expression uses, by anny's names."""
+    return tuple(sorted({side for name in EXPRESSIONS for side in usual_actions(name)}))
+
+
+def _sides(name: str) -> tuple[str, ...]:
+    return (name,) if name in _SINGLE else (name + "Left", name + "Right")
+
+
 def _draw(random: np.random.Generator, coefficient: Coefficient) -> float:
     if isinstance(coefficient, tuple):
         return float(random.uniform(*coefficient))

@@ -17,6 +17,7 @@ from legan.synthesis.head import LASH_PARTS, Head
 from legan.synthesis.identity import Identity
 from legan.synthesis.noise import noise
 from legan.synthesis.raycast import Hits, RayScene
+from legan.synthesis.realism import FULL, Realism, clustered, clusters, facet_normals
 from legan.synthesis.vectors import Array, dot, normalize
 
 _LASH_OFFSET = 0.0006  # metres towards the camera, so that the lids do not swallow them
@@ -127,9 +128,11 @@ class GBuffer:
         return np.isin(self.material, [int(material) for material in materials])
 
 
-def build_gbuffer(head: Head, person: Person, base_vertices: Array, pose: Pose, camera: Camera, resolution: int) -> GBuffer:
+def build_gbuffer(
+    head: Head, person: Person, base_vertices: Array, pose: Pose, camera: Camera, resolution: int, realism: Realism = FULL
+) -> GBuffer:
     """Casts one ray a sample at the face with base vertices (19158, 3)."""
-    scene_mesh = _build_scene(head, person, base_vertices, pose)
+    scene_mesh = _build_scene(head, person, base_vertices, pose, realism)
     origins, directions = camera.rays(resolution)
     scene = RayScene(scene_mesh.vertices, scene_mesh.triangles)
     hits = scene.first_hits(origins, directions)
@@ -140,7 +143,10 @@ def build_gbuffer(head: Head, person: Person, base_vertices: Array, pose: Pose, 
     weights = _barycentric(hits, pixels)
     position = _interpolate(scene_mesh.vertices, corners, weights)
     to_camera = -directions[pixels]
-    normal = normalize(_interpolate(scene_mesh.normals, corners, weights))
+    if realism.facets:
+        normal = facet_normals(scene_mesh.vertices, corners)
+    else:
+        normal = normalize(_interpolate(scene_mesh.normals, corners, weights))
     normal[dot(normal, to_camera) < 0] *= -1
     return GBuffer(
         resolution=resolution,
@@ -163,13 +169,17 @@ def build_gbuffer(head: Head, person: Person, base_vertices: Array, pose: Pose, 
     )
 
 
-def _build_scene(head: Head, person: Person, base_vertices: Array, pose: Pose) -> SceneMesh:
+def _build_scene(head: Head, person: Person, base_vertices: Array, pose: Pose, realism: Realism) -> SceneMesh:
     """Everything opaque, posed."""
     solid, n_body = head.solid, head.n_body
     vertices = head.solid_vertices(base_vertices)
     normals = mesh.vertex_normals(vertices, solid.triangles, solid.accumulate)
     vertices[:n_body] += normals[:n_body] * (person.layout.cap + person.shirt)[:, None]
+    if realism.cell:
+        vertices[:n_body] = clustered(vertices[:n_body], clusters(solid.canonical[:n_body], realism.cell))
     normals = mesh.vertex_normals(vertices, solid.triangles, solid.accumulate)
+    if realism.cell:
+        normals[:n_body] = clustered(normals[:n_body], clusters(solid.canonical[:n_body], realism.cell))
 
     n_rest = len(vertices) - n_body
     scene = SceneMesh(
@@ -184,7 +194,8 @@ def _build_scene(head: Head, person: Person, base_vertices: Array, pose: Pose) -
         material=solid.part_of_triangle,
         corner_uv=solid.corner_uv,
     )
-    scene = scene.with_hair(person.layout.ribbons, pose, head.anchors.eyes)
+    if realism.strands:
+        scene = scene.with_hair(person.layout.ribbons, pose, head.anchors.eyes)
     if person.glasses is not None:
         posed = mesh.TriangleMesh(pose.apply(person.glasses.vertices), person.glasses.triangles)
         scene = scene.with_object(posed, Material.GLASSES)

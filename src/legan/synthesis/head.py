@@ -8,8 +8,9 @@ used here (`data/mpfb2`, `data/faceunits01`) are CC0 1.0; the smplx topologies, 
 from __future__ import annotations
 
 import json
+import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,14 @@ class Head:
         self.lip_vertices = np.flatnonzero(self.masks.lips(body.vertex_uv) > 0.5)
         self.ear = self.masks.ears(body.vertex_uv)  # (n_body,) how much of a vertex is ear
         self.anchors = self._measure_anchors(base)
+        self.used = np.unique(
+            np.concatenate([part.matrix.indices for part in self.parts.values()])
+        )  # base vertices of the parts
+
+    @property
+    def actions(self) -> dict[str, tuple[Array, Array]]:
+        """For each facial action the base vertices that it moves, and by how much (n, 3) at weight 1."""
+        return self._actions
 
     def neutral(self, phenotype: Mapping[str, float], local_changes: Mapping[str, float]) -> Array:
         """Base vertices (19158, 3) of a face at rest; phenotypes left out are 0.5, local changes 0."""
@@ -101,6 +110,26 @@ class Head:
         with torch.no_grad():
             output = self._model(phenotype_kwargs=full, local_changes_kwargs=dict(local_changes), facial_actions={})
         return output["vertices"][0].numpy()
+
+    def rest_shapes(self, phenotypes: Sequence[Mapping[str, float]], local_changes: Sequence[Mapping[str, float]]) -> Array:
+        """Many faces at rest at once, (k, n_used, 3) float32: the vertices `used`, eyes' middle where the canonical head has it.
+
+        Every mapping must name the same phenotypes and changes as the first.
+        """
+        import torch
+
+        def columns(rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+            return {name: torch.tensor([row[name] for row in rows], dtype=torch.float32) for name in rows[0]}
+
+        model = self._model
+        with torch.no_grad():
+            _, *inputs = model.get_tensor_inputs(None, columns(phenotypes), columns(local_changes), {})
+            coefficients = model._get_phenotype_blendshape_coefficients(*inputs)
+            offsets = coefficients @ model.blendshapes[:, self.used].flatten(1)
+        shapes = offsets.numpy().reshape(len(phenotypes), -1, 3) + model.template_vertices[self.used].numpy()
+        balls = [np.searchsorted(self.used, self._groups[name]) for name in EYES]
+        middle = np.mean([(shapes[:, ball].min(axis=1) + shapes[:, ball].max(axis=1)) / 2 for ball in balls], axis=0)
+        return (shapes + (self.anchors.eyes - middle)[:, None]).astype(np.float32)
 
     def with_actions(self, neutral: Array, actions: Mapping[str, float]) -> Array:
         """Adds facial actions, which are linear (checked up to 2), and moves teeth and tongue along: (19158, 3)."""
@@ -157,6 +186,9 @@ class Head:
 def _load_anny() -> tuple[Any, Path]:
     """The model and the folder of its assets."""
     try:
+        import warp
+
+        warp.config.log_level = logging.ERROR  # it would write about the machine to stdout, among the results
         import anny
         import torch
     except ImportError as error:

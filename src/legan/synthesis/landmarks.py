@@ -61,7 +61,7 @@ _TABLE: dict[int, tuple[float, float, float]] = {
     66: (0.0000, -0.0203, -0.0940),
 }
 # partners of the table's points across the middle of the face (the middle ones are their own)
-_MIRROR = {
+MIRROR = {
     **{number: 16 - number for number in range(8, 17)},
     **{number: 43 - number for number in range(22, 27)},
     **dict(zip((34, 35), (32, 31), strict=True)),
@@ -89,14 +89,20 @@ class Landmarks:
         """Landmarks (68, 3) of the face with base vertices (19158, 3)."""
         return self._matrix @ base_vertices[self._used]
 
+    def of_offsets(self, rows: Array, offsets: Array) -> Array:
+        """How far (68, 3) the landmarks move when the base vertices `rows` (n,) move by `offsets` (n, 3)."""
+        moved = np.zeros((int(max(self._used.max(), rows.max())) + 1, 3), np.float32)
+        moved[rows] = offsets
+        return self._matrix @ moved[self._used]
+
 
 def _positions() -> Array:
     """(68, 3) from the table, both halves."""
     points = np.full((N_LANDMARKS, 3), np.nan)
     for number, place in _TABLE.items():
         points[number] = place
-        if number in _MIRROR:
-            points[_MIRROR[number]] = (-place[0], place[1], place[2])
+        if number in MIRROR:
+            points[MIRROR[number]] = (-place[0], place[1], place[2])
     return points
 
 

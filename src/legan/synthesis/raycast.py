@@ -23,6 +23,11 @@ class Hits:
     def found(self) -> Array:
         return self.triangle >= 0
 
+    def weights(self, rays: Array | slice) -> Array:
+        """Weights (k, 3) of the corners of the triangles that some rays hit."""
+        u, v = self.u[rays], self.v[rays]
+        return np.stack([1 - u - v, u, v], axis=1)
+
 
 class RayScene:
     """Triangles that rays can be cast against."""

@@ -38,12 +38,14 @@ def picture_direction(lighting: Lighting) -> Array | None:
     return np.array([right, -to_camera, up], np.float32)
 
 
-def ambient_light(gbuffer: GBuffer, normal: Array, room: Room, n_rays: int, random: np.random.Generator) -> Array:
+def ambient_light(
+    gbuffer: GBuffer, normal: Array, room: Room, n_rays: int, random: np.random.Generator, shadows: bool = True
+) -> Array:
     """Ambient irradiance (n, 3) over pi; computed for every fourth sample and smoothed, as it changes slowly."""
     resolution = gbuffer.resolution
     rows, columns = np.divmod(gbuffer.pixels, resolution)
     chosen = np.flatnonzero((rows % 2 == 0) & (columns % 2 == 0))
-    light = _gather(gbuffer, normal[chosen], gbuffer.position[chosen], room, n_rays, random)
+    light = _gather(gbuffer, normal[chosen], gbuffer.position[chosen], room, n_rays, random, shadows)
 
     half = resolution // 2
     image, weight = np.zeros((half, half, 3), np.float32), np.zeros((half, half), np.float32)
@@ -54,7 +56,9 @@ def ambient_light(gbuffer: GBuffer, normal: Array, room: Room, n_rays: int, rand
     return full.reshape(-1, 3)[gbuffer.pixels]
 
 
-def _gather(gbuffer: GBuffer, normal: Array, position: Array, room: Room, n_rays: int, random: np.random.Generator) -> Array:
+def _gather(
+    gbuffer: GBuffer, normal: Array, position: Array, room: Room, n_rays: int, random: np.random.Generator, shadows: bool
+) -> Array:
     golden = np.pi * (1 + 5**0.5)
     index = np.arange(n_rays) + 0.5
     rise, reach = np.sqrt(1 - index / n_rays), np.sqrt(index / n_rays)  # cosine-weighted spiral over the hemisphere
@@ -68,8 +72,8 @@ def _gather(gbuffer: GBuffer, normal: Array, position: Array, room: Room, n_rays
         turn = golden * index[k] + start
         across = np.cos(turn)[:, None] * tangent + np.sin(turn)[:, None] * bitangent
         direction = (reach[k] * across + rise[k] * normal).astype(np.float32)
-        visible = gbuffer.scene.visible(origins, direction)[:, None]
-        total += np.where(visible, _room_light(direction, room), _BOUNCE)
+        light = _room_light(direction, room)
+        total += np.where(gbuffer.scene.visible(origins, direction)[:, None], light, _BOUNCE) if shadows else light
     return total / n_rays
 
 
@@ -106,7 +110,13 @@ class _Samples:
 
 
 def flash_light(
-    gbuffer: GBuffer, surface: Surface, identity: Identity, anchors: Anchors, flashes: list[Array], random: np.random.Generator
+    gbuffer: GBuffer,
+    surface: Surface,
+    identity: Identity,
+    anchors: Anchors,
+    flashes: list[Array],
+    random: np.random.Generator,
+    shadows: bool = True,
 ) -> FlashLight:
     """Light of each flash, given by its direction (3,), before scattering."""
     normal = surface.normal
@@ -125,7 +135,7 @@ def flash_light(
     shape = len(gbuffer.pixels), len(flashes)
     diffuse, highlight = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     for k, flash in enumerate(flashes):
-        seen = _seen_by_flash(gbuffer, normal, flash, random)
+        seen = _seen_by_flash(gbuffer, normal, flash, random) if shadows else np.flatnonzero(normal @ flash > 0)
         diffuse[seen, k], highlight[seen, k] = _reflect(samples.at(seen), flash)
     return FlashLight(diffuse, highlight)
 
@@ -181,10 +191,20 @@ def scatter(gbuffer: GBuffer, surface: Surface, diffuse: Array) -> Array:
     for width, share in zip(_SCATTER_MM, _SCATTER_WEIGHTS.T, strict=True):
         sigma = width / 1000 / gbuffer.sample_size
         # normalised by the blurred mask, so that light does not leak out at the skin's edge
-        spread = _blur_channels(image, sigma) / np.maximum(_blur(weight, sigma), 1e-3)[..., None]
+        spread = blur_channels(image, sigma) / np.maximum(_blur(weight, sigma), 1e-3)[..., None]
         result += spread.reshape(-1, n_flashes)[gbuffer.pixels][..., None] * share.astype(np.float32)
     result[~on_skin] = diffuse[~on_skin][..., None]
     return result
+
+
+def unscattered(diffuse: Array) -> Array:
+    """Light (n, flashes) -> (n, flashes, 3) as it falls on the surface."""
+    return np.repeat(diffuse[..., None], 3, axis=2)
+
+
+def evened(light: Array) -> Array:
+    """Light (n, k) with its mean over the samples in each of them: no form is seen any more."""
+    return np.broadcast_to(light.mean(axis=0), light.shape)
 
 
 def compose(
@@ -220,11 +240,16 @@ def compose(
             colour = room_lit + _FLASH_COLOUR * lit
             frontal = max(0.0, float(-flash[1]))
             flash_number += 1
-        picture = backdrop * (0.42 + (0.18 + 0.22 * frontal if flash is not None else 0.0))
+        picture = backdrop * backdrop_level(flash)
         picture[gbuffer.pixels] = colour
         picture = picture * (1 - lash) + lash * lash_colour * (0.28 + 0.6 * frontal)
         pictures[k] = picture.reshape(resolution, resolution, 3)
     return pictures
+
+
+def backdrop_level(flash: Array | None) -> float:
+    """How bright a lighting makes the backdrop, as a factor of its colour: the flash stands nearer to the face."""
+    return 0.42 if flash is None else 0.60 + 0.22 * max(0.0, float(-flash[1]))
 
 
 def paint_backdrop(room: Room, resolution: int, random: np.random.Generator) -> Array:
@@ -250,7 +275,7 @@ def _blur(image: Array, sigma: float) -> Array:
     return cv2.GaussianBlur(image, (0, 0), sigma)
 
 
-def _blur_channels(image: Array, sigma: float) -> Array:
+def blur_channels(image: Array, sigma: float) -> Array:
     """Gaussian blur of any number of channels; OpenCV takes four at most."""
     groups = [np.ascontiguousarray(image[..., k : k + 4]) for k in range(0, image.shape[2], 4)]
     blurred = [_blur(group, sigma).reshape(*image.shape[:2], -1) for group in groups]

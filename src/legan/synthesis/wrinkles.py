@@ -17,17 +17,17 @@ def bend_normals(
     points: FacePoints, normals: Array, strength: Array, rotation: Array, identity: Identity, furrows: Furrows
 ) -> Array:
     """Unit normals (n, 3) with relief; `strength` (n,) 0..1 and `rotation` (3, 3) of the head."""
-    flat = _height(points, identity, furrows)
+    flat = height(points, identity, furrows)
     slopes = []
     for axis in np.eye(3, dtype=np.float32):
         moved = FacePoints.of(points.canonical + _STEP * axis, points.anchors)
-        slopes.append((_height(moved, identity, furrows) - flat) / _STEP)
+        slopes.append((height(moved, identity, furrows) - flat) / _STEP)
     gradient = np.stack(slopes, axis=1) @ rotation.T
     gradient -= normals * dot(gradient, normals)[:, None]
     return normalize(normals - strength[:, None] * gradient).astype(np.float32)
 
 
-def _height(points: FacePoints, identity: Identity, furrows: Furrows) -> Array:
+def height(points: FacePoints, identity: Identity, furrows: Furrows) -> Array:
     """Metres (n,) above the smooth skin."""
     seed, at = identity.seed, points.canonical
     age = float(smoothstep(0.68, 0.95, identity.shape.age))

@@ -4,6 +4,7 @@ The critic goes along because its class heads tell a face's own expression and l
 """
 
 import subprocess
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,14 @@ from legan.core.weights import save_weights
 from legan.train.checkpoint import newest_checkpoint
 from legan.train.legan_config import LeganConfig
 from legan.train.run import CONFIG
+
+
+def export_run(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dict[str, Any]:
+    """Write the weights of an editor's or a quality model's run; arguments, result and errors as for `export_editor`."""
+    from legan.train.quality import export_quality
+
+    is_quality = (Path(run) / CONFIG).is_file() and "labels" in tomllib.loads((Path(run) / CONFIG).read_text(encoding="utf-8"))
+    return export_quality(Path(run), Path(out), known_faults) if is_quality else export_editor(run, out, known_faults)
 
 
 def export_editor(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dict[str, Any]:
@@ -31,8 +40,7 @@ def export_editor(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dic
         LeganError: `out` cannot be written.
     """
     run, out = Path(run), Path(out)
-    if out.suffix != ".safetensors":
-        raise WeightsError(f"cannot export to {out}: give a name that ends in .safetensors")
+    check_name(out)
     if not (run / CONFIG).is_file():
         raise ConfigError(f"{run} is no run folder: it has no {CONFIG}; name the folder given to `legan train legan --run`")
     config = load_config(LeganConfig, run / CONFIG)
@@ -41,6 +49,7 @@ def export_editor(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dic
         raise WeightsError(f"{run} has no checkpoint yet: train first")
     training = config_to_dict(config)
     training["data"]["folders"] = [Path(folder).name for folder in config.data.folders]
+    training["init"] = config.init and config.init.name
     folders = state["extra"]["data"]
     metadata = {
         "model": "legan-editor",
@@ -53,11 +62,8 @@ def export_editor(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dic
         "data_folders": folders,
         "licence": ", ".join(sorted({licence for folder in folders for licence in folder["licence"]})),
         "known_faults": list(known_faults),
-        "version": legan.__version__,
+        **provenance(),
     }
-    commit = _commit()
-    if commit is not None:
-        metadata["commit"] = commit
     networks = {"generator": state["networks"]["ema"], "critic": state["networks"]["critic"]}
     tensors = {f"{network}.{name}": tensor for network, states in networks.items() for name, tensor in states.items()}
     save_weights(out, tensors, metadata, half=True)
@@ -66,6 +72,22 @@ def export_editor(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dic
 
 def _in_words(folder: Mapping[str, Any]) -> str:
     return f"{', '.join(folder['source'])}: {folder['n_identities']} people, {folder['n_images']} images"
+
+
+def check_name(out: Path) -> None:
+    """Check the name of a weights file to write.
+
+    Raises:
+        WeightsError: it does not end in .safetensors.
+    """
+    if out.suffix != ".safetensors":
+        raise WeightsError(f"cannot export to {out}: give a name that ends in .safetensors")
+
+
+def provenance() -> dict[str, str]:
+    """Return the `version` of the software and, where it runs from its repository, the `commit`."""
+    commit = _commit()
+    return {"version": legan.__version__, **({} if commit is None else {"commit": commit})}
 
 
 def _commit() -> str | None:

@@ -261,10 +261,10 @@ def export_landmarks(config: LandmarkConfig, run: Path) -> Path:
     if state is None:
         raise WeightsError(f"{run} has no checkpoint yet: train first")
     folders = [MarkedFaces(folder, "train").facts() for folder in (config.data, config.photos) if folder]
-    names = {"data": Path(folders[0]["name"]), "photos": Path(folders[1]["name"]) if config.photos else None}
+    data, photos = Path(folders[0]["name"]), Path(folders[1]["name"]) if config.photos else None
     metadata = {
         "model": "legan-landmarks",
-        "training": config_to_dict(replace(config, **names)),
+        "training": config_to_dict(replace(config, data=data, photos=photos)),
         "steps": state["n_steps_done"],
         "seed": config.loop.seed,
         "data": "; ".join(f"{', '.join(f['source'])}: {f['n_identities']} people, {f['n_images']} images" for f in folders),

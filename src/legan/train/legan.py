@@ -12,9 +12,10 @@ from torch.nn import functional as F
 
 from legan import losses
 from legan.core.config import load_config
-from legan.core.errors import ConfigError, DataError
+from legan.core.errors import ConfigError, DataError, WeightsError
 from legan.core.files import sha256_of
 from legan.core.manifest import MANIFEST
+from legan.core.weights import load_weights
 from legan.data.faces import FaceDataset
 from legan.data.loaders import FaceBatches
 from legan.models.critic import Critic
@@ -264,7 +265,25 @@ def build_legan(config: LeganConfig, device: torch.device) -> tuple[LeganTask, F
     folders, size = [Path(folder) for folder in data.folders], config.critic.size
     train, val = (FaceDataset(folders, split, data.paired_domains, size, data.memory_gb) for split in ("train", "val"))
     batches = FaceBatches(train, data, config.loop.seed)
-    return LeganTask(config, device, probe=Probe(val), data=describe(train)), batches
+    task = LeganTask(config, device, probe=Probe(val), data=describe(train))
+    if config.init is not None:
+        start_from(task, config.init)
+    return task, batches
+
+
+def start_from(task: LeganTask, path: Path) -> None:
+    """Fill the generator, its average and the critic from an exported editor.
+
+    Raises:
+        WeightsError: the file cannot be used, or its networks are of another shape.
+    """
+    tensors, _ = load_weights(path)
+    for name, source in (("generator", "generator"), ("ema", "generator"), ("critic", "critic")):
+        state = {key.removeprefix(f"{source}."): value for key, value in tensors.items() if key.startswith(f"{source}.")}
+        try:
+            task.networks[name].load_state_dict(state)
+        except RuntimeError as error:
+            raise WeightsError(f"{path} does not fit this config's {source}: train with the preset it was made with") from error
 
 
 def describe(dataset: FaceDataset) -> list[dict[str, object]]:
@@ -304,6 +323,8 @@ def train_legan(
         LeganError: as `run_task`.
     """
     config = load_config(LeganConfig, overrides=overrides, base=preset(preset_name))
+    if config.init is not None:
+        config = replace(config, init=config.init.resolve())
     if data:
         folders = tuple(str(Path(folder).resolve()) for folder in data)
         config = replace(config, data=replace(config.data, folders=folders))

@@ -1,6 +1,7 @@
 """Settings of LEGAN's training, and the presets `paper` and `lite`."""
 
 from dataclasses import field
+from pathlib import Path
 from typing import Literal
 
 from pydantic.dataclasses import dataclass
@@ -92,6 +93,7 @@ class LeganConfig:
     Args:
         precision: "bf16", "fp32", or "auto": bfloat16 where the hardware has it. Penalties are float32 always.
         channels_last: memory layout of images and weights.
+        init: an exported editor whose generator and critic the training starts from, instead of random weights.
     """
 
     loop: LoopConfig = field(default_factory=LoopConfig)
@@ -103,6 +105,7 @@ class LeganConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     channels_last: bool = True
+    init: Path | None = None
 
 
 # `paper`: weights and schedule of StarGAN, the poster's starting point. `lite`: about an hour or two on a laptop.
@@ -127,7 +130,7 @@ PRESETS = {
             pair=20.0,
             gradient=5.0,
             displacement=0.02,
-            landmarks=0.5,
+            landmarks=1.0,
             eyes=1.0,
             mouth=2.0,
         ),

@@ -47,7 +47,7 @@ class Probe:
             source = data.images(np.array([face]))
             edits = self._edited(edit, np.full(len(TARGETS), face), expression, lighting)
             rows.append(np.concatenate([source, from_network(edits)]))
-            truth = data.truth[data.identity[face], expression, lighting]
+            truth = data.truth[data.take[face], expression, lighting]
             if data.has_pair[face] and (truth >= 0).any():
                 images = data.images(np.maximum(truth, 0))
                 images[truth < 0] = 0  # black: the data holds none
@@ -103,7 +103,7 @@ def _draw_pairs(dataset: FaceDataset, folder: int, n_pairs: int) -> np.ndarray:
     sources = np.flatnonzero((dataset.folder == folder) & dataset.has_pair)
     pairs = []
     for source in rng.permutation(np.resize(sources, max(n_pairs, len(sources)))) if len(sources) else ():
-        truths = dataset.truth[dataset.identity[source]]
+        truths = dataset.truth[dataset.take[source]]
         known = np.argwhere(truths >= 0)
         if len(known):
             expression, lighting = known[rng.integers(len(known))]

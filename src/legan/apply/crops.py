@@ -1,0 +1,125 @@
+"""Pictures of any kind -> aligned face crops, many at a time, in order: the common front of scoring and filtering."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from legan.core.crop import CROP_SIZE
+from legan.core.errors import ImageError
+from legan.core.images import READ_SUFFIXES, load_photo, photo_of
+from legan.faces.align import align
+from legan.faces.detect import MIN_FACE_SIDE, detect
+
+Faces = Literal["auto", "aligned", "detect"]
+FACES = ("auto", "aligned", "detect")
+NO_FACE = f"no face found: a face seen from the front, at least {MIN_FACE_SIDE} pixels wide, is needed"
+N_THREADS = 4  # decoding waits for the disk, and the detector leaves cores free
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """One picture: its crop, uint8 (size, size, 3), or None and the reason; `readable` is False where it is no picture at all."""
+
+    path: Path | None
+    crop: np.ndarray | None
+    reason: str = ""
+    readable: bool = True
+
+
+def prepare(picture: str | Path | Image.Image, size: int = CROP_SIZE, faces: Faces = "auto") -> Prepared:
+    """Cut out the largest face of a picture.
+
+    Args:
+        picture: a file or a PIL image.
+        size: side of the crop in pixels.
+        faces: "aligned" takes the whole picture for a crop, scaled where needed; "detect" finds and aligns the face; "auto" takes
+            pictures of exactly `size` x `size` pixels for crops, which `legan` itself writes, and finds the face in others.
+
+    Raises:
+        ImageError: a picture that cannot be read.
+    """
+    path = None if isinstance(picture, Image.Image) else Path(picture)
+    photo = photo_of(picture) if isinstance(picture, Image.Image) else load_photo(picture)
+    image = photo.image
+    if faces == "aligned" or (faces == "auto" and image.size == (size, size)):
+        if image.size != (size, size):
+            image = image.resize((size, size), Image.Resampling.LANCZOS)
+        return Prepared(path, np.asarray(image))
+    found = detect(image)
+    if not found:
+        return Prepared(path, None, NO_FACE)
+    return Prepared(path, np.asarray(align(image, found[0].landmarks, size).image))
+
+
+def prepare_many(
+    paths: Iterable[Path], size: int = CROP_SIZE, faces: Faces = "auto", n_threads: int = N_THREADS
+) -> Iterator[Prepared]:
+    """Prepare files in threads; yields in the order of `paths`. A file that cannot be read has no crop and a reason."""
+    # OpenCV's own threads would fight with ours.
+    cv2.setNumThreads(1)
+    with ThreadPoolExecutor(n_threads) as pool:
+        waiting: deque[Future[Prepared]] = deque()
+        try:
+            for path in paths:
+                waiting.append(pool.submit(_prepared, path, size, faces))
+                if len(waiting) >= 16 * n_threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _prepared(path: Path, size: int, faces: Faces) -> Prepared:
+    try:
+        return prepare(path, size, faces)
+    except ImageError as error:
+        return Prepared(path, None, str(error), readable=False)
+
+
+def grouped(prepared: Iterable[Prepared], n: int) -> Iterator[list[Prepared]]:
+    """Groups of `n`, the last one shorter."""
+    group: list[Prepared] = []
+    for one in prepared:
+        group.append(one)
+        if len(group) == n:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def list_pictures(places: Sequence[Path], but_not: Path | None = None) -> list[Path]:
+    """Return the picture files named and those in the folders named, by name; hidden ones and those below `but_not` are left out.
+
+    Raises:
+        ImageError: a place that does not exist, or no pictures at all.
+    """
+    found: list[Path] = []
+    for place in map(Path, places):
+        if not place.exists():
+            raise ImageError(f"{place} does not exist: check the name")
+        found += _walk(place, but_not) if place.is_dir() else [place]
+    if not found:
+        raise ImageError(f"no pictures in {', '.join(map(str, places))}: name pictures, or a folder that holds some")
+    return list(dict.fromkeys(found))
+
+
+def _walk(folder: Path, but_not: Path | None) -> list[Path]:
+    left_out = but_not.resolve() if but_not is not None else None
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in READ_SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+        and not (left_out is not None and path.resolve().is_relative_to(left_out))
+    ]

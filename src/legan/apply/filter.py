@@ -1,0 +1,311 @@
+"""Filter synthetic faces: keep those that look natural, still show the same person, and are not nearly the same picture twice."""
+
+import math
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from legan.apply.crops import Faces, Prepared, grouped, list_pictures, prepare_many
+from legan.apply.journal import Journal
+from legan.apply.progress import shown_progress
+from legan.apply.quality import QualityScorer, load_quality
+from legan.apply.score import BATCH_SIZE, check_faces, score_prepared
+from legan.core.errors import ConfigError, ImageError, LeganError
+from legan.core.files import atomic_write, make_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DECISIONS, SCORES, PAGE, PICTURES = "decisions.parquet", "scores.csv", "index.html", "images"
+COLUMNS = ("image", "score", "spread", "match", "hash", "reason")
+HASH_SIDE = 16  # a hash has 256 bits
+N_MOST_ALIKE = 8  # bits by which near-duplicates differ at most
+
+
+class Embedder(Protocol):
+    """Gives identity embeddings: unit vectors (B, d) of aligned crops."""
+
+    @property
+    def name(self) -> str:
+        """How results name it."""
+
+    def embed(self, crops: Sequence[Image.Image]) -> np.ndarray:
+        """Return the embeddings of aligned crops."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What passes.
+
+    Args:
+        keep: share of the pictures with a face that is kept, the most natural first; None for no such bound.
+        min_quality: least score, 0..10.
+        min_match: least cosine similarity to the reference pictures.
+        duplicates: keep near-duplicates too.
+        link: make hard links in place of copies.
+        faces: as for `prepare`.
+        embedding: which identity network matches, as `load_embedding` names it.
+    """
+
+    keep: float | None = None
+    min_quality: float | None = None
+    min_match: float | None = None
+    duplicates: bool = False
+    link: bool = False
+    faces: Faces = "auto"
+    embedding: str = "packaged"
+
+    def check(self, reference: Path | None) -> None:
+        """Check what can be told beforehand.
+
+        Raises:
+            ConfigError: nothing to go by, a value out of range, or a match without a reference.
+        """
+        if self.keep is None and self.min_quality is None and self.min_match is None:
+            raise ConfigError("nothing to filter by: give --keep 0.7, --min-quality 5, or --min-match 0.5 with --reference")
+        for name, value, low, high in (
+            ("--keep", self.keep, 0, 1), ("--min-quality", self.min_quality, 0, 10), ("--min-match", self.min_match, -1, 1),
+        ):  # fmt: skip
+            if value is not None and not low <= value <= high:
+                raise ConfigError(f"{name} {value:g} is out of range: give a number from {low} to {high}")
+        if self.min_match is not None and reference is None:
+            raise ConfigError("--min-match needs pictures of the person to compare with: name their folder with --reference")
+        check_faces(self.faces)
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """What became of the pictures: how many were kept, how many left out for which reason, and where it is written."""
+
+    out: Path
+    n_kept: int
+    left_out: Mapping[str, int]
+    embedder: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return {"out": str(self.out), "n_kept": self.n_kept, "left_out": dict(self.left_out), "embedder": self.embedder}
+
+    def __str__(self) -> str:
+        lines = [f"{self.n_kept} pictures kept in {self.out / PICTURES}"]
+        lines += [f"left out: {count}, {reason}" for reason, count in self.left_out.items()]
+        if self.embedder:
+            lines.append(f"match scores by {self.embedder}")
+        return "\n".join([*lines, f"decisions in {self.out / DECISIONS}; page: {self.out / PAGE}"])
+
+
+def filter_pictures(
+    folder: Path,
+    out: Path,
+    choice: Choice,
+    reference: Path | None = None,
+    weights: Path | None = None,
+    device: str = "cpu",
+    embedder: Embedder | None = None,
+) -> Filtered:
+    """Score a folder of pictures and copy those that pass; the same command again goes on where it stopped.
+
+    Args:
+        folder: the pictures; walked.
+        out: gets `images/` (the kept ones, by their names in `folder`), `decisions.parquet` (every picture with its scores and the
+            reason), `scores.csv` (what a further run takes up) and `index.html` (best, worst and borderline pictures).
+        choice: what passes.
+        reference: pictures to match with. A picture is compared with those in the folder of the same name as its own, where there
+            are such (`alice/1.png` with `reference/alice/`), else with the one of the same file name, else with all; the highest
+            similarity counts.
+        weights, device: as for `load_quality`.
+        embedder: of identities; None for the one that the choice names.
+
+    Raises:
+        LeganError: nothing to do, no pictures, weights that cannot be used, or a full disk.
+    """
+    from legan.apply.filter_page import write_page
+
+    choice.check(reference)
+    paths = list_pictures([folder], but_not=out)
+    scorer = load_quality(weights, device)
+    matcher = None if reference is None else _matcher(Path(reference), embedder, scorer.size, choice, device)
+    journal = _scored(Path(folder), Path(out), paths, scorer, matcher, choice)
+    table = decide(_table(journal, Path(folder), paths), choice)
+    _place(table, Path(folder), Path(out) / PICTURES, choice.link)
+    with atomic_write(Path(out) / DECISIONS) as file:
+        table.to_parquet(file, index=False)
+    write_page(table, Path(folder), Path(out) / PAGE, choice, scorer.size)
+    reasons = table.loc[~table["kept"], "why"].value_counts()
+    left_out = {str(reason): int(count) for reason, count in reasons.items()}
+    return Filtered(Path(out), int(table["kept"].sum()), left_out, None if matcher is None else matcher.embedder.name)
+
+
+def decide(table: "pd.DataFrame", choice: Choice) -> "pd.DataFrame":
+    """Return the table with `kept`, `why` (a short reason, empty for the kept) and `duplicate_of`.
+
+    Args:
+        table: `image, score, match, hash`, one line a picture.
+        choice: what passes. The bounds come first; of pictures that pass and are nearly the same, the most natural one stays.
+    """
+    why = np.full(len(table), "", object)
+    score, match = table["score"].to_numpy(float), table["match"].to_numpy(float)
+
+    def refuse(out: np.ndarray, reason: str) -> None:
+        why[out & (why == "")] = reason
+
+    refuse(np.isnan(score), "no face or unreadable")
+    if choice.min_quality is not None:
+        refuse(score < choice.min_quality, "below min-quality")
+    if choice.min_match is not None:
+        refuse(~(match >= choice.min_match), "below min-match")
+    if choice.keep is not None:
+        n_faces = int((~np.isnan(score)).sum())
+        best = np.argsort(-np.nan_to_num(score, nan=-1), kind="stable")[: math.ceil(choice.keep * n_faces)]
+        refuse(~np.isin(np.arange(len(table)), best), "not among the share to keep")
+    duplicate_of = np.full(len(table), "", object)
+    if not choice.duplicates:
+        names = table["image"].to_numpy(object)
+        for index, other in near_duplicates(table["hash"].tolist(), score, why == "").items():
+            why[index], duplicate_of[index] = "near-duplicate", names[other]
+    return table.assign(kept=why == "", why=why, duplicate_of=duplicate_of)
+
+
+def near_duplicates(hashes: Sequence[str], score: np.ndarray, passed: np.ndarray) -> dict[int, int]:
+    """Return index of picture -> index of the better one that it nearly equals, among those that passed."""
+    order = [int(i) for i in np.argsort(-np.nan_to_num(score, nan=-1), kind="stable") if passed[i]]
+    bits = np.zeros((len(hashes), HASH_SIDE * HASH_SIDE // 8), np.uint8)
+    for index in order:
+        bits[index] = np.frombuffer(bytes.fromhex(hashes[index]), np.uint8)
+    found: dict[int, int] = {}
+    kept = np.empty(len(order), np.int64)
+    n_kept = 0
+    for index in order:
+        others = kept[:n_kept]
+        distances = np.bitwise_count(bits[others] ^ bits[index]).sum(axis=1)
+        if n_kept and distances.min() <= N_MOST_ALIKE:
+            found[index] = int(others[distances.argmin()])
+        else:
+            kept[n_kept], n_kept = index, n_kept + 1
+    return found
+
+
+def perceptual_hash(crop: np.ndarray) -> str:
+    """Return 256 bits as hexadecimal digits: which of the lowest frequencies of a grey crop lie above their median (pHash).
+
+    Ten lines in place of a dependency; small changes of tone, size or compression change few bits.
+    """
+    grey = cv2.resize(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32)
+    waves = cv2.dct(grey)[:HASH_SIDE, :HASH_SIDE].ravel()
+    return np.packbits(waves > np.median(waves[1:])).tobytes().hex()
+
+
+class Matcher:
+    """Similarity of crops to reference pictures of the same person.
+
+    Args:
+        reference: folder of reference pictures.
+        embedder: of identities.
+        size: side of the crops in pixels.
+        faces: as for `prepare`.
+
+    Raises:
+        ImageError: no reference picture shows a face.
+    """
+
+    def __init__(self, reference: Path, embedder: Embedder, size: int, faces: Faces) -> None:
+        self.embedder = embedder
+        found = [one for one in prepare_many(list_pictures([reference]), size, faces) if one.crop is not None]
+        if not found:
+            raise ImageError(f"no face in the pictures of {reference}: name pictures of the person to compare with")
+        places = [one.path.relative_to(reference) for one in found if one.path is not None]
+        self.vectors = self._embed([one.crop for one in found if one.crop is not None])
+        self.by_folder = _indices([place.parent.as_posix() for place in places])
+        self.by_name = _indices([place.name for place in places])
+
+    def match(self, places: Sequence[Path], crops: Sequence[np.ndarray]) -> list[float]:
+        """Return the highest cosine similarity of each crop to its references; `places` are relative to the folder filtered."""
+        if not crops:
+            return []
+        values = []
+        for place, vector in zip(places, self._embed(crops), strict=True):
+            folder = place.parent.as_posix()
+            own = self.by_folder.get(folder) if folder != "." else None
+            own = own or self.by_name.get(place.name) or list(range(len(self.vectors)))
+            values.append(float((self.vectors[own] @ vector).max()))
+        return values
+
+    def _embed(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+        parts = [crops[i : i + BATCH_SIZE] for i in range(0, len(crops), BATCH_SIZE)]
+        return np.concatenate([np.asarray(self.embedder.embed([Image.fromarray(crop) for crop in part])) for part in parts])
+
+
+def _matcher(reference: Path, embedder: Embedder | None, size: int, choice: Choice, device: str) -> Matcher:
+    if embedder is None:
+        from legan.apply.embeddings import load_embedding
+
+        embedder = load_embedding(choice.embedding, device)
+    return Matcher(reference, embedder, size, choice.faces)
+
+
+def _indices(names: Sequence[str]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        found.setdefault(name, []).append(index)
+    return found
+
+
+def _scored(
+    folder: Path, out: Path, paths: Sequence[Path], scorer: QualityScorer, matcher: Matcher | None, choice: Choice
+) -> Journal:
+    """Score what the folder's journal does not have yet."""
+    stamp = {"weights": scorer.checksum[:12], "faces": choice.faces, "embedder": matcher.embedder.name if matcher else "none"}
+    journal = Journal(make_folder(out) / SCORES, COLUMNS, stamp)
+    todo = [path for path in paths if path.relative_to(folder).as_posix() not in journal.rows]
+    with shown_progress("scoring", len(todo)) as advance:
+        for group in grouped(prepare_many(todo, scorer.size, choice.faces), BATCH_SIZE):
+            journal.add(_rows(folder, group, scorer, matcher, advance))
+    return journal
+
+
+def _rows(
+    folder: Path, group: Sequence[Prepared], scorer: QualityScorer, matcher: Matcher | None, advance: Callable[[], None]
+) -> list[dict[str, str]]:
+    places = [one.path.relative_to(folder) for one in group if one.path is not None]
+    has_face = [one.crop is not None for one in group]
+    shown = [place for place, is_face in zip(places, has_face, strict=True) if is_face]
+    crops = [one.crop for one in group if one.crop is not None]
+    matches = iter(matcher.match(shown, crops) if matcher else [math.nan] * len(crops))
+    rows = []
+    for place, one, scored in zip(places, group, score_prepared(scorer, group), strict=True):
+        match, code = (next(matches), perceptual_hash(one.crop)) if one.crop is not None else (math.nan, "")
+        rows.append({**scored.row(), "image": place.as_posix(), "match": f"{match:.4f}", "hash": code})
+        advance()
+    return rows
+
+
+def _table(journal: Journal, folder: Path, paths: Sequence[Path]) -> "pd.DataFrame":
+    import pandas as pd
+
+    rows = [journal.rows[path.relative_to(folder).as_posix()] for path in paths]
+    table = pd.DataFrame(rows, columns=journal.columns)
+    return table.assign(**{name: table[name].astype(float) for name in ("score", "spread", "match")})
+
+
+def _place(table: "pd.DataFrame", folder: Path, out: Path, link: bool) -> None:
+    """Bring the kept pictures to `out`, and take away those of an earlier run with other bounds."""
+    kept = {name for name, is_kept in zip(table["image"], table["kept"], strict=True) if is_kept}
+    for name in table["image"]:
+        target = out / name
+        if name not in kept:
+            target.unlink(missing_ok=True)
+        elif not target.exists():
+            make_folder(target.parent)
+            try:
+                os.link(folder / name, target) if link else shutil.copy2(folder / name, target)
+            except OSError as error:
+                target.unlink(missing_ok=True)
+                way = "another disk? leave --link out" if link else "free some space and run the same command again"
+                raise LeganError(f"cannot bring {name} to {out} ({error.strerror}): {way}") from error

@@ -1,0 +1,296 @@
+"""A data set folder made from photos: one tar shard a person, made in worker processes, resumable, with a list of what was dropped.
+
+What is made of a photo is the caller's (`Maker`); here are folder, shards, processes, manifest and `dropped.csv`.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import multiprocessing
+import tarfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from multiprocessing.synchronize import Lock
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from legan.apply.photo_list import PhotoEntry
+from legan.core.errors import ConfigError, DataError, LeganError
+from legan.core.files import make_folder, write_atomic
+from legan.core.manifest import ManifestRow, ShardWriter, write_manifest
+from legan.core.processes import end_with_parent, one_thread_each
+
+_SETTINGS, _SHARDS, _RECORD, _DROPPED = "settings.json", "shards", "record.json", "dropped.csv"
+EXTRA_COLUMNS = {"confidence": "float"}
+
+Progress = Callable[[int, int], None]  # people done, people in all
+
+
+@dataclass(frozen=True)
+class MadeCrop:
+    """One crop made of a photo."""
+
+    image: np.ndarray  # uint8 (size, size, 3)
+    expression: str
+    lighting: str
+    domain: str
+    confidence: float
+    alignment: list[float] | None
+    landmarks: list[float] | None
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A photo of which nothing was made."""
+
+    file: str
+    identity: str
+    expression: str
+    reason: str  # short, for counting
+    detail: str
+
+
+class DroppedPhotoError(Exception):
+    """Raised by a maker: nothing can be made of this photo, go on with the next."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail = reason, detail
+
+
+Maker = Callable[[PhotoEntry], dict[str, MadeCrop]]  # crops by a name that is their own within the photo
+
+
+@dataclass(frozen=True)
+class SetReport:
+    """What became of the photos."""
+
+    manifest: Path
+    n_photos: int
+    crops: dict[str, int]  # number by domain
+    dropped: list[Dropped]
+    seconds_per_photo: float | None  # of those made now, mean over workers; None when all were there already
+    confidence: float | None  # mean over crops
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as plain values."""
+        return {**asdict(self), "manifest": str(self.manifest)}
+
+    def lines(self) -> list[str]:
+        """The report for people."""
+        made = ", ".join(f"{n} {domain}" for domain, n in sorted(self.crops.items())) or "no crops"
+        text = [f"{self.manifest}", f"{self.n_photos - len(self.dropped)} of {self.n_photos} photos: {made}"]
+        if self.seconds_per_photo is not None:
+            text.append(f"{self.seconds_per_photo:.1f} s a photo and worker")
+        for reason, n in Counter(drop.reason for drop in self.dropped).most_common():
+            text.append(f"dropped {n}: {reason}")
+            text += [f"  {drop.file}: {drop.detail}" for drop in self.dropped if drop.reason == reason]
+        return text
+
+
+def make_set(
+    out: Path,
+    entries: Sequence[PhotoEntry],
+    settings: Mapping[str, Any],
+    build_maker: Callable[[], Maker],
+    n_workers: int = 1,
+    progress: Progress | None = None,
+) -> SetReport:
+    """Make a data set folder, or what is missing of it.
+
+    Args:
+        out: the folder; made when missing.
+        entries: the photos. A person's shard is made again when the person's photos have changed.
+        settings: plain values that every crop depends on; a folder made with others is refused.
+        build_maker: makes a worker's maker; a function that can be named from outside its module.
+        n_workers: processes of one thread each.
+        progress: called with (people done, people in all), first with those found on disk.
+
+    Raises:
+        ConfigError: fewer than one worker.
+        DataError: the folder holds something else, or was made with other settings.
+        LeganError: the disk is full, or a worker died.
+    """
+    if n_workers < 1:
+        raise ConfigError(f"workers must be at least 1, not {n_workers}")
+    out = Path(out)
+    _open_folder(out, dict(settings))
+    people = {name: list(group) for name, group in groupby(entries, key=lambda entry: entry.identity)}
+    missing = [name for name, photos in people.items() if not _is_made(_shard(out, name), photos)]
+    n_done = len(people) - len(missing)
+    if progress:
+        progress(n_done, len(people))
+    for _ in _make_missing([(_shard(out, name), people[name]) for name in missing], build_maker, n_workers):
+        n_done += 1
+        if progress:
+            progress(n_done, len(people))
+    return _finish(out, people, set(missing))
+
+
+def _finish(out: Path, people: Mapping[str, list[PhotoEntry]], new: set[str]) -> SetReport:
+    """Write the manifest and the list of dropped photos."""
+    records = {name: _read_record(_shard(out, name)) for name in people}
+    rows = [row for record in records.values() for row in record["rows"]]
+    dropped = [Dropped(**drop) for record in records.values() for drop in record["dropped"]]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file", "identity", "expression", "reason", "detail"])
+    writer.writerows([[drop.file, drop.identity, drop.expression, drop.reason, drop.detail] for drop in dropped])
+    write_atomic(out / _DROPPED, text.getvalue().encode())
+    seconds = [second for name in new for second in records[name]["seconds"]]
+    return SetReport(
+        manifest=write_manifest(rows, out, EXTRA_COLUMNS),
+        n_photos=sum(len(photos) for photos in people.values()),
+        crops=dict(Counter(row["domain"] for row in rows)),
+        dropped=dropped,
+        seconds_per_photo=float(np.mean(seconds)) if seconds else None,
+        confidence=float(np.mean([row["confidence"] for row in rows])) if rows else None,
+    )
+
+
+def _shard(out: Path, identity: str) -> Path:
+    return out / _SHARDS / f"{identity}.tar"
+
+
+def _open_folder(out: Path, settings: dict[str, Any]) -> None:
+    """Make the folder, or check that it holds a set of the same settings."""
+    path = out / _SETTINGS
+    if not path.exists():
+        if out.is_dir() and any(out.iterdir()):
+            raise DataError(f"{out} holds other files and no such set: choose an empty or a new folder")
+        make_folder(out / _SHARDS)
+        write_atomic(path, json.dumps(settings, indent=2).encode())
+        return
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} cannot be read: delete {out} and run the same command again") from error
+    for name in sorted(settings.keys() | found.keys()):
+        if found.get(name) != settings.get(name):
+            raise DataError(f"{out} was made with {name} {found.get(name)}, not {settings.get(name)}: choose another folder")
+    make_folder(out / _SHARDS)
+    for left_over in (out / _SHARDS).glob(".*.tmp"):  # of a process that was killed while writing
+        left_over.unlink(missing_ok=True)
+
+
+def _inputs(photos: Sequence[PhotoEntry]) -> list[dict[str, Any]]:
+    """What a shard was made from, to be compared later."""
+    return [{**asdict(photo), "path": photo.path.name, "n_bytes": photo.path.stat().st_size} for photo in photos]
+
+
+def _is_made(path: Path, photos: Sequence[PhotoEntry]) -> bool:
+    return path.exists() and _read_record(path)["inputs"] == _inputs(photos)
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        with tarfile.open(path) as shard:
+            member = shard.extractfile(_RECORD)
+            if member is None:
+                raise KeyError(_RECORD)
+            return json.load(member)
+    except (tarfile.TarError, KeyError, ValueError) as error:
+        raise DataError(f"{path} is damaged: delete it and run the same command again") from error
+
+
+def _make_missing(
+    jobs: list[tuple[Path, list[PhotoEntry]]], build_maker: Callable[[], Maker], n_workers: int
+) -> Iterator[Path]:
+    """Yield each shard as it is finished."""
+    if not jobs:
+        return
+    context = multiprocessing.get_context("spawn")
+    with one_thread_each():
+        pool = ProcessPoolExecutor(
+            min(n_workers, len(jobs)), context, initializer=_start_worker, initargs=(context.Lock(), build_maker)
+        )
+        try:
+            waiting: set[Future[Path]] = {pool.submit(_work, path, photos) for path, photos in jobs}
+            while waiting:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        except BrokenProcessPool as error:
+            raise LeganError(
+                "a worker process was killed, perhaps for want of memory: run the same command again to continue, with fewer workers"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+class _Worker:
+    """State of one worker process."""
+
+    lock: Lock
+    build_maker: Callable[[], Maker]
+    maker: Maker | None = None
+
+
+def _start_worker(lock: Lock, build_maker: Callable[[], Maker]) -> None:
+    end_with_parent()
+    _Worker.lock, _Worker.build_maker = lock, staticmethod(build_maker)
+
+
+def _work(path: Path, photos: list[PhotoEntry]) -> Path:
+    """Runs in a worker."""
+    if _Worker.maker is None:
+        with _Worker.lock:  # one at a time, as the first load of the head model fills a cache; an error reaches the caller
+            _Worker.maker = staticmethod(_Worker.build_maker())
+    write_shard(path, photos, _Worker.maker)
+    return path
+
+
+def write_shard(path: Path, photos: Sequence[PhotoEntry], maker: Maker) -> None:
+    """Make one person's shard: `photo_crop.png`, and `record.json` with rows, dropped photos, inputs and seconds."""
+    record: dict[str, list[Any]] = {"rows": [], "dropped": [], "inputs": _inputs(photos), "seconds": []}
+    with ShardWriter(path) as shard:
+        for photo in photos:
+            start = time.perf_counter()
+            try:
+                crops = maker(photo)
+            except DroppedPhotoError as drop:
+                dropped = Dropped(photo.path.name, photo.identity, photo.expression, drop.reason, drop.detail)
+                record["dropped"].append(asdict(dropped))
+                continue
+            for name, crop in crops.items():
+                key, data = f"{photo.name}_{name}.png", _encode(crop.image)
+                offset, n_bytes = shard.add(key, data)
+                place = {"path": f"{_SHARDS}/{path.name}", "offset": offset, "n_bytes": n_bytes, "key": key}
+                record["rows"].append({**_row(photo, crop), **place, "sha256": hashlib.sha256(data).hexdigest()})
+            record["seconds"].append(round(time.perf_counter() - start, 3))
+        shard.add(_RECORD, json.dumps(record).encode())
+
+
+def _row(photo: PhotoEntry, crop: MadeCrop) -> dict[str, Any]:
+    row = ManifestRow(
+        path="",
+        offset=None,
+        n_bytes=None,
+        key="",
+        identity=photo.identity,
+        expression=crop.expression,
+        lighting=crop.lighting,
+        domain=crop.domain,
+        split=photo.split,
+        source=photo.source,
+        licence=photo.licence,
+        sha256="",
+        alignment=crop.alignment,
+        landmarks=crop.landmarks,
+    )
+    return {**row, "confidence": round(crop.confidence, 4)}
+
+
+def _encode(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,107 @@
+"""The faces that images to rate are made from: the crops of several data set folders, with landmarks."""
+
+import io
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from legan.core.crop import CROP_SIZE, EYE_DISTANCE, EYES_Y
+from legan.core.errors import DataError
+from legan.core.manifest import read_bytes, read_manifest
+
+CLEAN_DOMAINS = ("photo", "render", "relit")
+_FACTS = ("identity", "expression", "lighting", "domain", "split", "source", "licence")
+_MIN_CONFIDENCE = 0.3  # of relit photos, where the folder tells it: what is below is no clean picture
+_N_KEPT = 512  # decoded crops in memory
+# Where the face detector would see the face of an aligned crop, as fractions of its side; from its usual eyes (`faces.landmarks`).
+_BOX_SIDE = EYE_DISTANCE / 0.406
+_BOX = (0.5 - _BOX_SIDE / 2, EYES_Y - 0.297 * _BOX_SIDE, 0.5 + _BOX_SIDE / 2, EYES_Y + 0.703 * _BOX_SIDE)
+
+
+class Catalogue:
+    """All clean crops of some folders, by row number.
+
+    Attributes: `rows` manifest entries with `folder` (its index); `takes` {(folder, identity, expression): {lighting: row}} of
+    the domains whose pictures differ in nothing else.
+
+    Args:
+        folders: data set folders. Fakes and relit photos of little confidence are left out.
+
+    Raises:
+        DataError: no folder, one that cannot be used, one without faces, or a person in different splits of two folders.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self.folders = [Path(folder) for folder in folders]
+        self.rows: list[dict[str, Any]] = []
+        for index, folder in enumerate(self.folders):
+            frame = read_manifest(folder)
+            frame = frame[frame["domain"].isin(CLEAN_DOMAINS)]
+            if "confidence" in frame:
+                frame = frame[frame["confidence"].fillna(1) >= _MIN_CONFIDENCE]
+            if frame.empty:
+                raise DataError(
+                    f"{folder} holds no face of the domains {', '.join(CLEAN_DOMAINS)}: name a set of photos or renders"
+                )
+            self.rows += [
+                {str(name): value for name, value in row.items()} | {"folder": index} for row in frame.to_dict("records")
+            ]
+        _check_splits(self.rows)
+        self.takes: dict[tuple[int, str, str], dict[str, int]] = {}
+        for number, row in enumerate(self.rows):
+            if row["domain"] != "photo":
+                take = self.takes.setdefault((row["folder"], row["identity"], row["expression"]), {})
+                take.setdefault(row["lighting"], number)
+        self.image = lru_cache(maxsize=_N_KEPT)(self._image)
+        self.points = lru_cache(maxsize=_N_KEPT)(self._points)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def facts(self, number: int) -> dict[str, str]:
+        """Identity, conditions, domain, split, source and licence of a row."""
+        return {name: self.rows[number][name] for name in _FACTS}
+
+    def take(self, number: int) -> dict[str, int]:
+        """The pictures that differ from a row in lighting alone, by lighting; itself among them, none for a photo."""
+        row = self.rows[number]
+        return self.takes.get((row["folder"], row["identity"], row["expression"]), {})
+
+    def _image(self, number: int) -> np.ndarray:
+        """RGB uint8 (128, 128, 3)."""
+        row = self.rows[number]
+        folder = self.folders[row["folder"]]
+        try:
+            with Image.open(io.BytesIO(read_bytes(folder, row))) as image:
+                array = np.asarray(image.convert("RGB"))
+        except (OSError, SyntaxError, ValueError) as error:
+            raise DataError(
+                f"image {row['key'] or row['path']} in {folder} is damaged ({error}): make or copy it again"
+            ) from error
+        if array.shape != (CROP_SIZE, CROP_SIZE, 3):
+            size = f"{array.shape[1]}x{array.shape[0]}"
+            raise DataError(
+                f"image {row['key'] or row['path']} in {folder} is {size} pixels, not {CROP_SIZE}x{CROP_SIZE}: align it"
+            )
+        return array
+
+    def _points(self, number: int) -> np.ndarray:
+        """Landmarks (68, 2) float32 in crop pixels, located where the manifest has none."""
+        known = self.rows[number]["landmarks"]
+        if known is not None:
+            return np.asarray(known, np.float32).reshape(-1, 2)
+        from legan.faces.landmarks import locate
+
+        left, top, right, bottom = (CROP_SIZE * side for side in _BOX)
+        return locate(self.image(number), (left, top, right, bottom))
+
+
+def _check_splits(rows: Sequence[dict[str, Any]]) -> None:
+    split_of: dict[str, str] = {}
+    for row in rows:
+        if split_of.setdefault(row["identity"], row["split"]) != row["split"]:
+            raise DataError(f"identity '{row['identity']}' is in different splits of the folders: keep every person in one")

@@ -1,0 +1,209 @@
+"""`legan import`: public sets of real and fake faces as a data set folder of aligned crops; run again, it continues."""
+
+import hashlib
+import io
+import json
+import tarfile
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from legan.core.crop import CROP_SIZE
+from legan.core.errors import ConfigError, DataError, FaceError, ImageError
+from legan.core.files import make_folder, write_atomic
+from legan.core.images import load_photo
+from legan.core.manifest import QUALITY_COLUMNS, ShardWriter, split_of, write_manifest
+from legan.core.workers import run_jobs
+from legan.data.sources.faceforensics import read_faceforensics
+from legan.data.sources.folder import read_folder
+from legan.data.sources.progan import read_progan
+from legan.data.sources.source import SourceImage
+from legan.data.sources.stylegan import read_stylegan
+from legan.faces.align import align
+from legan.faces.detect import MIN_FACE_SIDE, detect
+from legan.faces.resample import transform
+
+# Layouts that are known by name; any other name is a folder of what that name made.
+READERS: dict[str, Callable[[Path], list[SourceImage]]] = {
+    "faceforensics": read_faceforensics,
+    "progan": read_progan,
+    "stylegan": read_stylegan,
+}
+_SETTINGS, _SHARDS, _ROWS = "settings.json", "shards", "rows.json"
+_PICTURES_OF_SHARD = 100
+
+Progress = Callable[[int, int], None]  # pictures done, pictures in all
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures that are aligned and written together."""
+
+    path: Path
+    source: str
+    licence: str
+    pictures: list[tuple[SourceImage, str, str]]  # with name in the shard and split
+
+
+def parse_source(text: str) -> tuple[str, Path]:
+    """Split `NAME=DIR`.
+
+    Raises:
+        ConfigError: no such form.
+    """
+    name, found, folder = text.partition("=")
+    if not found or not name or not folder:
+        raise ConfigError(
+            f"cannot read '{text}': write NAME=DIR, such as stylegan=samples/; NAME is photo, {', '.join(READERS)} or your own"
+        )
+    return name, Path(folder)
+
+
+def import_faces(
+    name: str,
+    folder: Path,
+    out: Path,
+    limit: int | None = None,
+    n_workers: int = 1,
+    licence: str = "unknown",
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Align the largest face of each picture of a public set and write a data set folder.
+
+    Args:
+        name: `faceforensics`, `progan`, `stylegan`: by these layouts; "photo" or any other name: a folder of pictures of that kind.
+        folder: where the pictures are.
+        out: the data set folder; made when missing.
+        limit: pictures to take, spread evenly; None takes all.
+        n_workers: processes.
+        licence: of the pictures, for the manifest.
+        progress: called with pictures done and in all.
+
+    Returns:
+        `manifest`, `n_images`, `by_setting`, and `left_out` {reason: number of pictures}.
+
+    Raises:
+        DataError: no pictures in this layout, no face in any of them, or `out` holds something else.
+    """
+    if n_workers < 1 or (limit is not None and limit < 1):
+        raise ConfigError("workers and limit must be at least 1")
+    images = READERS[name](folder) if name in READERS else read_folder(folder, name)
+    if limit is not None and limit < len(images):
+        images = [images[step * len(images) // limit] for step in range(limit)]
+    _open_folder(Path(out), {"import": name, "folder": Path(folder).resolve().name, "n": len(images)})
+    batches = _batches(Path(out), images, Path(folder), name, licence)
+    missing = [batch for batch in batches if not batch.path.exists()]
+    n_done = len(images) - sum(len(batch.pictures) for batch in missing)
+    if progress:
+        progress(n_done, len(images))
+    for n_made in run_jobs(_align_batch, missing, n_workers, _start_worker):
+        n_done += n_made
+        if progress:
+            progress(n_done, len(images))
+    found = [_read(batch.path) for batch in batches]
+    rows = [row for part in found for row in part["rows"]]
+    left_out = Counter(reason for part in found for reason in part["left_out"])
+    if not rows:
+        raise DataError(f"no picture in {folder} could be used ({', '.join(left_out)}): delete {out} and name other pictures")
+    manifest = write_manifest(rows, Path(out), QUALITY_COLUMNS)
+    by_setting = dict(sorted(Counter(row["setting"] for row in rows).items()))
+    return {"manifest": str(manifest), "n_images": len(rows), "by_setting": by_setting, "left_out": dict(left_out)}
+
+
+def _open_folder(out: Path, settings: Mapping[str, Any]) -> None:
+    path = out / _SETTINGS
+    if path.exists():
+        if json.loads(path.read_text(encoding="utf-8")) != settings:
+            raise DataError(f"{out} was made from other pictures: ask for the same again, or choose another folder")
+    elif out.is_dir() and any(out.iterdir()):
+        raise DataError(f"{out} holds other files: choose an empty or a new folder")
+    make_folder(out / _SHARDS)
+    write_atomic(path, json.dumps(settings).encode())
+
+
+def _batches(out: Path, images: Sequence[SourceImage], folder: Path, name: str, licence: str) -> list[Batch]:
+    people = {identity: number for number, identity in enumerate(dict.fromkeys(image.identity for image in images))}
+    pictures = [
+        (image, f"{image.kind}-{number:06d}.png", split_of(people[image.identity])) for number, image in enumerate(images)
+    ]
+    return [
+        Batch(out / _SHARDS / f"{name}-{start // _PICTURES_OF_SHARD:04d}.tar", folder.resolve().name, licence,
+              pictures[start : start + _PICTURES_OF_SHARD])
+        for start in range(0, len(pictures), _PICTURES_OF_SHARD)
+    ]  # fmt: skip
+
+
+def _start_worker() -> None:
+    import cv2
+    import torch
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+
+
+def _align_batch(batch: Batch) -> int:
+    rows, left_out = [], []
+    with ShardWriter(batch.path) as writer:
+        for image, key, split in batch.pictures:
+            try:
+                crop, landmarks, matrix = _aligned(image.path)
+            except (ImageError, FaceError) as error:
+                left_out.append("no face found" if isinstance(error, FaceError) else "not readable")
+                continue
+            buffer = io.BytesIO()
+            crop.save(buffer, "PNG")
+            data = buffer.getvalue()
+            offset, n_bytes = writer.add(key, data)
+            rows.append(
+                _row(batch, image, split)
+                | {"offset": offset, "n_bytes": n_bytes, "key": key, "sha256": hashlib.sha256(data).hexdigest()}
+                | {"landmarks": landmarks, "alignment": matrix}
+            )
+        writer.add(_ROWS, json.dumps({"rows": rows, "left_out": left_out}).encode())
+    return len(batch.pictures)
+
+
+def _aligned(path: Path) -> tuple[Image.Image, list[float], list[float]]:
+    """The crop of the largest face, its landmarks in crop pixels, and the six numbers of the alignment."""
+    photo = load_photo(path)
+    faces = detect(photo.image)
+    if not faces:
+        raise FaceError(f"no face of {MIN_FACE_SIDE} pixels in {path}")
+    crop = align(photo.image, faces[0].landmarks, CROP_SIZE)
+    points = transform(crop.matrix, faces[0].landmarks)
+    return crop.image, [round(float(value), 3) for value in points.ravel()], [float(value) for value in crop.matrix.ravel()]
+
+
+def _row(batch: Batch, image: SourceImage, split: str) -> dict[str, Any]:
+    return {
+        "path": f"{_SHARDS}/{batch.path.name}",
+        "identity": image.identity,
+        "expression": "",
+        "lighting": "",
+        "domain": "photo" if image.kind == "photo" else "generated",
+        "split": split,
+        "source": batch.source,
+        "licence": batch.licence,
+        "kind": image.kind,
+        "setting": image.setting,
+        "fault": 0.0 if image.kind == "photo" else float("nan"),  # nobody designed it
+        "degradation": "none",
+        "strength": 0.0,
+        "reference": "",
+        "naturalness_distance": float("nan"),
+    }
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with tarfile.open(path) as tar:
+            member = tar.extractfile(_ROWS)
+            if member is None:
+                raise KeyError(_ROWS)
+            return json.load(member)
+    except (tarfile.TarError, KeyError, ValueError) as error:
+        raise DataError(f"{path} is damaged: delete it and run the same command again") from error

@@ -1,0 +1,1 @@
+"""Importers: one file for each public data set, by its own folder layout. Nothing is fetched."""

@@ -1,0 +1,51 @@
+"""What an importer says about one picture of a public data set."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from legan.core.errors import DataError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class SourceImage:
+    """One picture and who is in it.
+
+    Args:
+        path: the picture.
+        identity: name of the person; pictures of one person never come into different splits.
+        kind: what made it, such as "photo", "deepfakes", "stylegan".
+        setting: how, such as "deepfakes/c23".
+    """
+
+    path: Path
+    identity: str
+    kind: str
+    setting: str
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """Return all pictures in a folder and below, by name; hidden ones are left out.
+
+    Raises:
+        DataError: no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder} is no folder: name the one that holds the pictures")
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
+def required(found: Iterable[SourceImage], folder: Path, layout: str) -> list[SourceImage]:
+    """Return the pictures as a list.
+
+    Raises:
+        DataError: there are none; the message tells the layout that was expected.
+    """
+    images = list(found)
+    if not images:
+        raise DataError(f"{folder} holds no pictures as {layout}: name the folder above them")
+    return images

@@ -1,0 +1,1 @@
+"""Figures that results are judged by: pure functions of arrays."""

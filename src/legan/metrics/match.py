@@ -1,0 +1,119 @@
+"""Match scores of identity embeddings, and how well they tell people apart.
+
+The match score is the cosine of two embeddings. Verification: of pairs of crops, some of one person (`same`) and some of two, TAR
+is the share of same pairs accepted and FAR the share of others accepted, at a threshold (Huang et al., LFW, 2007).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from legan.core.errors import DataError
+
+N_FOLDS = 10
+
+
+class Pairs(NamedTuple):
+    """Pairs of crops: `first` and `second` (n,) indices, `same` (n,) bool, whether both show one person."""
+
+    first: np.ndarray
+    second: np.ndarray
+    same: np.ndarray
+
+
+class Roc(NamedTuple):
+    """Receiver operating characteristic: at `threshold` (n,), falling, the rates `far` and `tar` (n,), rising from 0 to 1."""
+
+    far: np.ndarray
+    tar: np.ndarray
+    threshold: np.ndarray
+
+
+def match_scores(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return cosines (n,) float64 in [-1, 1] of the rows of `a` and `b` (n, d); each depends on its own two rows alone."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    lengths = np.sqrt((a * a).sum(1) * (b * b).sum(1))
+    if not (lengths > 0).all():
+        raise DataError("an embedding is zero, it has no direction: leave that crop out")
+    return ((a * b).sum(1) / lengths).clip(-1, 1)
+
+
+def all_pairs(identities: np.ndarray) -> Pairs:
+    """Return every pair of different entries of `identities` (n,), once."""
+    identities = np.asarray(identities)
+    first, second = np.triu_indices(len(identities), 1)
+    return Pairs(first, second, identities[first] == identities[second])
+
+
+def score_pairs(embeddings: np.ndarray, pairs: Pairs, batch_size: int = 65536) -> np.ndarray:
+    """Return match scores (n,) of pairs of the rows of `embeddings` (m, d), `batch_size` at a time."""
+    parts = range(0, len(pairs.first), batch_size)
+    scores = [match_scores(*(embeddings[side[i : i + batch_size]] for side in pairs[:2])) for i in parts]
+    return np.concatenate(scores) if scores else np.zeros(0)
+
+
+def roc(scores: np.ndarray, same: np.ndarray) -> Roc:
+    """Return the rates at every threshold that changes them; a pair is accepted when its score is at least the threshold.
+
+    Raises:
+        DataError: no pair of one person, or none of two, or a score that is not a number.
+    """
+    scores, same = np.asarray(scores, np.float64), np.asarray(same, bool)
+    if not same.any() or same.all():
+        raise DataError(f"verification needs pairs of one person and of two: here are {same.sum()} and {(~same).sum()}")
+    if not np.isfinite(scores).all():
+        raise DataError("a match score is not a number: leave that pair out")
+    order = np.argsort(-scores, kind="stable")
+    scores, same = scores[order], same[order]
+    last = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)  # pairs of equal score are accepted together
+    tar, far = np.cumsum(same)[last] / same.sum(), np.cumsum(~same)[last] / (~same).sum()
+    return Roc(np.append(0.0, far), np.append(0.0, tar), np.append(np.inf, scores[last]))
+
+
+def auc(scores: np.ndarray, same: np.ndarray) -> float:
+    """Return the area under the ROC: the chance that a pair of one person scores above a pair of two (half for equal scores)."""
+    curve = roc(scores, same)
+    return float(np.trapezoid(curve.tar, curve.far))
+
+
+def tar_at_far(scores: np.ndarray, same: np.ndarray, far: float) -> float:
+    """Return the largest TAR whose FAR is at most `far`; 0 where even one wrong pair is too many."""
+    curve = roc(scores, same)
+    return float(curve.tar[curve.far <= far].max())
+
+
+def equal_error_rate(scores: np.ndarray, same: np.ndarray) -> float:
+    """Return the rate at which as many same pairs are refused as others are accepted, interpolated along the ROC."""
+    curve = roc(scores, same)
+    gap = curve.far - (1 - curve.tar)  # rises from -1 to 1
+    i = int(np.argmax(gap >= 0))
+    share = -gap[i - 1] / (gap[i] - gap[i - 1])
+    return float(curve.far[i - 1] + share * (curve.far[i] - curve.far[i - 1]))
+
+
+def fold_accuracies(scores: np.ndarray, same: np.ndarray, n_folds: int = N_FOLDS) -> np.ndarray:
+    """Return the accuracy (n_folds,) on each fold at the threshold that is best on the others, as LFW's protocol asks.
+
+    Folds are consecutive, as in LFW's list of pairs: give the pairs in its order.
+
+    Raises:
+        DataError: fewer pairs than folds.
+    """
+    scores, same = np.asarray(scores, np.float64), np.asarray(same, bool)
+    if len(scores) < n_folds:
+        raise DataError(f"{len(scores)} pairs cannot be split into {n_folds} folds: give more pairs")
+    found = []
+    for fold in np.array_split(np.arange(len(scores)), n_folds):
+        others = np.ones(len(scores), bool)
+        others[fold] = False
+        threshold = best_threshold(scores[others], same[others])
+        found.append(((scores[fold] >= threshold) == same[fold]).mean())
+    return np.array(found)
+
+
+def best_threshold(scores: np.ndarray, same: np.ndarray) -> float:
+    """Return the score that, as threshold, judges most pairs rightly; the highest of several."""
+    curve = roc(scores, same)
+    n_same, n_other = same.sum(), (~np.asarray(same, bool)).sum()
+    n_right = curve.tar * n_same + (1 - curve.far) * n_other
+    return float(curve.threshold[int(np.argmax(np.round(n_right)))])

@@ -1,0 +1,223 @@
+"""Photo relighting: an evenly lit photo, its fitted head, and the twenty lightings of the rendered set.
+
+The photo's own light is divided out (`even_light`), what remains stands in for the skin's colour, and the renderer's own ambient
+light, flashes with shadows, scattering, highlights, composition and sensor make the pictures. Compared with a render only colour
+and outline come from elsewhere; so lights, exposure and crop are the rendered set's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from legan.core.conditions import LIGHTINGS
+from legan.synthesis import even_light, sensor, shading, skin
+from legan.synthesis.face_points import FacePoints
+from legan.synthesis.fit import HeadFit
+from legan.synthesis.gbuffer import GBuffer, Material
+from legan.synthesis.head import BODY, Head
+from legan.synthesis.identity import Identity, Room, draw_identity
+from legan.synthesis.photo_checks import check_fit, check_light, confidence, eye_distance
+from legan.synthesis.photo_geometry import cast_head, complete
+from legan.synthesis.photo_layers import WINDOW, Layers, build_layers
+from legan.synthesis.seeds import Stream, generator
+from legan.synthesis.surface import Surface
+from legan.synthesis.vectors import Array
+
+SAMPLES_PER_AXIS = 2
+_N_AMBIENT_RAYS = 24
+_UNIFORM = Room(
+    base=np.full(3, 1.0),
+    window=np.zeros(3),
+    window_direction=np.array([0.0, -1.0, 0.0]),
+    backdrop=np.zeros(3),
+    shirt=np.zeros(3),
+)
+# Skin's colour to its brightness in the photo: on fair skin the value that gives the renders' brightness. Photos of other
+# brightness are pulled a little towards the usual, as a photographer would, and for faces that were badly exposed.
+_ALBEDO_OF_LIGHT, _USUAL_BRIGHTNESS, _PULL = 1.14, 0.30, 0.3
+_MIN_PULL, _MAX_PULL = 0.8, 1.6
+_MAX_ALBEDO = 0.9
+_CHIN_BELOW_MOUTH = 0.05  # metres
+_SHADE_BLUR = 0.8  # pixels of a crop: fitted folds never lie quite where the photo's do
+_MOUTH_DIMMING = 0.9  # of the lips' light that reaches the teeth
+
+
+@dataclass(frozen=True)
+class Relit:
+    """The pictures of one photo."""
+
+    images: Array  # uint8 (20, size, size, 3), in the order of LIGHTINGS
+    original: Array  # uint8 (size, size, 3): the crop as photographed
+    confidence: Array  # (20,) 0..1
+
+
+class Relighter:
+    """Relights photos with one head model."""
+
+    def __init__(self, head: Head) -> None:
+        self.head = head
+
+    def window(self, fit: HeadFit) -> tuple[Array, int]:
+        """The piece of photo that `relight` takes: matrix (2, 3) photo pixels -> its pixels, and its side in pixels."""
+        resolution = fit.size * SAMPLES_PER_AXIS
+        side = round(resolution * WINDOW)
+        matrix = fit.matrix * SAMPLES_PER_AXIS
+        matrix[:, 2] += (side - resolution) / 2
+        return matrix, side
+
+    def relight(self, window: Array, inside: Array, fit: HeadFit, seed: int) -> Relit:
+        """Relights one photo.
+
+        Args:
+            window: uint8 (side, side, 3) sRGB, cut out as `window` says.
+            inside: bool (side, side), False where the photo has ended.
+            fit: the head in it.
+            seed: of the room's light and the sensor's noise.
+
+        Raises:
+            UnusablePhotoError: head turned, bad fit, face cut off, or light from one side.
+        """
+        check_fit(fit, inside)
+        identity, random = draw_identity(seed), generator(seed, Stream.RAYS)
+        layers, gbuffer = self.see(window, inside, fit, identity)
+        occlusion = _occlusion(gbuffer, random)
+        core = _plain(gbuffer, layers)
+        even = even_light.estimate(layers.light.reshape(-1, 3)[gbuffer.pixels][core], gbuffer.normal[core], occlusion[core])
+        check_light(even.unevenness)
+        shade = even_light.shading_of(even, gbuffer.normal, occlusion, core)
+        colour = _exposure(even.brightness) * _without_light(gbuffer, layers, shade)
+        surface = self._paint(gbuffer, layers, identity, colour)
+        pictures = self._shade(gbuffer, surface, layers, identity, random)
+        photo_pixels = float(np.hypot(*fit.matrix[:, 0]))  # crop pixels to one of the photo
+        return Relit(
+            images=sensor.develop(pictures, fit.size, generator(seed, Stream.SENSOR)),
+            original=self.crop(window),
+            confidence=confidence(fit, eye_distance(fit.landmarks) / photo_pixels, even.unevenness),
+        )
+
+    def crop(self, window: Array) -> Array:
+        """The middle of a window as a crop (size, size, 3), under the photo's own light."""
+        resolution = round(window.shape[0] / WINDOW)
+        margin = (window.shape[0] - resolution) // 2
+        size = resolution // SAMPLES_PER_AXIS
+        middle = window[margin : margin + resolution, margin : margin + resolution]
+        return cv2.resize(middle, (size, size), interpolation=cv2.INTER_AREA)
+
+    def plain_skin(self, window: Array, inside: Array, fit: HeadFit) -> tuple[Array, Array, Array]:
+        """Colour (n, 3) linear, normals (n, 3) and openness (n,) of a photo's plain skin: what `even_light` estimates from."""
+        layers, gbuffer = self.see(window, inside, fit, draw_identity(0))
+        core = _plain(gbuffer, layers)
+        occlusion = _occlusion(gbuffer, generator(0, Stream.RAYS))
+        return layers.light.reshape(-1, 3)[gbuffer.pixels][core], gbuffer.normal[core], occlusion[core]
+
+    def see(self, window: Array, inside: Array, fit: HeadFit, identity: Identity) -> tuple[Layers, GBuffer]:
+        """What a photo shows, as masks and as the completed G-buffer of its fitted head; arguments as for `relight`."""
+        resolution = fit.size * SAMPLES_PER_AXIS
+        vertices = self.head.part_vertices(BODY, fit.vertices(self.head))
+        above_chin = self.head.parts[BODY].canonical[:, 2] > self.head.anchors.mouth[2] - _CHIN_BELOW_MOUTH
+        outline = fit.camera.project(fit.pose.apply(vertices[above_chin]), fit.size)
+        layers = build_layers(window, inside, fit, outline, resolution)
+        return layers, complete(cast_head(self.head, fit, identity, resolution), layers, fit, self.head.anchors.eye_radius)
+
+    def _paint(self, gbuffer: GBuffer, layers: Layers, identity: Identity, colour: Array) -> Surface:
+        """The photo's colours (N, N, 3), freed of its light, as a surface."""
+        at = gbuffer.pixels
+        skin_share, hair, eyes, mouth, lips = (
+            layer.ravel()[at] for layer in (layers.skin, layers.hair, layers.eyes, layers.mouth, layers.lips)
+        )
+        points = FacePoints.of(gbuffer.canonical, self.head.anchors)
+        specular, roughness = skin.shine(points, identity, lips)
+        return Surface(
+            albedo=np.minimum(colour.reshape(-1, 3)[at], _MAX_ALBEDO).astype(np.float32),
+            specular=(specular * skin_share * (1 - mouth)).astype(np.float32),
+            roughness=roughness.astype(np.float32),
+            normal=gbuffer.normal,
+            skin=(skin_share * (1 - mouth)).astype(np.float32),
+            hair=hair.astype(np.float32),
+            strands=np.zeros(len(at), np.float32),
+            is_eye=eyes > 0.5,
+        )
+
+    def _shade(
+        self, gbuffer: GBuffer, surface: Surface, layers: Layers, identity: Identity, random: np.random.Generator
+    ) -> Array:
+        """Linear pictures (20, N, N, 3)."""
+        directions = [shading.picture_direction(lighting) for lighting in LIGHTINGS]
+        flashes = [direction for direction in directions if direction is not None]
+        ambient = shading.ambient_light(gbuffer, surface.normal, identity.room, _N_AMBIENT_RAYS, random)
+        light = shading.flash_light(gbuffer, surface, identity, self.head.anchors, flashes, random)
+        scattered = shading.scatter(gbuffer, surface, light.diffuse)
+        scattered = _soften(gbuffer, layers, scattered.reshape(len(scattered), -1)).reshape(scattered.shape)
+        ambient = _soften(gbuffer, layers, ambient)
+        backdrop = layers.light.reshape(-1, 3)
+        pictures = shading.compose(gbuffer, surface, identity, directions, ambient, scattered, light.highlight, backdrop)
+        person = layers.person[..., None]
+        for picture, direction in zip(pictures, directions, strict=True):
+            picture *= person
+            picture += (1 - person) * layers.light * shading.backdrop_level(direction)
+        return pictures
+
+
+def _plain(gbuffer: GBuffer, layers: Layers) -> Array:
+    """Samples (n,) bool of plain skin on the head itself."""
+    return layers.core.ravel()[gbuffer.pixels] & gbuffer.is_material(Material.BODY)
+
+
+def _occlusion(gbuffer: GBuffer, random: np.random.Generator) -> Array:
+    """Openness (n,) to light from all round: 0.15 in a deep fold, 1 on a free surface."""
+    light = shading.ambient_light(gbuffer, gbuffer.normal, _UNIFORM, _N_AMBIENT_RAYS, random)[:, 0]
+    return np.clip(light / np.maximum(0.55 + 0.30 * gbuffer.normal[:, 2], 0.1), 0.15, 1)
+
+
+def _exposure(brightness: float) -> float:
+    """Factor from the photo's light to colour, for plain skin of this brightness."""
+    pull = (_USUAL_BRIGHTNESS / max(brightness, 1e-3)) ** _PULL
+    return float(_ALBEDO_OF_LIGHT * np.clip(pull, _MIN_PULL, _MAX_PULL))
+
+
+def _without_light(gbuffer: GBuffer, layers: Layers, shade: Array) -> Array:
+    """The photo (N, N, 3) without highlights and divided by its light `shade` (n,), which hair, eyes and teeth keep in part."""
+    unit = layers.resolution / 128
+    picture: Array = np.ones(layers.resolution**2, np.float32)
+    picture[gbuffer.pixels] = shade
+    picture = cv2.GaussianBlur(picture.reshape(layers.person.shape), (0, 0), _SHADE_BLUR * unit)
+    own = np.clip(layers.mouth + 0.6 * layers.eyes + 0.55 * layers.hair + (1 - layers.person), 0, 1)
+    plain = layers.skin * (1 - cv2.GaussianBlur(layers.features, (0, 0), 0.7 * unit))
+    light = even_light.without_highlights(layers.light, plain, layers.core, unit)
+    return light / (picture * (1 - own) + own)[..., None]
+
+
+def _soften(gbuffer: GBuffer, layers: Layers, light: Array) -> Array:
+    """Light (n, k): teeth take the light of the lips round them, eyes and hair a smoother one than the head's own mesh gives."""
+    resolution = gbuffer.resolution
+    unit = resolution / 128
+    picture: Array = np.zeros((resolution * resolution, light.shape[1]), np.float32)
+    picture[gbuffer.pixels] = light
+    picture = picture.reshape(resolution, resolution, -1)
+    covered: Array = np.zeros(resolution * resolution, np.float32)
+    covered[gbuffer.pixels] = 1
+    covered = covered.reshape(resolution, resolution)
+    lips = np.clip(layers.lips - layers.mouth, 0, 1) * covered
+    picture = _mixed(picture, lips, layers.mouth, 3 * unit, _MOUTH_DIMMING)
+    picture = _mixed(picture, covered, 0.7 * layers.eyes, 1.2 * unit, 1.0)
+    picture = _mixed(picture, covered * (0.05 + layers.hair), layers.hair, 1.0 * unit, 1.0)
+    return picture.reshape(-1, light.shape[1])[gbuffer.pixels]
+
+
+def _mixed(picture: Array, source: Array, share: Array, blur: float, factor: float) -> Array:
+    """Mixes in, by `share` (N, N), the blurred light of the samples in `source` (N, N)."""
+    rows, columns = np.flatnonzero(share.max(axis=1) > 0.004), np.flatnonzero(share.max(axis=0) > 0.004)
+    if not len(rows):
+        return picture
+    margin = int(3 * blur) + 1
+    box = (
+        slice(max(rows[0] - margin, 0), rows[-1] + margin + 1),
+        slice(max(columns[0] - margin, 0), columns[-1] + margin + 1),
+    )
+    weight, part = source[box][..., None], share[box][..., None]
+    spread = shading.blur_channels(picture[box] * weight, blur) / np.maximum(shading.blur_channels(weight, blur), 1e-4)
+    picture[box] = picture[box] * (1 - part) + factor * spread * part
+    return picture

@@ -1,0 +1,306 @@
+"""Training Q on rated images (LEGAN poster, "Quality estimation model").
+
+The packaged network is the moving average of the trained one. Only crops' windows and sides are augmented: nothing that changes
+how natural a picture is.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from legan import losses
+from legan.core.config import config_to_dict, load_config
+from legan.core.errors import ConfigError, DataError, WeightsError, nearest
+from legan.core.files import sha256_of
+from legan.core.images import to_network
+from legan.core.weights import load_metadata, save_weights
+from legan.data.rated import RatedBatches, RatedImages
+from legan.data.ratings import read_labels
+from legan.metrics.human_agreement import figures
+from legan.models import quality as models
+from legan.models.quality import MODEL, Quality, QualityConfig, load_quality_net
+from legan.train.checkpoint import newest_checkpoint
+from legan.train.export import check_name, provenance
+from legan.train.loop import Outcome, Rehearsal, rehearse, run_task
+from legan.train.run import CONFIG, LoopConfig
+from legan.train.task import Batch, Task, Update, autocast, mixed_dtype
+
+WEIGHTS = "quality.safetensors"  # in the run folder, when the training is finished
+
+_LOSSES = {"margin": losses.rating_margin, "squared-hinge": losses.rating_squared_hinge, "l2": losses.rating_l2}
+
+
+@dataclass(frozen=True)
+class QualityTrainingConfig:
+    """Settings of a training of Q.
+
+    Args:
+        data: data set folders that were rated.
+        labels: a label file (name, mean, std, split) or a ratings file.
+        init: weights to start from (fine-tuning); empty for a fresh network.
+        loss: "margin" asks nothing inside the raters' disagreement; "nll" is the likelihood of the ratings and needs the head
+            "mean-std"; "squared-hinge" and "l2" for comparison.
+        margin: how many standard deviations of an image's ratings the losses "margin" and "squared-hinge" forgive; 1 is the paper's
+            (as we read it), 0 makes the first the mean absolute error. Where raters differ more than images do, 1 asks for little.
+        spread: weight of the squared error of the predicted spread, where the network has that head and `loss` does not teach it.
+        batch_size: images of a step.
+        lr: highest learning rate; it rises over `n_warmup_steps` and falls to nothing along a cosine.
+        weight_decay: of AdamW.
+        average: share of the moving average that a step keeps.
+        shift: largest shift of the crop's window in pixels.
+        flip: mirror half of the images.
+        precision: "bf16", "fp32", or "auto": bfloat16 where the hardware has it.
+    """
+
+    data: tuple[str, ...] = ()
+    labels: str = ""
+    init: str = ""
+    network: QualityConfig = field(default_factory=lambda: models.PRESETS["lite"])
+    loss: Literal["margin", "squared-hinge", "l2", "nll"] = "margin"
+    margin: float = 1.0
+    spread: float = 0.1
+    batch_size: int = 64
+    lr: float = 1e-3
+    n_warmup_steps: int = 100
+    weight_decay: float = 0.05
+    average: float = 0.99
+    shift: int = 6
+    flip: bool = True
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    loop: LoopConfig = field(
+        default_factory=lambda: LoopConfig(n_steps=2000, log_every=50, sample_every=250, checkpoint_every=500)
+    )
+
+
+# `paper`: the network as described; the poster gives no schedule. `lite`: minutes on a laptop.
+PRESETS = {
+    "paper": QualityTrainingConfig(
+        network=models.PRESETS["paper"],
+        lr=2e-4,
+        n_warmup_steps=500,
+        average=0.999,
+        loop=LoopConfig(n_steps=20_000, log_every=100, sample_every=1000, checkpoint_every=1000),
+    ),
+    "lite": QualityTrainingConfig(),
+}
+
+
+class QualityTask(Task):
+    """Trains a `Quality`; its moving average is what is evaluated and exported.
+
+    Args:
+        config: all settings.
+        device: where the training runs.
+        held_out: images of the split val.
+        data: description of the training data, kept in checkpoints.
+        init: network to start from; None for a fresh one.
+
+    Raises:
+        ConfigError: the loss needs another head.
+    """
+
+    def __init__(
+        self,
+        config: QualityTrainingConfig,
+        device: torch.device,
+        held_out: RatedImages,
+        data: Sequence[Mapping[str, object]] = (),
+        init: Quality | None = None,
+    ) -> None:
+        if config.loss == "nll" and config.network.head != "mean-std":
+            raise ConfigError('loss=nll needs a network that predicts the spread: add --set network.head="mean-std"')
+        self.config, self.device, self.held_out = config, device, held_out
+        self.data = [dict(folder) for folder in data]
+        self.dtype = mixed_dtype(config.precision, device)
+        net = Quality(config.network)
+        if init is not None:
+            net.load_state_dict(init.state_dict())
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.networks: dict[str, nn.Module] = {"net": net, "average": copy.deepcopy(net).requires_grad_(False)}
+        self.optimizers = {"net": AdamW(net.parameters(), config.lr, weight_decay=config.weight_decay)}
+        self.frozen: dict[str, nn.Module] = {}
+
+    def updates(self, batch: Batch, step: int) -> Iterator[Update]:
+        """One update: the loss of the scores, and of the spreads where the network predicts them."""
+        net = self.networks["net"].train()
+        with autocast(self.dtype, self.device):
+            score, spread = net.predict(batch["x"].contiguous(memory_format=torch.channels_last))  # type: ignore[operator]
+        mean, std = batch["mean"], batch["std"]
+        if self.config.loss == "nll":
+            rating = losses.rating_likelihood(score, spread, mean, std)
+        else:
+            rating = _LOSSES[self.config.loss](score, mean, self.config.margin * std)
+        logs: dict[str, Tensor | float] = {self.config.loss: rating.detach(), "error": (score - mean).abs().mean().detach()}
+        total = rating
+        if spread is not None and self.config.loss != "nll":
+            logs["spread"] = (spread - std).square().mean()
+            total = total + self.config.spread * logs["spread"]
+        yield Update("net", total, logs)
+
+    def learning_rates(self, step: int) -> Mapping[str, float]:
+        """A linear rise, then a cosine to zero."""
+        n_steps, n_warmup = self.config.loop.n_steps, self.config.n_warmup_steps
+        rise = min(1.0, (step + 1) / max(n_warmup, 1))
+        fall = 0.5 * (1 + np.cos(np.pi * max(0, step - n_warmup) / max(1, n_steps - n_warmup)))
+        return {"net": float(self.config.lr * rise * fall)}
+
+    def after_step(self, step: int) -> None:
+        """Move the average, which follows quickly at first."""
+        keep = min(self.config.average, (step + 1) / (step + 10))
+        with torch.no_grad():
+            pairs = zip(self.networks["average"].parameters(), self.networks["net"].parameters(), strict=True)
+            for average, weight in pairs:
+                average.lerp_(weight, 1 - keep)
+
+    def extra_state(self) -> dict[str, object]:
+        """The description of the data: an exported network names what it was trained on."""
+        return {"data": self.data}
+
+    def load_extra_state(self, state: Mapping[str, object]) -> None:
+        """Check that the data is the same.
+
+        Raises:
+            DataError: it is not.
+        """
+        if state["data"] != self.data:
+            raise DataError("the data has changed since the checkpoint was written: start a new run folder, or restore it")
+
+    def evaluate(self, step: int) -> Mapping[str, float]:
+        """Agreement of the averaged network with the rating means of held-out images."""
+        found = figures(self._scores(), self.held_out.mean)
+        return {f"val/{name}": value for name, value in found.items() if np.isfinite(value)}
+
+    def samples(self, step: int) -> np.ndarray:
+        """The eight held-out images with the lowest scores, and below them the eight with the highest."""
+        order = self._scores().argsort()
+        n = min(8, len(order))
+        rows = [np.concatenate(list(self.held_out.images[part]), axis=1) for part in (order[:n], order[-n:])]
+        return np.concatenate(rows, axis=0)
+
+    @torch.no_grad()
+    def _scores(self) -> np.ndarray:
+        net = self.networks["average"].eval()
+        parts = np.array_split(self.held_out.images, range(256, len(self.held_out), 256))
+        return np.concatenate([net(to_network(part).to(self.device)).cpu().numpy() for part in parts])
+
+
+def preset(name: str) -> QualityTrainingConfig:
+    """Return the training preset called `name`.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"unknown preset '{name}': choose from {', '.join(PRESETS)}{nearest(name, PRESETS)}")
+    return PRESETS[name]
+
+
+def build_quality(config: QualityTrainingConfig, device: torch.device) -> tuple[QualityTask, RatedBatches]:
+    """Make the task and its batches.
+
+    Raises:
+        DataError: as `read_labels` and `RatedImages`.
+        WeightsError: `init` does not fit the network.
+    """
+    folders = [Path(folder) for folder in config.data]
+    labels = read_labels(Path(config.labels), folders[0] if len(folders) == 1 else None)
+    train, held_out = (RatedImages(folders, labels, split, config.network.size) for split in ("train", "val"))
+    init = None
+    if config.init:
+        init = load_quality_net(config.init)[0]
+        if init.config != config.network:
+            raise WeightsError(f"{config.init} has another shape than the settings: leave network.* as the weights have it")
+    batches = RatedBatches(train, config.batch_size, config.shift, config.flip, config.loop.seed)
+    facts = [{**folder, "labels_sha256": sha256_of(Path(config.labels))} for folder in train.facts()]
+    return QualityTask(config, device, held_out, facts, init), batches
+
+
+def train_quality(
+    preset_name: str,
+    data: Sequence[Path],
+    labels: Path | None,
+    run: Path,
+    overrides: Sequence[str] = (),
+    init: Path | None = None,
+    devices: int = 1,
+    dry_run: bool = False,
+) -> Outcome | Rehearsal:
+    """Train Q in a run folder, or continue the training that it holds; at the end write its weights.
+
+    Args:
+        preset_name: "lite" or "paper".
+        data: the data set folders that were rated.
+        labels: a label file or a ratings file.
+        run: the run folder; `quality.safetensors` in it is the result.
+        overrides: settings such as "loss=l2" or "loop.n_steps=5000".
+        init: weights to start from; the network takes their shape.
+        devices: processes to train in.
+        dry_run: build everything, time a few steps, write nothing.
+
+    Raises:
+        LeganError: as `run_task` and `build_quality`.
+    """
+    config = load_config(QualityTrainingConfig, overrides=overrides, base=preset(preset_name))
+    if data:
+        config = replace(config, data=tuple(str(Path(folder).resolve()) for folder in data))
+    if labels is not None:
+        config = replace(config, labels=str(Path(labels).resolve()))
+    if not config.labels:
+        raise ConfigError("no ratings: name a label file or a ratings file with --ratings")
+    if init is not None:
+        config = replace(config, init=str(Path(init).resolve()), network=load_quality_net(init)[0].config)
+    if dry_run:
+        return rehearse(build_quality, config, devices)
+    outcome = run_task(build_quality, config, run, devices)
+    if outcome.finished:
+        export_quality(outcome.run, outcome.run / WEIGHTS)
+    return outcome
+
+
+def export_quality(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dict[str, Any]:
+    """Write the averaged network of a run's newest checkpoint as float16 safetensors and return its metadata.
+
+    Raises:
+        WeightsError: the run has no checkpoint that can be read, or `out` does not end in .safetensors.
+    """
+    check_name(out)
+    config = load_config(QualityTrainingConfig, run / CONFIG)
+    state = newest_checkpoint(run)
+    if state is None:
+        raise WeightsError(f"{run} has no checkpoint yet: train first")
+    folders = state["extra"]["data"]
+    training = config_to_dict(
+        replace(config, data=tuple(folder["name"] for folder in folders), labels=Path(config.labels).name)
+    )
+    licences = {licence for folder in folders for licence in folder["licence"]}
+    metadata: dict[str, Any] = {
+        "model": MODEL,
+        "network": config_to_dict(config.network),
+        "training": {**training, "init": Path(config.init).name},
+        "steps": state["n_steps_done"],
+        "seed": config.loop.seed,
+        "data": "; ".join(_in_words(folder) for folder in folders),
+        "data_folders": folders,
+        "known_faults": list(known_faults),
+        **provenance(),
+    }
+    if config.init:
+        before = load_metadata(Path(config.init))
+        metadata["init"] = {key: before.get(key) for key in ("data", "steps", "licence")}
+        licences |= {before["licence"]} if "licence" in before else set()
+    metadata["licence"] = ", ".join(sorted(licences))
+    save_weights(out, state["networks"]["average"], metadata, half=True)
+    return metadata
+
+
+def _in_words(folder: Mapping[str, Any]) -> str:
+    people, images = folder["n_identities"], folder["n_images"]
+    return f"{', '.join(folder['source'])}: {people} people, {images} images, raters: {folder['raters']}"

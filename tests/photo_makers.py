@@ -1,0 +1,34 @@
+"""Makers of photo sets that need no head model; worker processes import them by name."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from legan.apply.photo_list import PhotoEntry
+from legan.apply.photo_set import DroppedPhotoError, MadeCrop
+
+
+def build_plain() -> object:
+    """A maker of two grey crops a photo, as bright as the photo; drops photos whose name says so."""
+    return make_plain
+
+
+def make_plain(photo: PhotoEntry) -> dict[str, MadeCrop]:
+    if "bad" in photo.name:
+        raise DroppedPhotoError("no face", "there is none")
+    with Image.open(photo.path) as image:
+        level = int(np.asarray(image).mean())
+    image = np.full((8, 8, 3), level, np.uint8)
+    return {
+        name: MadeCrop(image, photo.expression, name, domain, 0.5, [1.0, 0, 0, 0, 1.0, 0], [0.0] * 136)
+        for name, domain in (("07", "relit"), ("even", "photo"))
+    }
+
+
+def write_photos(folder: Path, names: list[str]) -> Path:
+    """Write small grey photos, each of another brightness."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, name in enumerate(names):
+        Image.new("RGB", (20, 20), (40 + 10 * number,) * 3).save(folder / name)
+    return folder

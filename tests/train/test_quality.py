@@ -1,0 +1,121 @@
+"""Training of Q: it learns, resumes bit for bit, fine-tunes, and its weights say what they were made from."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tests.rated_sets import make_rated_set, write_labels
+from tests.train.tasks import same
+
+from legan.core.errors import ConfigError, DataError, WeightsError
+from legan.core.weights import load_metadata
+from legan.models.quality import load_quality_net
+from legan.train.checkpoint import newest_checkpoint
+from legan.train.hooks import _lines
+from legan.train.quality import WEIGHTS, build_quality, train_quality
+from legan.train.run import LoopConfig
+from legan.train.task import reseed
+
+SMALL = ["network.size=64", "network.width=4", "network.n_hidden=8", "batch_size=16", "precision=fp32"]
+
+
+@pytest.fixture(scope="module")
+def rated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("rated")
+    data = make_rated_set(folder / "set")
+    return data, write_labels(data, folder / "labels.csv")
+
+
+def test_learns_and_logs(rated: tuple[Path, Path], tmp_path: Path) -> None:
+    words = [
+        *SMALL,
+        "network.width=8",
+        "lr=3e-3",
+        "loop.n_steps=150",
+        "loop.sample_every=75",
+        "n_warmup_steps=10",
+        "average=0.9",
+    ]
+    outcome = train_quality("lite", [rated[0]], rated[1], tmp_path / "run", words)
+    assert outcome.finished
+    figures = [line for line in _lines(tmp_path / "run" / "log.jsonl") if "val/pearson" in line]
+    assert figures[-1]["val/pearson"] > 0.8 and figures[-1]["val/spearman"] > 0.7 and figures[-1]["val/mae"] < 2
+    assert (tmp_path / "run" / "samples" / "step_000080.png").is_file()
+
+
+@pytest.mark.parametrize("loss", ["margin", "squared-hinge", "l2", "nll"])
+def test_each_loss_moves_the_scores_towards_the_labels(rated: tuple[Path, Path], tmp_path: Path, loss: str) -> None:
+    words = [*SMALL, f"loss={loss}", "lr=3e-3", "n_warmup_steps=1", "loop.n_steps=30", "average=0.5", "loop.sample_every=30"]
+    train_quality("lite", [rated[0]], rated[1], tmp_path / "run", words)
+    errors = [line["val/mae"] for line in _lines(tmp_path / "run" / "log.jsonl") if "val/mae" in line]
+    assert errors[-1] < 2.5  # a constant 5 has 2.6
+    state = newest_checkpoint(tmp_path / "run")
+    assert state is not None and state["networks"]["average"]["out.weight"].shape[0] == 2
+
+
+def test_five_steps_and_seven_equal_twelve(rated: tuple[Path, Path], tmp_path: Path) -> None:
+    from lightning_fabric import Fabric
+
+    from legan.core.config import load_config
+    from legan.train.checkpoint import load_task_state, task_state
+    from legan.train.loop import fit
+    from legan.train.quality import QualityTrainingConfig, preset
+
+    words = [*SMALL, f"data={[str(rated[0])]}", f"labels={str(rated[1])!r}"]
+    config = load_config(QualityTrainingConfig, overrides=words, base=preset("lite"))
+
+    def trained(start: int, stop: int, state: dict | None) -> dict:
+        reseed(0, 0, -1)
+        task, batches = build_quality(config, torch.device("cpu"))
+        if state is not None:
+            load_task_state(task, state)
+        fit(Fabric(accelerator="cpu", devices=1), task, batches, LoopConfig(n_steps=stop), [], start)
+        return task_state(task, stop)
+
+    whole = trained(0, 12, None)
+    parts = trained(5, 12, trained(0, 5, None))
+    assert same(whole, parts)
+
+
+def test_weights_say_what_they_were_made_from(rated: tuple[Path, Path], tmp_path: Path) -> None:
+    train_quality("lite", [rated[0]], rated[1], tmp_path / "run", [*SMALL, "loop.n_steps=2"])
+    net, metadata = load_quality_net(tmp_path / "run" / WEIGHTS)
+    assert net.config.width == 4 and not net.training and not any(p.requires_grad for p in net.parameters())
+    assert metadata["data"] == "drawn: 16 people, 64 images, raters: as the label file gives them"
+    assert metadata["licence"] == "CC0-1.0" and metadata["steps"] == 2
+    assert metadata["training"]["data"] == ["set"] and metadata["training"]["labels"] == "labels.csv"
+    assert str(tmp_path) not in str(metadata)
+
+    # Fine-tuning starts from these weights, whatever shape the preset has, and says so.
+    again = train_quality(
+        "lite", [rated[0]], rated[1], tmp_path / "tuned", ["loop.n_steps=1", "lr=1e-9"], tmp_path / "run" / WEIGHTS
+    )
+    assert again.finished
+    tuned = load_quality_net(tmp_path / "tuned" / WEIGHTS)[0]
+    for before, after in zip(net.parameters(), tuned.parameters(), strict=True):
+        torch.testing.assert_close(before, after, atol=1e-4, rtol=1e-3)
+    assert load_metadata(tmp_path / "tuned" / WEIGHTS)["init"]["steps"] == 2
+
+
+def test_what_cannot_be_trained_is_refused(rated: tuple[Path, Path], tmp_path: Path) -> None:
+    data, labels = rated
+    with pytest.raises(ConfigError, match="--ratings"):
+        train_quality("lite", [data], None, tmp_path / "a")
+    with pytest.raises(ConfigError, match=r"network\.head"):
+        train_quality("lite", [data], labels, tmp_path / "b", [*SMALL, "loss=nll", 'network.head="mean"'])
+    with pytest.raises(ConfigError, match="did you mean 'lite'"):
+        train_quality("light", [data], labels, tmp_path / "c")
+    with pytest.raises(DataError, match="64x64 pixels, not 128x128"):
+        train_quality("lite", [data], labels, tmp_path / "d")
+    text = labels.read_text().splitlines()
+    (tmp_path / "other.csv").write_text("\n".join([text[0], "nowhere.png,5,1,train"]))
+    with pytest.raises(DataError, match=r"nowhere\.png"):
+        train_quality("lite", [data], tmp_path / "other.csv", tmp_path / "e", SMALL)
+    (tmp_path / "mixed.csv").write_text(
+        "\n".join([*text[:5], text[1].replace("p000_0.png", "p001_0.png").replace("train", "val")])
+    )
+    (tmp_path / "split.csv").write_text("\n".join([*text[:3], text[3].replace("train", "val"), *text[4:]]))
+    with pytest.raises(DataError, match="in different splits"):
+        train_quality("lite", [data], tmp_path / "split.csv", tmp_path / "f", SMALL)
+    with pytest.raises(WeightsError, match="does not exist"):
+        train_quality("lite", [data], labels, tmp_path / "g", SMALL, tmp_path / "none.safetensors")
