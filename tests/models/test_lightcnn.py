@@ -108,8 +108,8 @@ class TestClassifier(ModelTester):
         return (crops(n),)
 
 
-@pytest.mark.parametrize(("n_layers", "n_parameters"), [(9, 5_556_032), (29, 12_637_952)])
-def test_official_checkpoints_load_and_compute_what_was_published(tmp_path: Path, n_layers: int, n_parameters: int) -> None:
+@pytest.mark.parametrize("n_layers", [9, 29])
+def test_official_checkpoints_load_and_compute_what_was_published(tmp_path: Path, n_layers: int) -> None:
     state = official(n_layers)
     path = tmp_path / f"LightCNN_{n_layers}Layers_checkpoint.pth.tar"
     torch.save({"epoch": 80, "arch": "LightCNN", "state_dict": state, "prec1": torch.tensor(98.0)}, path)

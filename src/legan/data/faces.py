@@ -26,11 +26,11 @@ _ROW = ("path", "offset", "n_bytes", "key")  # what reading an image takes
 
 
 class FaceDataset:
-    """Face crops of one split; photos under their own light (lighting `even`) are left out.
+    """Face crops of one split.
 
     Attributes, one entry an image: `person` number, the same in all folders that name this source and identity; `domain` name;
-    `folder` index of the folder; `identity` number, never shared between folders; `take` number of the
-    picture that it was made from; `expression` and `lighting` classes, the latter -1 for a photo under its own even light;
+    `folder` index of the folder; `identity` number, never shared between folders; `take` number of the picture that it was made
+    from; `expression` and `lighting` classes, the latter -1 for a photo under its own even light;
     `landmarks` (68, 2), x and y in fractions of the side, -1 where the data has none. `truth` (n_takes, 6, 20) holds the image of
     a take under each condition, -1 where the data has none, or several between which it does not tell; `has_pair` (n,) says
     whether the truths of an image are the same picture under other conditions.

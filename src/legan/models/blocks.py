@@ -15,14 +15,15 @@ class ConvNorm(nn.Sequential):
         kernel: side of the kernel; 4 with stride 2, odd with stride 1.
         stride: 1 or 2.
         active: end with the ReLU.
+        norm: False leaves the norm out.
     """
 
-    def __init__(self, n_in: int, n_out: int, kernel: int = 3, stride: int = 1, active: bool = True) -> None:
+    def __init__(self, n_in: int, n_out: int, kernel: int = 3, stride: int = 1, active: bool = True, norm: bool = True) -> None:
         padding = kernel // 2 if stride == 1 else (kernel - stride) // 2
-        layers: list[nn.Module] = [
-            nn.Conv2d(n_in, n_out, kernel, stride, padding, bias=False),  # the norm's shift is the bias
-            nn.InstanceNorm2d(n_out, affine=True),
-        ]
+        # With a norm its shift is the bias.
+        layers: list[nn.Module] = [nn.Conv2d(n_in, n_out, kernel, stride, padding, bias=not norm)]
+        if norm:
+            layers.append(nn.InstanceNorm2d(n_out, affine=True))
         if active:
             layers.append(nn.ReLU(inplace=True))
         super().__init__(*layers)
@@ -49,6 +50,12 @@ class PixelUp(nn.Sequential):
 def as_maps(code: Tensor, height: int, width: int) -> Tensor:
     """Repeat a code (B, n) over the plane: (B, n, height, width)."""
     return code[:, :, None, None].expand(-1, -1, height, width)
+
+
+def mean_and_spread(x: Tensor) -> Tensor:
+    """Mean and standard deviation of each channel: (B, C, H, W) -> (B, 2 C) float32. What instance norm takes away."""
+    std, mean = torch.std_mean(x.float(), dim=(2, 3), correction=0)
+    return torch.cat([mean, std], 1)
 
 
 def count_parameters(net: nn.Module) -> int:

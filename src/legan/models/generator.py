@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.crop import CROP_SIZE
 from legan.core.errors import ConfigError, nearest
-from legan.models.blocks import as_maps
+from legan.models.blocks import as_maps, mean_and_spread
 from legan.models.hourglass import Hourglass
 
 
@@ -37,6 +37,7 @@ class GeneratorConfig:
         max_displacement: bound of the displacement, as a fraction of the image's side.
         gain_scale: what the last layer's gain is multiplied by. Light changes a face by factors; at 1 the bias, which needs smaller
             weights for the same change of a dark face, takes their place and washes the face out.
+        inject: hand each hourglass its code, and the image's mean colour and contrast, past the norms too (`Hourglass.n_code`).
     """
 
     n_expressions: int = len(EXPRESSIONS)
@@ -50,12 +51,21 @@ class GeneratorConfig:
     output: str = "colour"
     max_displacement: float = 0.12
     gain_scale: float = 1.0
+    inject: bool = False
 
 
 PRESETS = {
     "paper": GeneratorConfig(),
     "lite": GeneratorConfig(
-        width=32, n_residual=3, kernel=5, mask_channels=16, unshuffle=2, skip=True, output="warp-gain-bias", gain_scale=4.0
+        width=32,
+        n_residual=3,
+        kernel=5,
+        mask_channels=16,
+        unshuffle=2,
+        skip=True,
+        output="warp-gain-bias",
+        gain_scale=4.0,
+        inject=True,
     ),
 }
 
@@ -98,9 +108,13 @@ class Generator(nn.Module):
         c, block = config, config.unshuffle**2
         common = dict(width=c.width, n_residual=c.n_residual, kernel=c.kernel, skip=c.skip)
         n_image, n_out = 3 * block, (3 if c.output == "colour" else 6) * block
-        self.expression = Hourglass(n_image + c.n_expressions, c.mask_channels, **common)  # type: ignore[arg-type]
-        self.lighting = Hourglass(n_image + c.n_lightings, c.mask_channels, **common)  # type: ignore[arg-type]
-        self.translate = Hourglass(2 * c.mask_channels + (n_image if c.skip else 0), n_out, **common)  # type: ignore[arg-type]
+
+        def hourglass(n_in: int, n_out: int, n_code: int) -> Hourglass:
+            return Hourglass(n_in, n_out, n_code=n_code + 6 if c.inject else 0, **common)  # type: ignore[arg-type]
+
+        self.expression = hourglass(n_image + c.n_expressions, c.mask_channels, c.n_expressions)
+        self.lighting = hourglass(n_image + c.n_lightings, c.mask_channels, c.n_lightings)
+        self.translate = hourglass(2 * c.mask_channels + (n_image if c.skip else 0), n_out, 0)
         if c.output != "colour":
             # From the expression mask alone: light moves nothing.
             self.displace = nn.Conv2d(c.mask_channels, 2, 5, padding=2)
@@ -119,13 +133,20 @@ class Generator(nn.Module):
         # Masks: each hourglass sees the image and the maps of its own attribute only.
         u = F.pixel_unshuffle(x, self.config.unshuffle)  # (B, 3 u^2, H/u, W/u)
         height, width = u.shape[2:]
-        expression_mask = self.expression(torch.cat([u, as_maps(expression, height, width)], 1))
-        lighting_mask = self.lighting(torch.cat([u, as_maps(lighting, height, width)], 1))
+        tone = mean_and_spread(x)  # (B, 6)
+
+        def with_tone(code: Tensor | None = None) -> Tensor | None:
+            if not self.config.inject:
+                return None
+            return tone if code is None else torch.cat([code, tone], 1)
+
+        expression_mask = self.expression(torch.cat([u, as_maps(expression, height, width)], 1), with_tone(expression))
+        lighting_mask = self.lighting(torch.cat([u, as_maps(lighting, height, width)], 1), with_tone(lighting))
         expression_mask, lighting_mask = torch.tanh(expression_mask), torch.tanh(lighting_mask)
 
         # Translation from both masks.
         seen = [expression_mask, lighting_mask, u] if self.config.skip else [expression_mask, lighting_mask]
-        y = self.translate(torch.cat(seen, 1))
+        y = self.translate(torch.cat(seen, 1), with_tone())
         y = F.pixel_shuffle(y, self.config.unshuffle)  # (B, 3 or 6, H, W)
         if self.config.output == "colour":
             return GeneratorOutput(torch.tanh(y), expression_mask, lighting_mask, None)

@@ -161,8 +161,8 @@ class LightCNN(nn.Module):
 def standardise(net: LightCNN, x: Tensor) -> None:
     """Scale and shift every layer of a new network so that over crops `x` (B, 3, 128, 128) its channels have mean 0, variance 1.
 
-    Without it the features of all faces point the same way at first (max-feature-maps have positive means and there is no
-    normalisation), and training with a margin never starts. Salimans and Kingma, "Weight normalization" (NeurIPS 2016), section 3.
+    Without it the features of all faces point nearly the same way at first: max-feature-maps have positive means, and there is no
+    normalisation. Salimans and Kingma, "Weight normalization" (NeurIPS 2016), section 3.
     """
 
     def shift(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:

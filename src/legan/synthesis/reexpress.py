@@ -18,7 +18,7 @@ from legan.core.errors import ConditionError
 from legan.synthesis.even_light import EvenLight
 from legan.synthesis.expressions import draw_actions, furrows, usual_actions
 from legan.synthesis.face_view import view_face
-from legan.synthesis.fine_fit import FineMoves, fine_moves
+from legan.synthesis.fine_fit import FineMoves, closing_lips, fine_moves
 from legan.synthesis.fit import MAX_ACTION, HeadFit
 from legan.synthesis.head import Head
 from legan.synthesis.identity import Identity, draw_identity
@@ -36,7 +36,7 @@ from legan.synthesis.reexpress_light import (
     wrinkle_light,
 )
 from legan.synthesis.reexpress_motion import Motion, gap, motion, sample
-from legan.synthesis.reexpress_parts import Movers, Parts, parts_of
+from legan.synthesis.reexpress_parts import Movers, Parts, parts_of, shut, with_opening
 from legan.synthesis.seeds import Stream, generator
 from legan.synthesis.vectors import Array, smoothstep
 
@@ -95,6 +95,7 @@ class Reexpresser:
         fit = replace(fit, residual=fit.residual + fine.lids + fine.lips)
         parts = self._parts(fit, fit.actions, window.shape[0])
         light = to_linear(window)
+        parts = shut(parts) if is_shut(fit) else with_opening(parts, light, window.shape[0] / WINDOW / 128)
         occlusion = occlusion_of(parts.view, _OCCLUSION_STEP, np.random.default_rng(0))
         even = light_of_photo(light, parts, occlusion)
         white = white_of_photo(light, parts, window.shape[0] / WINDOW / 128)
@@ -112,11 +113,13 @@ class Reexpresser:
             ConditionError: unknown expression.
         """
         actions = actions or new_actions(subject.fit, subject.expression, target, seed)
-        fit = replace(
-            subject.fit, actions=actions, residual=subject.fit.residual - _closing(subject, actions) * subject.fine.lids
-        )
+        closing = _closing(subject, actions)
+        fit = replace(subject.fit, actions=actions, residual=subject.fit.residual - closing * subject.fine.lids)
+        if target in _CLOSED:
+            fit = replace(fit, residual=fit.residual + closing_lips(fit.vertices(self.head), self.head, self.places))
         old, side = subject.parts, subject.light.shape[0]
         new = self._parts(fit, actions, side)
+        new = shut(new) if target in _CLOSED else new
         unit = side / WINDOW / 128
         random = generator(seed, Stream.RAYS)
         identity = _person(seed)
@@ -170,12 +173,18 @@ def new_actions(fit: HeadFit, expression: str, target: str, seed: int) -> dict[s
     return actions
 
 
-def _with_closed_lips(fit: HeadFit) -> HeadFit:
-    """The fit with a shut mouth where the landmarks of the lips' edges nearly meet: a slit would open in skin."""
+def is_shut(fit: HeadFit) -> bool:
+    """Whether the landmarks of the lips' inner edges nearly meet."""
     points = fit.landmarks
     gap_mm = np.linalg.norm(points[[61, 62, 63]] - points[[67, 66, 65]], axis=1).mean() / fit.pixels_per_mm
-    if gap_mm > _CLOSED_MM:
+    return bool(gap_mm <= _CLOSED_MM)
+
+
+def _with_closed_lips(fit: HeadFit) -> HeadFit:
+    """The fit with a shut mouth where the landmarks of the lips' edges nearly meet: a slit would open in skin."""
+    if not is_shut(fit):
         return fit
+    points = fit.landmarks
     closed = points.copy()
     for upper, lower in ((61, 67), (62, 66), (63, 65)):
         closed[[upper, lower]] = points[[upper, lower]].mean(axis=0)

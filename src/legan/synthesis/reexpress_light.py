@@ -18,7 +18,7 @@ from legan.synthesis.identity import Identity, Room
 from legan.synthesis.photo_geometry import fill
 from legan.synthesis.reexpress_motion import sample
 from legan.synthesis.reexpress_parts import Parts
-from legan.synthesis.vectors import Array
+from legan.synthesis.vectors import Array, smoothstep
 
 # A sky of one brightness; light that reaches an open sample straight on is 1 after division by _OPEN.
 _SKY = Room(np.full(3, 1.0), np.zeros(3), np.array([0.0, -1.0, 0.0]), np.zeros(3), np.zeros(3))
@@ -151,7 +151,8 @@ def mouth_inside(head: Head, new: Parts, identity: Identity, white: Array, skin:
         tooth = inner.is_material(material)
         if tooth.any():
             albedo[tooth] = mouth.teeth(inner.canonical[tooth], head, identity, upper)
-            light[tooth] = 0.4 + 0.6 * np.minimum(dim[tooth], 1)
+            aside = smoothstep(0.016, 0.026, np.abs(inner.canonical[tooth, :1]))  # the back teeth stand in the cheeks' shadow
+            light[tooth] = (0.4 + 0.6 * np.minimum(dim[tooth], 1)) * (1 - (0.6 if upper else 0.9) * aside)
     tongue = inner.is_material(Material.TONGUE)
     albedo[tongue] = mouth.tongue(inner.canonical[tongue], identity) * flesh
     colours = np.zeros((view.resolution**2, 3), np.float32)

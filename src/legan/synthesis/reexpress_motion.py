@@ -67,7 +67,7 @@ def sample(picture: Array, places: Array, kernel: int = cv2.INTER_LINEAR) -> Arr
 
 def gap(parts: Parts) -> float:
     """Height in pixels of the opening between the lips."""
-    return float(parts.cavity.sum(axis=0).max())
+    return float(parts.opening.sum(axis=0).max())
 
 
 def _with_lips(places: Array, skin: Array, old: Parts, new: Parts, unit: float) -> tuple[Array, Array]:

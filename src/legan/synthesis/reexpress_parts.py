@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
+import cv2
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
@@ -14,6 +15,8 @@ from legan.synthesis.head import BODY, Head
 from legan.synthesis.vectors import Array, dot
 
 _FACING = 0.25  # cosine to the camera: flatter skin lies too near the outline to be trusted
+_NO_LIP = 14.0  # squared Mahalanobis distance from the colours of the lips' rim
+_TEETH_REACH = 7.0  # pixels of a 128-pixel crop that fitted lips may cover of the teeth
 _DEPTH, _CHIN = 0.05, -0.133  # metres from the eyes: ears and neck lie behind and below
 
 
@@ -51,13 +54,14 @@ class Parts:
     lower: Array  # float32: 1 below the line between the lips, 0 above it
     lid: Array  # float32: 1 on the edge of the upper lids
     front: Array  # the face without its outline, ears and neck
+    opening: Array  # what the picture shows between the lips; in a picture to be made, the cavity
 
     @cached_property
     def beyond_seam(self) -> Array:
         """Distance (N, N) in pixels from the line between the lips, from the opening where the mouth is open."""
         mouth = (self.lips | self.cavity) & self.body | self.cavity
         below = self.lower > 0.5
-        line = self.cavity.copy()
+        line = self.opening.copy()
         line[:-1] |= mouth[:-1] & mouth[1:] & ~below[:-1] & below[1:]
         if not line.any():
             return np.full(line.shape, np.inf)
@@ -83,4 +87,37 @@ def parts_of(head: Head, view: FaceView, movers: Movers) -> Parts:
         lower=view.picture(view.of_vertices(movers.jaw[:, None])[:, 0]),
         lid=view.picture(view.of_vertices(movers.lid[:, None])[:, 0] * body),
         front=view.picture(front | cavity, False),
+        opening=view.picture(cavity, False),
     )
+
+
+def shut(parts: Parts) -> Parts:
+    """The parts of a face whose lips are known to be closed: slits that the mesh leaves are lips."""
+    none = np.zeros_like(parts.cavity)
+    return replace(parts, body=parts.body | parts.cavity, lips=parts.lips | parts.cavity, cavity=none, opening=none)
+
+
+def with_opening(parts: Parts, light: Array, unit: float) -> Parts:
+    """The parts of an open mouth, with teeth that the fitted lips cover: what is within them and has not their colour.
+
+    Args:
+        light: (N, N, 3) the photo, linear.
+        unit: samples to a pixel of a 128-pixel crop.
+    """
+    colour = np.log(light + 0.004)
+    rim = parts.lips & (parts.beyond_seam > np.percentile(parts.beyond_seam[parts.lips], 60))
+    if rim.sum() < 30:
+        return parts
+    middle = np.median(colour[rim], axis=0)
+    covariance = np.cov((colour[rim] - middle).T) + 0.01 * np.eye(3)
+    offset = colour - middle
+    distance = np.einsum("...i,ij,...j", offset, np.linalg.inv(covariance), offset)
+    mouth = cv2.erode((parts.lips | parts.cavity).astype(np.uint8), np.ones((3, 3), np.uint8), iterations=round(0.8 * unit))
+    strange = (mouth > 0) & (distance > _NO_LIP) & (parts.beyond_seam < _TEETH_REACH * unit) | parts.cavity
+    strange = cv2.morphologyEx(strange.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    _, pieces = cv2.connectedComponents(strange)
+    inner = np.isin(pieces, np.setdiff1d(pieces[parts.cavity], 0)) | parts.cavity
+    # gums and tongue have the colour of lips, but stand between teeth
+    whole = np.logical_or.accumulate(inner, axis=0) & np.logical_or.accumulate(inner[::-1], axis=0)[::-1]
+    grown = cv2.dilate(whole.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=round(0.4 * unit)) > 0
+    return replace(parts, opening=grown & (mouth > 0) | parts.cavity)

@@ -1,0 +1,34 @@
+"""Processor time of one photo with all twenty lightings, from file to PNG-ready crops, on one core.
+
+    python experiments/relight/speed.py ../shared/london
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from legan.apply.photo_list import list_photos
+from legan.apply.relight import PhotoRelighter
+from legan.synthesis.head import Head
+
+
+def main() -> None:
+    """Print the seconds: median and largest of eight photos, after one to warm up."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    folder = Path(sys.argv[1])
+    photos = list_photos(folder, manifest=folder / "faces.csv")[::20]
+    relighter, seconds = PhotoRelighter(Head()), []
+    for photo in photos:
+        start = time.process_time()
+        relighter.make(photo)
+        seconds.append(time.process_time() - start)
+    print(f"{len(seconds) - 1} photos: median {np.median(seconds[1:]):.2f} s, largest {max(seconds[1:]):.2f} s")
+
+
+if __name__ == "__main__":
+    main()
