@@ -12,8 +12,6 @@ import tarfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from multiprocessing.synchronize import Lock
@@ -24,10 +22,10 @@ import numpy as np
 from PIL import Image
 
 from legan.apply.photo_list import PhotoEntry
-from legan.core.errors import ConfigError, DataError, LeganError
+from legan.core.errors import ConfigError, DataError
 from legan.core.files import make_folder, write_atomic
 from legan.core.manifest import ManifestRow, ShardWriter, write_manifest
-from legan.core.processes import end_with_parent, one_thread_each
+from legan.core.workers import run_jobs
 
 _SETTINGS, _SHARDS, _RECORD, _DROPPED = "settings.json", "shards", "record.json", "dropped.csv"
 EXTRA_COLUMNS = {"confidence": "float"}
@@ -206,25 +204,9 @@ def _make_missing(
     jobs: list[tuple[Path, list[PhotoEntry]]], build_maker: Callable[[], Maker], n_workers: int
 ) -> Iterator[Path]:
     """Yield each shard as it is finished."""
-    if not jobs:
-        return
-    context = multiprocessing.get_context("spawn")
-    with one_thread_each():
-        pool = ProcessPoolExecutor(
-            min(n_workers, len(jobs)), context, initializer=_start_worker, initargs=(context.Lock(), build_maker)
-        )
-        try:
-            waiting: set[Future[Path]] = {pool.submit(_work, path, photos) for path, photos in jobs}
-            while waiting:
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield future.result()
-        except BrokenProcessPool as error:
-            raise LeganError(
-                "a worker process was killed, perhaps for want of memory: run the same command again to continue, with fewer workers"
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+    # One builds its maker at a time, as the first load of the head model ever fills a cache.
+    start = (multiprocessing.get_context("spawn").Lock(), build_maker)
+    yield from run_jobs(_work, jobs, n_workers, _start_worker, start, apart=True)
 
 
 class _Worker:
@@ -236,14 +218,14 @@ class _Worker:
 
 
 def _start_worker(lock: Lock, build_maker: Callable[[], Maker]) -> None:
-    end_with_parent()
     _Worker.lock, _Worker.build_maker = lock, staticmethod(build_maker)
 
 
-def _work(path: Path, photos: list[PhotoEntry]) -> Path:
+def _work(job: tuple[Path, list[PhotoEntry]]) -> Path:
     """Runs in a worker."""
+    path, photos = job
     if _Worker.maker is None:
-        with _Worker.lock:  # one at a time, as the first load of the head model fills a cache; an error reaches the caller
+        with _Worker.lock:  # here and not at the start, so that an error reaches the caller
             _Worker.maker = staticmethod(_Worker.build_maker())
     write_shard(path, photos, _Worker.maker)
     return path

@@ -1,4 +1,4 @@
-"""Re-express a folder of photos: a face at rest makes the other five expressions, any other one comes to rest, each in all lightings.
+"""Re-express a folder of photos: a face at rest makes five expressions, any other one comes to rest, each in all lightings.
 
 The photos should be frontal and evenly lit. What is not, or has no good fit, is dropped with its reason.
 """
@@ -86,9 +86,9 @@ class PhotoReexpresser:
             fit = self.fitter.fit(landmarks, photo.expression if photo.expression_known else None)
             inside = cut_window(pixels, *self.relighter.window(fit))[1]
             check_fit(fit, inside)
-            check_fine_fit(fit, self.reexpresser.head, self.reexpresser.places)
             if not photo.expression_known:
                 check_at_rest(fit)
+            check_fine_fit(fit, self.reexpresser.head, self.reexpresser.places)
             window, _ = cut_window(pixels, *self.reexpresser.window(fit))
             subject = self.reexpresser.prepare(window, fit, photo.expression)
             trust = float(confidence(fit, eye_distance(landmarks), 0.0).max())

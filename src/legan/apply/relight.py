@@ -26,7 +26,7 @@ from legan.synthesis.head import Head
 from legan.synthesis.photo_checks import UnusablePhotoError, check_size
 from legan.synthesis.relight import Relighter
 
-RELIGHT_VERSION = 2  # raised when the pictures change, so that a resumed folder never mixes two looks
+RELIGHT_VERSION = 3  # raised when the pictures change, so that a resumed folder never mixes two looks
 
 
 def relight_folder(

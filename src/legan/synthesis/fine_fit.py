@@ -18,9 +18,9 @@ from legan.synthesis.vectors import Array
 
 _EYES, _MOUTH = np.arange(36, 48), np.arange(48, 68)
 _UPPER_EDGE, _LOWER_EDGE = np.array([61, 62, 63]), np.array([67, 66, 65])
-_REACH, _SIZE, _NOISE = 0.0045, 0.002, 0.0005  # metres
+_REACH, _SIZE, _NOISE = 0.0045, 0.003, 0.0006  # metres
 _FAR = 3.0  # reaches; vertices beyond are left alone
-MAX_LEFT = 1.6  # millimetres, root mean square, of what fit and field together leave of eyes and mouth
+MAX_LEFT = 1.0  # millimetres, root mean square, of what fit and field together leave of eyes and mouth
 _MAX_SMILE, _MAX_JAW = 0.4, 0.2  # of a face that may pass for one at rest
 
 

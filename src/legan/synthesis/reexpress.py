@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
+from legan.core.conditions import EXPRESSIONS
 from legan.core.errors import ConditionError
 from legan.synthesis.even_light import EvenLight
 from legan.synthesis.expressions import draw_actions, furrows, usual_actions
@@ -23,6 +24,7 @@ from legan.synthesis.fit import MAX_ACTION, HeadFit
 from legan.synthesis.head import Head
 from legan.synthesis.identity import Identity, draw_identity
 from legan.synthesis.landmarks import Landmarks
+from legan.synthesis.photo_checks import UnusablePhotoError
 from legan.synthesis.photo_geometry import fill
 from legan.synthesis.photo_layers import WINDOW, to_linear
 from legan.synthesis.reexpress_light import (
@@ -45,7 +47,11 @@ _OCCLUSION_STEP = 3
 _USUAL_AGE = 0.74  # of wrinkles, on anny's scale: a photo does not tell
 _CLOSED_MM = 1.5  # lips nearer than this are closed
 _OPENING = ("jawOpen", "mouthLowerDownLeft", "mouthLowerDownRight", "mouthUpperUpLeft", "mouthUpperUpRight", "mouthFunnel")
+_MAX_OPEN = 6.0  # pixels of a 128-pixel crop between lips that can still be drawn together
 _CLOSED = ("neutral", "squint")  # expressions with closed lips
+# Strength of an expression on a photo, where true ones are known: smiles of the rendered set are twice as strong as people's
+# (experiments/reexpress), and a face that is known well bears less of it.
+_STRENGTH = {"smile": (0.5, 0.85)}
 _OWN = 0.5  # of what a face at rest does beyond the usual stays in its expressions
 _LASH_DARK = 0.75  # share of light that closed lashes take
 
@@ -95,7 +101,9 @@ class Reexpresser:
         fit = replace(fit, residual=fit.residual + fine.lids + fine.lips)
         parts = self._parts(fit, fit.actions, window.shape[0])
         light = to_linear(window)
-        parts = shut(parts) if is_shut(fit) else with_opening(parts, light, window.shape[0] / WINDOW / 128)
+        parts = shut(parts) if is_shut(fit) else parts
+        if expression != "neutral":  # landmarks of a smile's inner edges are not to be relied on
+            parts = with_opening(parts, light, window.shape[0] / WINDOW / 128)
         occlusion = occlusion_of(parts.view, _OCCLUSION_STEP, np.random.default_rng(0))
         even = light_of_photo(light, parts, occlusion)
         white = white_of_photo(light, parts, window.shape[0] / WINDOW / 128)
@@ -111,8 +119,11 @@ class Reexpresser:
 
         Raises:
             ConditionError: unknown expression.
+            UnusablePhotoError: the mouth is too open to be closed.
         """
         actions = actions or new_actions(subject.fit, subject.expression, target, seed)
+        if target in _CLOSED and gap(subject.parts) > _MAX_OPEN * subject.light.shape[0] / WINDOW / 128:
+            raise UnusablePhotoError("mouth too open", f"lips that show so much of the teeth cannot be closed to {target}")
         closing = _closing(subject, actions)
         fit = replace(subject.fit, actions=actions, residual=subject.fit.residual - closing * subject.fine.lids)
         if target in _CLOSED:
@@ -158,18 +169,21 @@ class Reexpresser:
 def new_actions(fit: HeadFit, expression: str, target: str, seed: int) -> dict[str, float]:
     """Facial actions of a person who makes `target`: those of the rendered set, and half of what is the person's own at rest.
 
+    A person's smile has one strength, which `seed` tells.
+
     Raises:
         ConditionError: unknown expression, or one that the photo has already.
     """
     if expression == target:
         raise ConditionError(f"the photo shows {target} already: name another expression")
     drawn, usual, shared = draw_actions(seed, target), usual_actions(expression), usual_actions(target)
+    strength = generator(seed, Stream.EXPRESSION, EXPRESSIONS.index(target), 1).uniform(*_STRENGTH.get(target, (1.0, 1.0)))
     actions = {}
-    for name in fit.actions.keys() | drawn.keys():
+    for name in sorted(fit.actions.keys() | drawn.keys()):  # a set has another order in every process
         own = fit.actions.get(name, 0.0) - usual.get(name, 0.0)
         kept = _OWN if expression == "neutral" else 0.0 if name in usual or name in shared else _OWN
         kept = 0.0 if name in _OPENING else kept
-        actions[name] = float(np.clip(drawn.get(name, 0.0) + kept * own, 0, MAX_ACTION))
+        actions[name] = float(np.clip(strength * drawn.get(name, 0.0) + kept * own, 0, MAX_ACTION))
     return actions
 
 

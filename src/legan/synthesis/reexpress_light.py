@@ -24,7 +24,7 @@ from legan.synthesis.vectors import Array, smoothstep
 _SKY = Room(np.full(3, 1.0), np.zeros(3), np.array([0.0, -1.0, 0.0]), np.zeros(3), np.zeros(3))
 _OPEN_BASE, _OPEN_RISE = 0.55, 0.30
 _N_RAYS, _N_RAYS_MOUTH = 24, 32
-_LEAST, _MOST = 0.5, 1.45  # of new light to old
+_LEAST, _MOST = 0.5, 1.18  # of new light to old; brighter folds look like scars
 _WRINKLE_UP = 0.45  # wrinkles are shaded by a light from above: an even one would hardly show them
 _GROOVE = 260.0  # share of light that a groove loses, per metre of depth
 _GUM = np.array([0.22, 0.05, 0.045], np.float32)

@@ -116,7 +116,7 @@ def with_opening(parts: Parts, light: Array, unit: float) -> Parts:
     strange = (mouth > 0) & (distance > _NO_LIP) & (parts.beyond_seam < _TEETH_REACH * unit) | parts.cavity
     strange = cv2.morphologyEx(strange.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     _, pieces = cv2.connectedComponents(strange)
-    inner = np.isin(pieces, np.setdiff1d(pieces[parts.cavity], 0)) | parts.cavity
+    inner = np.isin(pieces, np.setdiff1d(pieces[parts.beyond_seam < 0.5 * unit], 0)) | parts.cavity
     # gums and tongue have the colour of lips, but stand between teeth
     whole = np.logical_or.accumulate(inner, axis=0) & np.logical_or.accumulate(inner[::-1], axis=0)[::-1]
     grown = cv2.dilate(whole.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=round(0.4 * unit)) > 0

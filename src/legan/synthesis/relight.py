@@ -20,7 +20,7 @@ from legan.synthesis.gbuffer import GBuffer, Material
 from legan.synthesis.head import BODY, Head
 from legan.synthesis.identity import Identity, Room, draw_identity
 from legan.synthesis.photo_checks import check_fit, check_light, confidence, eye_distance
-from legan.synthesis.photo_geometry import cast_head, complete
+from legan.synthesis.photo_geometry import cast_head, complete, fill
 from legan.synthesis.photo_layers import WINDOW, Layers, build_layers
 from legan.synthesis.seeds import Stream, generator
 from legan.synthesis.surface import Surface
@@ -42,6 +42,7 @@ _MIN_PULL, _MAX_PULL = 0.8, 1.6
 _MAX_ALBEDO = 0.9
 _CHIN_BELOW_MOUTH = 0.05  # metres
 _SHADE_BLUR = 0.8  # pixels of a crop: fitted folds never lie quite where the photo's do
+_RIM, _RIM_BRIGHTNESS = 1.0, 1.15  # width in pixels of a crop, and how much brighter than what lies inside it may be
 _MOUTH_DIMMING = 0.9  # of the lips' light that reaches the teeth
 
 
@@ -187,7 +188,14 @@ def _without_light(gbuffer: GBuffer, layers: Layers, shade: Array) -> Array:
     own = np.clip(layers.mouth + 0.6 * layers.eyes + 0.55 * layers.hair + (1 - layers.person), 0, 1)
     plain = layers.skin * (1 - cv2.GaussianBlur(layers.features, (0, 0), 0.7 * unit))
     light = even_light.without_highlights(layers.light, plain, layers.core, unit)
-    return light / (picture * (1 - own) + own)[..., None]
+    return _without_rim(light / (picture * (1 - own) + own)[..., None], layers.person, unit)
+
+
+def _without_rim(colour: Array, person: Array, unit: float) -> Array:
+    """Colour (N, N, 3) whose outline is no brighter than the person beside it: there a bright backdrop shines through."""
+    sure = cv2.erode((person > 0.98).astype(np.float32), np.ones((3, 3)), iterations=max(1, round(_RIM * unit)))
+    near_edge = (person < 0.98) | (sure == 0)
+    return np.where(near_edge[..., None], np.minimum(colour, _RIM_BRIGHTNESS * fill(colour, sure)), colour).astype(np.float32)
 
 
 def _soften(gbuffer: GBuffer, layers: Layers, light: Array) -> Array:
