@@ -4,7 +4,7 @@ For each kind of edit (lighting only, expression only, both) it draws pairs of c
 second's condition and compares the result, and the unedited input, with the true second crop: L1 in [0, 1], PSNR in dB, SSIM.
 The intervals are 95% bootstrap intervals of the mean over identities drawn with replacement, since crops of one face are alike.
 
-    python experiments/first-weights/evaluate.py --data DIR [--weights FILE] [--n 300] [--seed 0]
+    python experiments/first-weights/evaluate.py --data DIR [--weights FILE] [--n 500] [--seed 0]
 """
 
 import argparse
@@ -62,7 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="the rendered set")
     parser.add_argument("--weights", type=Path, default=None, help="an exported editor; the packaged one by default")
-    parser.add_argument("--n", type=int, default=300, help="pairs of each kind")
+    parser.add_argument("--n", type=int, default=500, help="pairs of each kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--split", default="test")
     arguments = parser.parse_args()
