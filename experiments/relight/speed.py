@@ -1,6 +1,6 @@
 """Processor time of one photo with all twenty lightings, from file to PNG-ready crops, on one core.
 
-    python experiments/relight/speed.py ../shared/london
+python experiments/relight/speed.py ../shared/london
 """
 
 import sys
