@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from legan.apply.embeddings import load_embedding
 from legan.apply.photo_list import PhotoEntry, list_photos
 from legan.apply.photo_set import DroppedPhotoError
 from legan.apply.reexpress import PhotoReexpresser
@@ -79,6 +80,8 @@ def main() -> None:
         crops.append([np.asarray(align(Image.fromarray(image), marks).image) for image, marks in three])
         rows.append(np.concatenate([np.asarray(align(Image.fromarray(i), m, _SHEET_SIDE).image) for i, m in three], axis=1))
     report(np.array(errors), embed(np.concatenate(crops)).reshape(len(crops), 3, -1))
+    own = load_embedding("packaged")
+    report_scores(own.name, own.embed([Image.fromarray(crop) for crop in np.concatenate(crops)]).reshape(len(crops), 3, -1))
     if arguments.sheet:
         pairs = [np.concatenate(rows[k : k + 3], axis=1) for k in range(0, len(rows) - 2, 3)]
         Image.fromarray(np.concatenate(pairs)).save(arguments.sheet)
@@ -104,6 +107,18 @@ def report(errors: np.ndarray, embedded: np.ndarray) -> None:
         print(
             f"  {what}: {distance.mean():.3f}, {np.percentile(distance, 95):.3f}; under 0.6: {100 * (distance < 0.6).mean():.1f}%"
         )
+
+
+def report_scores(name: str, embedded: np.ndarray) -> None:
+    """Print match scores, cosines, of an embedding; `embedded` (n, 3, d) unit vectors: neutral, re-expressed, true smile."""
+    neutral, made, true = embedded.transpose(1, 0, 2)
+    scores = made @ true.T
+    others = scores[~np.eye(len(made), dtype=bool)]
+    print(f"match score, {name} identity network: mean, 5th percentile (others: 95th)")
+    print(f"  neutral to true smile: {(neutral * true).sum(1).mean():.3f}, {np.percentile((neutral * true).sum(1), 5):.3f}")
+    print(f"  re-expressed to true smile: {scores.diagonal().mean():.3f}, {np.percentile(scores.diagonal(), 5):.3f}")
+    print(f"  re-expressed to neutral: {(made * neutral).sum(1).mean():.3f}, {np.percentile((made * neutral).sum(1), 5):.3f}")
+    print(f"  re-expressed to others' true smile: {others.mean():.3f}, {np.percentile(others, 95):.3f}")
 
 
 if __name__ == "__main__":

@@ -296,7 +296,8 @@ def export_quality(run: Path, out: Path, known_faults: Sequence[str] = ()) -> di
         before = load_metadata(Path(config.init))
         metadata["init"] = {key: before.get(key) for key in ("data", "steps", "licence")}
         licences |= {before["licence"]} if "licence" in before else set()
-    metadata["licence"] = ", ".join(sorted(licences))
+    # A picture made of two names both of their licences.
+    metadata["licence"] = ", ".join(sorted({part for licence in licences for part in licence.split(", ")}))
     save_weights(out, state["networks"]["average"], metadata, half=True)
     return metadata
 
