@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.face_sets import draw_face, make_face_set
+from tests.face_sets import draw_face, make_face_set, png, row
 
 from legan.core.conditions import LIGHTINGS
 from legan.core.errors import ConfigError
@@ -77,7 +77,7 @@ def test_landmarks_come_with_the_images(tmp_path: Path) -> None:
     draw, batch = batches.draw(0, 0, 8), batches(0, 0, 1)
     known = (draw.truth > 0) & (draw.source > 0) & ~draw.flipped
     assert known.any()
-    for name, index in (("points_real", draw.source), ("points_true", draw.truth)):
+    for name, index in (("points_real", draw.source), ("points_true", np.where(draw.truth < 0, draw.source, draw.truth))):
         np.testing.assert_allclose(batch[name][known, 0, 0], index[known] / 32)
         np.testing.assert_allclose(batch[name][draw.flipped, 0, 0], 1 - data.landmarks[index[draw.flipped], 0, 0])
 
@@ -90,6 +90,25 @@ def test_even_light_has_no_lighting_code(tmp_path: Path) -> None:
     batch = FaceBatches(FaceDataset([folder], "train", size=32), replace(PLAIN, flip=True, batch_size=64), 0)(0, 0, 1)
     n_codes = batch["lighting_src"].sum(1)
     assert set(n_codes.tolist()) == {0, 1} and (batch["lighting_trg"].sum(1) == 1).all()
+
+
+def test_even_weight_draws_photos_under_their_own_light_more_often(tmp_path: Path) -> None:
+    def shares(weight: float) -> list[float]:
+        config = DataConfig(batch_size=2000, even_weight=weight)
+        drawn = FaceBatches(dataset, config, 0).draw(0, 0, 2000).source
+        return [float((drawn == index).mean()) for index in range(4)]
+
+    rows = [row("a", "neutral", name, domain="relit", path=f"{name}.png") for name in ("01", "07", "13")]
+    rows.append(row("a", "neutral", "even", domain="photo", path="even.png"))
+    for each in rows:
+        (tmp_path / str(each["path"])).write_bytes(png(np.zeros((32, 32, 3), np.uint8)))
+    write_manifest(rows, tmp_path)
+    dataset = FaceDataset([tmp_path], "train", size=32)
+    even = int(np.flatnonzero(dataset.lighting < 0)[0])
+    assert shares(1.0)[even] == pytest.approx(1 / 4, abs=0.04) and shares(3.0)[even] == pytest.approx(1 / 2, abs=0.04)
+    assert min(shares(3.0)) == pytest.approx(1 / 6, abs=0.04)
+    with pytest.raises(ConfigError, match="even_weight"):
+        FaceBatches(dataset, DataConfig(even_weight=0), 0)
 
 
 def test_pair_probability(dataset: FaceDataset) -> None:

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -29,6 +30,8 @@ CPU = torch.device("cpu")
 TINY = [
     *("critic.size=32", "critic.width=4", "critic.n_layers=3"),
     *("generator.width=4", "generator.n_residual=1", "generator.mask_channels=4"),
+    # The packaged identity and quality networks read crops of 128 pixels.
+    *("loss.identity=0", "loss.quality=0"),
     *("loop.n_steps=12", "loop.log_every=3", "loop.sample_every=6", "loop.checkpoint_every=100", "data.batch_size=4"),
 ]
 
@@ -184,11 +187,10 @@ def test_terms_of_weight_zero_are_not_computed(batch: dict[str, Tensor]) -> None
         logs = updates(task, batch)["generator"]
         return len(calls), logs
 
-    n_passes, logs = passes()
+    n_passes, logs = passes("loss.reconstruction=0")
     assert n_passes == 1 and "generator/reconstruction" not in logs
-    n_passes, logs = passes(
-        "loss.reconstruction=10", "loss.pair=0", "loss.gradient=0", "loss.displacement=0", "loss.landmarks=0"
-    )
+    off = (f"loss.{name}=0" for name in ("pair", "gradient", "matching", "displacement", "landmarks"))
+    n_passes, logs = passes("loss.reconstruction=10", *off)
     assert n_passes == 2
     terms = {name.removeprefix("generator/") for name in logs} - {"loss"}
     assert terms == {"adversarial", "classification", "reconstruction"}
@@ -210,13 +212,57 @@ def test_frozen_networks(batch: dict[str, Tensor]) -> None:
     assert set(task.frozen) == {"identity", "quality"} and set(task.networks) == {"generator", "critic", "ema"}
 
 
+def test_the_packaged_networks_judge_and_are_named(tmp_path: Path) -> None:
+    data = make_face_set(tmp_path / "drawn", size=128)
+    changes = ("critic.size=128", "loss.identity=1", "loss.quality=1", "data.batch_size=2")
+    task, batches = build_legan(tiny(*changes, data=data), CPU)
+    assert set(task.frozen) == {"identity", "quality"}
+    logs = updates(task, batches(0, 0, 1))["generator"]
+    assert torch.isfinite(logs["loss"]) and 0 < logs["generator/quality"] < 2
+    state = task.extra_state()
+    assert state["judges"]["quality"]["file"] == "quality.safetensors" and len(state["judges"]["identity"]["sha256"]) == 64
+    task.judges = {}
+    with pytest.raises(WeightsError, match="network has changed"):
+        task.load_extra_state(state)
+    with pytest.raises(WeightsError, match=r"nowhere\.safetensors"):
+        build_legan(tiny(*changes, f"quality={tmp_path / 'nowhere.safetensors'}", data=data), CPU)
+
+
 def test_quality_loss_by_hand() -> None:
     def score(x: Tensor) -> Tensor:
         return x.mean(dim=(1, 2, 3))
 
-    real, fake, rec = (torch.full((2, 3, 4, 4), value) for value in (6.0, 8.0, 5.0))
-    assert quality_loss(score, real, fake, None).item() == pytest.approx(0.2)
-    assert quality_loss(score, real, fake, rec).item() == pytest.approx(0.3)
+    real, fake, rec = (torch.full((2, 3, 4, 4), value) for value in (6.0, 7.5, 5.0))
+    forward = 1 / (1 + np.exp(0.4 * 2.5))
+    assert quality_loss(score, fake, None, real).item() == pytest.approx(forward)
+    assert quality_loss(score, fake, rec, real).item() == pytest.approx(forward + 0.1)
+
+
+def test_only_a_share_of_known_lights_makes_the_way_back(batch: dict[str, Tensor]) -> None:
+    task = LeganTask(tiny("loss.reconstruction_share=0.5"), CPU)
+    sizes: list[int] = []
+    task.generator.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    updates(task, batch)
+    assert sizes == [4, 2]
+    own = batch["lighting_src"].clone()
+    own[[0, 2, 3]] = 0  # under a light of their own
+    sizes.clear()
+    updates(task, {**batch, "lighting_src": own})
+    assert sizes == [4, 1]
+    sizes.clear()
+    logs = updates(task, {**batch, "lighting_src": own * 0})["generator"]
+    assert sizes == [4] and "generator/reconstruction" not in logs
+
+
+def test_matching_compares_the_critics_features(batch: dict[str, Tensor]) -> None:
+    def matching(true: Tensor, has_true: float) -> float:
+        task.generator.zero_grad()
+        changed = {**batch, "x_true": true, "has_true": torch.full((4,), has_true)}
+        return float(updates(task, changed)["generator"]["generator/matching"].detach())
+
+    task = LeganTask(tiny("loss.matching=1"), CPU)
+    assert matching(batch["x_real"], 1.0) == pytest.approx(0, abs=1e-5), "an untrained lite generator changes nothing"
+    assert matching(-batch["x_real"], 1.0) > 1e-4 and matching(-batch["x_real"], 0.0) == 0
 
 
 def test_paired_terms_by_hand() -> None:
@@ -249,13 +295,14 @@ def test_schedule_by_hand() -> None:
 
 
 def test_pair_term_learns(faces: Path) -> None:
-    config = tiny("loss.adversarial=0", "loss.classification=0", "data.tone=0", "data.flip=false")
+    off = (f"loss.{name}=0" for name in ("adversarial", "classification", "matching", "reconstruction"))
+    config = tiny(*off, "data.tone=0", "data.flip=false")
     config = replace(config, data=replace(config.data, pair_probability=1.0, batch_size=8))
     batch = FaceBatches(FaceDataset([faces], "train", size=32), config.data, 0)(0, 0, 1)
     torch.manual_seed(0)
     task, losses = LeganTask(config, CPU), []
-    optimizer = torch.optim.Adam(task.generator.parameters(), 3e-3)
-    for step in range(50):
+    optimizer = torch.optim.Adam(task.generator.parameters(), 1e-3)
+    for step in range(90):
         for update in task.updates(batch, step):
             if update.net == "generator":
                 optimizer.zero_grad()

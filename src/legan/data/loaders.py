@@ -22,6 +22,8 @@ class DataConfig:
     Args:
         folders: data set folders, mixed.
         weights: share of each folder in a batch, on average; empty for equal shares.
+        even_weight: how much more often than another image of its folder a photo under its own, even light is drawn: there are few
+            in a relit set, and most photos that people edit are such.
         batch_size: images a step, over all devices.
         flip: mirror half of the images left to right; the light changes sides with them.
         tone: strength of random changes of exposure, contrast and white balance, the same for an image and its truth; 0 for none.
@@ -33,6 +35,7 @@ class DataConfig:
 
     folders: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()
+    even_weight: float = 1.0
     batch_size: int = 16
     flip: bool = True
     tone: float = 0.0
@@ -76,7 +79,12 @@ class FaceBatches:
         if len(weights) != n_folders or (weights < 0).any() or not weights.sum() > 0:
             raise ConfigError(f"data weights {list(config.weights)} do not fit {n_folders} folders: give one each, above 0")
         self._weights = weights / weights.sum()
+        if config.even_weight <= 0:
+            raise ConfigError(f"data.even_weight={config.even_weight:g} is out of range: give a number above 0")
         self._members = [np.flatnonzero(dataset.folder == index) for index in range(n_folders)]
+        # Where each image's share of its folder ends, from 0 to 1.
+        shares = [np.where(dataset.lighting[members] < 0, config.even_weight, 1.0).cumsum() for members in self._members]
+        self._ends = [share / share[-1] for share in shares]
         # The conditions that a take has truths for, as flat numbers of (expression, lighting).
         self._targets = [np.flatnonzero(table.ravel() >= 0) for table in dataset.truth]
 
@@ -89,7 +97,8 @@ class FaceBatches:
         rng = np.random.default_rng([self.seed, rank, step])
         data, config = self.dataset, self.config
         folders = rng.choice(len(self._members), n_images, p=self._weights)
-        source = np.array([rng.choice(self._members[folder]) for folder in folders])
+        drawn = zip(folders, rng.random(n_images), strict=True)
+        source = np.array([self._members[folder][self._ends[folder].searchsorted(at, "right")] for folder, at in drawn])
         target = rng.integers(0, len(EXPRESSIONS) * len(LIGHTINGS), n_images)
         for i in np.flatnonzero((rng.random(n_images) < config.pair_probability) & data.has_pair[source]):
             known = self._targets[data.take[source[i]]]

@@ -59,6 +59,15 @@ class Critic(nn.Module):
         self.expression = nn.Conv2d(widths[-1], config.n_expressions, side)
         self.lighting = nn.Conv2d(widths[-1], config.n_lightings, side)
 
+    def feature_maps(self, x: Tensor) -> list[Tensor]:
+        """The features after each strided convolution, (B, width * 2^i, size / 2^(i + 1), size / 2^(i + 1))."""
+        maps = []
+        for layer in self.features:
+            x = layer(x)
+            if isinstance(layer, nn.LeakyReLU):
+                maps.append(x)
+        return maps
+
     def forward(self, x: Tensor) -> CriticOutput:
         h = self.features(x)  # (B, C, size / 2^n, size / 2^n)
         return CriticOutput(self.realness(h), self.expression(h).flatten(1), self.lighting(h).flatten(1))

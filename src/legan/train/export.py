@@ -31,7 +31,8 @@ def export_editor(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dic
 
     Tensors are named `generator.*` and `critic.*`. The metadata holds `model` ("legan-editor"), the configs `generator` and
     `critic`, `training` (all settings, data folders by name only), `steps`, `seed`, `data` (in words), `data_folders` (for each:
-    name, sources, licences, numbers of people and images), `licence` (of the data), `known_faults` (sentences, as given),
+    name, sources, licences, numbers of people and images), `judges` (files and checksums of the frozen networks), `licence` (of the
+    data), `known_faults` (sentences, as given),
     `version`, and `commit` where the software runs from its repository.
 
     Raises:
@@ -49,7 +50,9 @@ def export_editor(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dic
         raise WeightsError(f"{run} has no checkpoint yet: train first")
     training = config_to_dict(config)
     training["data"]["folders"] = [Path(folder).name for folder in config.data.folders]
-    training["init"] = config.init and config.init.name
+    for name in ("init", "identity", "quality"):
+        path = getattr(config, name)
+        training[name] = path and path.name
     folders = state["extra"]["data"]
     metadata = {
         "model": "legan-editor",
@@ -60,6 +63,7 @@ def export_editor(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dic
         "seed": config.loop.seed,
         "data": "; ".join(_in_words(folder) for folder in folders),
         "data_folders": folders,
+        "judges": state["extra"].get("judges", {}),
         "licence": ", ".join(sorted({licence for folder in folders for licence in folder["licence"]})),
         "known_faults": list(known_faults),
         **provenance(),

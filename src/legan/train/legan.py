@@ -16,17 +16,18 @@ from legan.core.errors import ConfigError, DataError, WeightsError
 from legan.core.files import sha256_of
 from legan.core.manifest import MANIFEST
 from legan.core.weights import load_weights
-from legan.data.faces import FaceDataset
+from legan.data.faces import FaceDataset, LabelledFaces
 from legan.data.loaders import FaceBatches
 from legan.models.critic import Critic
 from legan.models.generator import Generator, GeneratorOutput
+from legan.models.quality import TOP_SCORE
+from legan.train.frozen import Frozen, load_identity, load_quality
 from legan.train.legan_config import LeganConfig, OptimizerConfig, preset
 from legan.train.loop import Outcome, Rehearsal, rehearse, run_task
 from legan.train.probe import Probe
 from legan.train.regions import region_weights
 from legan.train.task import Batch, Task, Update, autocast, mixed_dtype
 
-TOP_SCORE = 10.0  # of the quality model
 _CRITIC_LOSSES = {
     "wgan-gp": losses.wasserstein_critic,
     "hinge": losses.hinge_critic,
@@ -51,6 +52,7 @@ class LeganTask(Task):
         identity: feature network, needed when its loss weight is above 0.
         quality: quality network, likewise.
         data: description of the training data, kept in checkpoints.
+        judges: which weights the two networks are, likewise.
 
     Raises:
         ConfigError: a loss weight above 0 whose network is missing.
@@ -64,12 +66,13 @@ class LeganTask(Task):
         identity: Scorer | None = None,
         quality: Scorer | None = None,
         data: Sequence[Mapping[str, object]] = (),
+        judges: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         for name, network in (("identity", identity), ("quality", quality)):
             if getattr(config.loss, name) > 0 and network is None:
                 raise ConfigError(f"loss.{name} is above 0 but there is no {name} network: give one, or set loss.{name}=0")
         self.config, self.probe, self.data = config, probe, [dict(folder) for folder in data]
-        self.identity, self.quality = identity, quality
+        self.identity, self.quality, self.judges = identity, quality, {**(judges or {})}
         self.device, self.dtype = device, mixed_dtype(config.precision, device)
         self.layout = torch.channels_last if config.channels_last else torch.contiguous_format
         self.generator = Generator(config.generator).to(memory_format=self.layout)
@@ -115,17 +118,22 @@ class LeganTask(Task):
                 average.lerp_(weight, 1 - decay)
 
     def extra_state(self) -> dict[str, object]:
-        """The description of the data: an exported network names what it was trained on."""
-        return {"data": self.data}
+        """The descriptions of the data and of the frozen networks: an exported network names what it was trained with."""
+        return {"data": self.data, "judges": self.judges}
 
     def load_extra_state(self, state: Mapping[str, object]) -> None:
-        """Check that the data is the same.
+        """Check that the data and the frozen networks are the same.
 
         Raises:
-            DataError: it is not.
+            DataError: the data is not.
+            WeightsError: a network is not.
         """
         if state["data"] != self.data:
             raise DataError("the data has changed since the checkpoint was written: start a new run folder, or restore it")
+        if state.get("judges", {}) != self.judges:
+            raise WeightsError(
+                "the identity or quality network has changed since the checkpoint was written: start a new run folder, or restore it"
+            )
 
     def samples(self, step: int) -> np.ndarray | None:
         """Held-out faces, their edits by the averaged generator, and the truths."""
@@ -208,15 +216,24 @@ class LeganTask(Task):
         if weights.gradient > 0:
             terms["gradient"] = paired_gradient(difference, self.regions, batch["has_true"])
 
-        # Reconstruction: back to the source's conditions; identity and quality look at frozen networks' outputs.
-        x_rec = None
-        if weights.reconstruction > 0:
-            x_rec = self._translate(self.generator, x_fake, batch["expression_src"], batch["lighting_src"]).image
-            terms["reconstruction"] = losses.reconstruction(x_rec, x_real)
+        # Matching: the critic's features of the fake are those of the truth.
+        if weights.matching > 0:
+            terms["matching"] = self._matching(x_fake, batch["x_true"], batch["has_true"])
+
+        # Reconstruction: back to the source's conditions, where they are known, in a share of the batch.
+        rows, x_rec = self._way_back(batch), None
+        if weights.reconstruction > 0 and len(rows):
+            back = batch["expression_src"][rows], batch["lighting_src"][rows]
+            x_rec = self._translate(self.generator, x_fake[rows], *back).image
+            terms["reconstruction"] = losses.reconstruction(x_rec, x_real[rows])
+
+        # Identity and quality: the frozen networks' outputs.
         if weights.identity > 0 and self.identity is not None:
-            terms["identity"] = 1 - F.cosine_similarity(self.identity(x_real), self.identity(x_fake)).mean()
+            with torch.no_grad():
+                features = self.identity(x_real)
+            terms["identity"] = 1 - F.cosine_similarity(features, self.identity(x_fake)).mean()
         if weights.quality > 0 and self.quality is not None:
-            terms["quality"] = quality_loss(self.quality, x_real, x_fake, x_rec)
+            terms["quality"] = quality_loss(self.quality, x_fake, x_rec, x_real[rows])
         if output.displacement is not None:
             if weights.displacement > 0:
                 terms["displacement"] = losses.smoothness(output.displacement * x_real.shape[-1])
@@ -224,6 +241,20 @@ class LeganTask(Task):
                 points_to = batch["points_true"].where(batch["has_true"][:, None, None] > 0, -1.0)
                 terms["landmarks"] = losses.landmark_displacement(output.displacement, batch["points_real"], points_to)
         return {name: term for name, term in terms.items() if getattr(weights, name) > 0}
+
+    def _matching(self, x_fake: Tensor, x_true: Tensor, has_true: Tensor) -> Tensor:
+        """L1 between the critic's features of fake and truth, layer by layer (Wang et al., pix2pixHD, CVPR 2018, eq. 4)."""
+        with autocast(self.dtype, self.device):
+            fake = self.critic.feature_maps(x_fake)
+            with torch.no_grad():
+                true = self.critic.feature_maps(x_true)
+        each = [(a - b).float().abs().mean(dim=(1, 2, 3)) for a, b in zip(fake, true, strict=True)]  # (B,) a layer
+        return (torch.stack(each).mean(0) * has_true).sum() / has_true.sum().clamp_min(1)
+
+    def _way_back(self, batch: Batch) -> Tensor:
+        """The rows that are reconstructed: the first of those whose own lighting is one of the classes."""
+        known = batch["lighting_src"].sum(1).nonzero().flatten()
+        return known[: round(self.config.loss.reconstruction_share * len(batch["lighting_src"]))]
 
 
 def schedule(step: int, n_steps: int, config: OptimizerConfig) -> float:
@@ -246,11 +277,16 @@ def paired_gradient(difference: Tensor, regions: Tensor, has_true: Tensor) -> Te
     return across + paired_l1(difference.diff(dim=2), regions[..., 1:, :], has_true)
 
 
-def quality_loss(quality: Scorer, x_real: Tensor, x_fake: Tensor, x_rec: Tensor | None) -> Tensor:
-    """Push the translated image to the top of the scale, and the reconstruction's score to the input's; in units of the scale."""
-    loss = (TOP_SCORE - quality(x_fake)).mean() / TOP_SCORE
+def quality_loss(quality: Scorer, x_fake: Tensor, x_rec: Tensor | None, x_real: Tensor) -> Tensor:
+    """Push the translated image to the top of the scale, and the reconstruction's score to that of its input `x_real`.
+
+    Both in units of the scale; the first is `losses.unnaturalness`, which gains nothing from scores beyond it.
+    """
+    loss = losses.unnaturalness(quality(x_fake)).mean()
     if x_rec is not None:
-        loss = loss + (quality(x_rec) - quality(x_real)).abs().mean() / TOP_SCORE
+        with torch.no_grad():
+            wanted = quality(x_real)
+        loss = loss + (quality(x_rec) - wanted).abs().mean() / TOP_SCORE
     return loss
 
 
@@ -265,10 +301,23 @@ def build_legan(config: LeganConfig, device: torch.device) -> tuple[LeganTask, F
     folders, size = [Path(folder) for folder in data.folders], config.critic.size
     train, val = (FaceDataset(folders, split, data.paired_domains, size, data.memory_gb) for split in ("train", "val"))
     batches = FaceBatches(train, data, config.loop.seed)
-    task = LeganTask(config, device, probe=Probe(val), data=describe(train))
+    judges = _judges(config, device)
+    networks = {name: judge.net for name, judge in judges.items()}
+    facts = {name: judge.facts() for name, judge in judges.items()}
+    task = LeganTask(config, device, probe=Probe(val), data=describe(train), judges=facts, **networks)
     if config.init is not None:
         start_from(task, config.init)
     return task, batches
+
+
+def _judges(config: LeganConfig, device: torch.device) -> dict[str, Frozen]:
+    """The frozen networks whose loss weights are above 0."""
+    dtype, found = mixed_dtype(config.precision, device), {}
+    if config.loss.identity > 0:
+        found["identity"] = load_identity(config.identity, dtype, device)
+    if config.loss.quality > 0:
+        found["quality"] = load_quality(config.quality, dtype, device)
+    return found
 
 
 def start_from(task: LeganTask, path: Path) -> None:
@@ -286,7 +335,7 @@ def start_from(task: LeganTask, path: Path) -> None:
             raise WeightsError(f"{path} does not fit this config's {source}: train with the preset it was made with") from error
 
 
-def describe(dataset: FaceDataset) -> list[dict[str, object]]:
+def describe(dataset: LabelledFaces) -> list[dict[str, object]]:
     """Return what a data set is, folder by folder, without any path of this machine."""
     return [
         {
@@ -312,7 +361,7 @@ def train_legan(
     """Train LEGAN in a run folder, or continue the training that it holds.
 
     Args:
-        preset_name: "lite" or "paper".
+        preset_name: "lite", "lite-unpaired" or "paper".
         data: data set folders.
         run: the run folder.
         overrides: settings such as "loss.pair=10".
@@ -323,8 +372,8 @@ def train_legan(
         LeganError: as `run_task`.
     """
     config = load_config(LeganConfig, overrides=overrides, base=preset(preset_name))
-    if config.init is not None:
-        config = replace(config, init=config.init.resolve())
+    files = {name: getattr(config, name) for name in ("init", "identity", "quality")}
+    config = replace(config, **{name: path.resolve() for name, path in files.items() if path is not None})
     if data:
         folders = tuple(str(Path(folder).resolve()) for folder in data)
         config = replace(config, data=replace(config.data, folders=folders))

@@ -1,6 +1,6 @@
 """Settings of LEGAN's training, and the presets `paper` and `lite`."""
 
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -41,10 +41,12 @@ class LossConfig:
         adversarial: the critic's realness score.
         classification: cross entropy of the critic's heads on the targets.
         reconstruction: L1 between x and G(G(x, c_trg), c_src); a second pass through the generator.
+        reconstruction_share: share of a batch that makes this way back; an input under a light of its own, which has no code, never.
         pair: L1 to the true image, where the data holds it.
         gradient: L1 between the spatial differences of the two, which blurred edges fail.
-        identity: 1 - cosine of the features of input and output; needs a feature network.
-        quality: distance of the naturalness score from its top; needs a quality network.
+        matching: L1 between the critic's features of the output and of the true image, where the data holds it.
+        identity: 1 - cosine of LightCNN's features of input and output.
+        quality: how far Q's score of the output is from the top, and that of the reconstruction from the input's.
         displacement: squared difference of neighbouring displacements in pixels, where the generator moves pixels.
         landmarks: distance in pixels between the displacement and the way that known landmarks went, where the data holds the true
             image and both images' landmarks: shows the generator at once that a mouth's corner moves, which colours tell slowly.
@@ -54,8 +56,10 @@ class LossConfig:
     adversarial: float = 1.0
     classification: float = 1.0
     reconstruction: float = 10.0
+    reconstruction_share: float = 1.0
     pair: float = 0.0
     gradient: float = 0.0
+    matching: float = 0.0
     identity: float = 0.0
     quality: float = 0.0
     displacement: float = 0.0
@@ -94,6 +98,9 @@ class LeganConfig:
         precision: "bf16", "fp32", or "auto": bfloat16 where the hardware has it. Penalties are float32 always.
         channels_last: memory layout of images and weights.
         init: an exported editor whose generator and critic the training starts from, instead of random weights.
+        identity: the network of `loss.identity`, a file of `legan train identity` or an official LightCNN checkpoint; the packaged
+            one by default.
+        quality: the network of `loss.quality`, a file that `legan train quality` led to; the packaged one by default.
     """
 
     loop: LoopConfig = field(default_factory=LoopConfig)
@@ -106,6 +113,8 @@ class LeganConfig:
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     channels_last: bool = True
     init: Path | None = None
+    identity: Path | None = None
+    quality: Path | None = None
 
 
 # `paper`: weights and schedule of StarGAN, the poster's starting point. `lite`: about an hour or two on a laptop.
@@ -126,9 +135,13 @@ PRESETS = {
         loss=LossConfig(
             adversarial=0.25,
             classification=0.3,
-            reconstruction=0.0,
+            reconstruction=5.0,
+            reconstruction_share=0.25,
             pair=20.0,
             gradient=5.0,
+            matching=1.0,
+            identity=0.5,
+            quality=0.5,
             displacement=0.02,
             landmarks=1.0,
             eyes=1.0,
@@ -145,6 +158,12 @@ PRESETS = {
         ),
     ),
 }
+# The paper's way: no image has a truth. Weights between the terms as in `paper`; identity and quality strong enough to be felt.
+PRESETS["lite-unpaired"] = replace(
+    PRESETS["lite"],
+    data=DataConfig(tone=0.5, pair_probability=0.0),
+    loss=LossConfig(adversarial=1.0, classification=1.0, reconstruction=10.0, identity=1.0, quality=1.0, displacement=0.02),
+)
 
 
 def preset(name: str) -> LeganConfig:
