@@ -118,3 +118,15 @@ def test_a_person_in_two_splits_of_two_folders_is_refused(tmp_path):
     write_manifest(read_manifest(second).assign(split="test").to_dict("records"), second)
     with pytest.raises(DataError, match="different splits"):
         Catalogue([first, second])
+
+
+def test_a_folder_without_test_people_gives_every_other_person_of_val(tmp_path):
+    from legan.core.manifest import read_manifest, write_manifest
+
+    folder = make_rendered_set(tmp_path / "set", 5)
+    frame = read_manifest(folder)
+    val = ["d001", "d002", "d004"]
+    frame = frame.assign(split=frame["identity"].map(lambda name: "val" if name in val else "train"))
+    write_manifest(frame.to_dict("records"), folder)
+    splits = {row["identity"]: row["split"] for row in Catalogue([folder]).rows}
+    assert splits == {"d000": "train", "d001": "val", "d002": "test", "d003": "train", "d004": "val"}

@@ -4,7 +4,7 @@ import io
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -12,6 +12,9 @@ from PIL import Image
 from legan.core.crop import CROP_SIZE, EYE_DISTANCE, EYES_Y
 from legan.core.errors import DataError
 from legan.core.manifest import read_bytes, read_manifest
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CLEAN_DOMAINS = ("photo", "render", "relit")
 _FACTS = ("identity", "expression", "lighting", "domain", "split", "source", "licence")
@@ -29,7 +32,8 @@ class Catalogue:
     the domains whose pictures differ in nothing else.
 
     Args:
-        folders: data set folders. Fakes and relit photos of little confidence are left out.
+        folders: data set folders. Fakes and relit photos of little confidence are left out. In a folder without a split `test` every
+            other person of `val` is given to it.
 
     Raises:
         DataError: no folder, one that cannot be used, one without faces, or a person in different splits of two folders.
@@ -47,6 +51,7 @@ class Catalogue:
                 raise DataError(
                     f"{folder} holds no face of the domains {', '.join(CLEAN_DOMAINS)}: name a set of photos or renders"
                 )
+            frame = _with_test(frame)
             self.rows += [
                 {str(name): value for name, value in row.items()} | {"folder": index} for row in frame.to_dict("records")
             ]
@@ -98,6 +103,14 @@ class Catalogue:
 
         left, top, right, bottom = (CROP_SIZE * side for side in _BOX)
         return locate(self.image(number), (left, top, right, bottom))
+
+
+def _with_test(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Give every other person of `val`, by name, to `test` where nobody is in it: Q is measured on photos too."""
+    if (frame["split"] == "test").any():
+        return frame
+    moved = sorted(frame.loc[frame["split"] == "val", "identity"].unique())[1::2]
+    return frame.assign(split=frame["split"].mask(frame["identity"].isin(moved), "test"))
 
 
 def _check_splits(rows: Sequence[dict[str, Any]]) -> None:
