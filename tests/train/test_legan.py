@@ -189,13 +189,21 @@ def test_terms_of_weight_zero_are_not_computed(batch: dict[str, Tensor]) -> None
 
     n_passes, logs = passes("loss.reconstruction=0")
     assert n_passes == 1 and "generator/reconstruction" not in logs
-    off = (f"loss.{name}=0" for name in ("pair", "gradient", "matching", "displacement", "landmarks"))
+    off = (f"loss.{name}=0" for name in ("pair", "gradient", "matching", "bias", "displacement", "landmarks"))
     n_passes, logs = passes("loss.reconstruction=10", *off)
     assert n_passes == 2
     terms = {name.removeprefix("generator/") for name in logs} - {"loss"}
     assert terms == {"adversarial", "classification", "reconstruction"}
     expected = 0.25 * logs["generator/adversarial"] + 0.3 * logs["generator/classification"]
     torch.testing.assert_close(logs["loss"], expected + 10 * logs["generator/reconstruction"])
+
+
+def test_bias_costs_what_is_added(batch: dict[str, Tensor]) -> None:
+    task = LeganTask(tiny("loss.bias=3"), CPU)
+    assert updates(task, batch)["generator"]["generator/bias"] == 0, "an untrained lite generator adds nothing"
+    with torch.no_grad():
+        task.generator.translate.out.bias[12:] = 0.25  # of 3 gains and 3 biases for each of 2x2 pixels, the last half
+    assert updates(task, batch)["generator"]["generator/bias"].item() == pytest.approx(0.25)
 
 
 def test_frozen_networks(batch: dict[str, Tensor]) -> None:

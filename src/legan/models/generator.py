@@ -85,13 +85,15 @@ class GeneratorOutput(NamedTuple):
     """What the generator gives.
 
     `image` (B, 3, H, W) in [-1, 1]; `expression_mask` and `lighting_mask` (B, mask_channels, H/u, W/u) with u the pixel
-    unshuffle; `displacement` (B, 2, H, W), x and y in fractions of the side, or None where the generator moves no pixels.
+    unshuffle; `displacement` (B, 2, H, W), x and y in fractions of the side, and `bias` (B, 3, H, W), what was added to the moved
+    and scaled input, both None where the generator predicts colours.
     """
 
     image: Tensor
     expression_mask: Tensor
     lighting_mask: Tensor
     displacement: Tensor | None
+    bias: Tensor | None = None
 
 
 class Generator(nn.Module):
@@ -159,7 +161,7 @@ class Generator(nn.Module):
         image = (warp(x.float(), flow) + 1) * torch.exp(gain) - 1 + bias
         # A little beyond the range while training, so that a saturated pixel still has a gradient.
         bound = 1.2 if self.training else 1.0
-        return GeneratorOutput(image.clamp(-bound, bound), expression_mask, lighting_mask, flow)
+        return GeneratorOutput(image.clamp(-bound, bound), expression_mask, lighting_mask, flow, bias)
 
 
 def warp(x: Tensor, displacement: Tensor) -> Tensor:

@@ -234,6 +234,8 @@ class LeganTask(Task):
             terms["identity"] = 1 - F.cosine_similarity(features, self.identity(x_fake)).mean()
         if weights.quality > 0 and self.quality is not None:
             terms["quality"] = quality_loss(self.quality, x_fake, x_rec, x_real[rows])
+        if output.bias is not None and weights.bias > 0:
+            terms["bias"] = output.bias.abs().mean()
         if output.displacement is not None:
             if weights.displacement > 0:
                 terms["displacement"] = losses.smoothness(output.displacement * x_real.shape[-1])

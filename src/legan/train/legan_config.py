@@ -48,6 +48,8 @@ class LossConfig:
         identity: 1 - cosine of LightCNN's features of input and output.
         quality: how far Q's score of the output is from the top, and that of the reconstruction from the input's.
         displacement: squared difference of neighbouring displacements in pixels, where the generator moves pixels.
+        bias: mean absolute bias that the generator adds to the moved and scaled input. Added colours are blurred, and without this
+            they take the place of the scaled input, which is sharp.
         landmarks: distance in pixels between the displacement and the way that known landmarks went, where the data holds the true
             image and both images' landmarks: shows the generator at once that a mouth's corner moves, which colours tell slowly.
         eyes, mouth: how much more than elsewhere an error of `pair` and `gradient` counts in the middle of these regions.
@@ -63,6 +65,7 @@ class LossConfig:
     identity: float = 0.0
     quality: float = 0.0
     displacement: float = 0.0
+    bias: float = 0.0
     landmarks: float = 0.0
     eyes: float = 0.0
     mouth: float = 0.0
@@ -143,6 +146,7 @@ PRESETS = {
             identity=0.5,
             quality=0.5,
             displacement=0.02,
+            bias=2.0,
             landmarks=1.0,
             eyes=1.0,
             mouth=2.0,
@@ -162,7 +166,9 @@ PRESETS = {
 PRESETS["lite-unpaired"] = replace(
     PRESETS["lite"],
     data=DataConfig(tone=0.5, pair_probability=0.0),
-    loss=LossConfig(adversarial=1.0, classification=1.0, reconstruction=10.0, identity=1.0, quality=1.0, displacement=0.02),
+    loss=LossConfig(
+        adversarial=1.0, classification=1.0, reconstruction=10.0, identity=1.0, quality=1.0, displacement=0.02, bias=1.0
+    ),
 )
 
 
