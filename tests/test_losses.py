@@ -106,3 +106,8 @@ def test_landmark_displacement_pulls_the_field_towards_the_landmarks() -> None:
     losses.landmark_displacement(field, torch.tensor([[[0.75, 0.5]]]), torch.tensor([[[0.5, 0.5]]])).backward()
     assert field.grad is not None
     assert field.grad[0, 0].min() < 0 and field.grad[0, 0].max() == 0 and (field.grad[0, 1] == 0).all()
+
+
+def test_ranking_by_hand() -> None:
+    better, worse, gap = torch.tensor([5.0, 5.0, 4.0]), torch.tensor([1.0, 4.0, 6.0]), torch.tensor([2.0, 3.0, 1.0])
+    assert losses.ranking(better, worse, gap).item() == pytest.approx((0 + 2 + 3) / 3)

@@ -124,6 +124,14 @@ def rating_likelihood(score: Tensor, spread: Tensor, mean: Tensor, std: Tensor) 
     return (spread.log() + ((score - mean).square() + std.square()) / (2 * spread.square())).mean()
 
 
+def ranking(better: Tensor, worse: Tensor, gap: Tensor) -> Tensor:
+    """mean(max(0, gap - (better - worse))): the first score of a pair is the higher one, by `gap` at least. All (B,).
+
+    Liu, van de Weijer and Bagdanov, "RankIQA" (ICCV 2017), equation 3.
+    """
+    return F.relu(gap - (better - worse)).mean()
+
+
 def unnaturalness(score: Tensor) -> Tensor:
     """How far scores (B,) of 0..10 are from the top: each in [0, 1], with a slope at every score.
 
@@ -131,3 +139,8 @@ def unnaturalness(score: Tensor) -> Tensor:
     gained by driving Q beyond its scale.
     """
     return torch.sigmoid(-0.4 * (score - 5))
+
+
+# Kinds of game by name: what the critic minimises, (real, fake) -> loss, and what the generator does, fake -> loss.
+CRITIC_LOSSES = {"wgan-gp": wasserstein_critic, "hinge": hinge_critic, "nonsaturating": nonsaturating_critic}
+GENERATOR_LOSSES = {"wgan-gp": wasserstein_generator, "hinge": hinge_generator, "nonsaturating": nonsaturating_generator}

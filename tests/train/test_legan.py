@@ -162,7 +162,7 @@ def test_kinds_of_game(kind: str, batch: dict[str, Tensor]) -> None:
     with_penalty, without = updates(task, batch, 0), updates(task, batch, 1)
     critic = with_penalty["critic"]
     assert torch.isfinite(critic["loss"]) and critic["critic/penalty"] >= 0
-    expected = critic["critic/adversarial"] + critic["critic/classification"] + 4 * critic["critic/penalty"]
+    expected = critic["critic/adversarial"] + critic["critic/classification"] + task.config.adversarial.penalty * critic["critic/penalty"]
     torch.testing.assert_close(critic["loss"], expected)
     assert "critic/penalty" not in without["critic"]
 
@@ -194,7 +194,7 @@ def test_terms_of_weight_zero_are_not_computed(batch: dict[str, Tensor]) -> None
     assert n_passes == 2
     terms = {name.removeprefix("generator/") for name in logs} - {"loss"}
     assert terms == {"adversarial", "classification", "reconstruction"}
-    expected = 0.25 * logs["generator/adversarial"] + 0.3 * logs["generator/classification"]
+    expected = 0.5 * logs["generator/adversarial"] + 0.3 * logs["generator/classification"]
     torch.testing.assert_close(logs["loss"], expected + 10 * logs["generator/reconstruction"])
 
 

@@ -1,18 +1,25 @@
 """Training of Q: it learns, resumes bit for bit, fine-tunes, and its weights say what they were made from."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tests.rated_sets import make_rated_set, write_labels
 from tests.train.tasks import same
 
+from legan.core.config import load_config
 from legan.core.errors import ConfigError, DataError, WeightsError
 from legan.core.weights import load_metadata
+from legan.data.rated import RatedBatches, RatedImages
+from legan.data.ratings import read_labels
 from legan.models.quality import load_quality_net
+from legan.synthesis.degradations import degrade
 from legan.train.checkpoint import newest_checkpoint
 from legan.train.hooks import _lines
-from legan.train.quality import WEIGHTS, build_quality, train_quality
+from legan.train.quality import WEIGHTS, QualityTrainingConfig, build_quality, preset, train_quality
+from legan.train.quality_ranks import RankedBatches
 from legan.train.run import LoopConfig
 from legan.train.task import reseed
 
@@ -119,3 +126,35 @@ def test_what_cannot_be_trained_is_refused(rated: tuple[Path, Path], tmp_path: P
         train_quality("lite", [data], tmp_path / "split.csv", tmp_path / "f", SMALL)
     with pytest.raises(WeightsError, match="does not exist"):
         train_quality("lite", [data], labels, tmp_path / "g", SMALL, tmp_path / "none.safetensors")
+
+
+def test_ranked_pairs_are_one_fault_at_two_strengths(rated: tuple[Path, Path]) -> None:
+    data, labels = rated
+    images = RatedImages([data], read_labels(labels), "train", 64)
+    batches = RankedBatches(RatedBatches(images, 16, 3, True, 0), 8)
+    assert set(images.rows["degradation"].iloc[batches.clean]) == {"none"} and len(batches.clean) == 16
+    batch = batches(3, 0, 1)
+    assert same(batch, batches(3, 0, 1)) and not torch.equal(batch["better"], batches(4, 0, 1)["better"])
+    assert batch["better"].shape == batch["worse"].shape == (8, 3, 64, 64) and batch["x"].shape == (16, 3, 64, 64)
+    assert ((batch["step"] >= 0.15) & (batch["step"] <= 1)).all()
+    # Noise of one seed: the stronger of two lies on the line through the clean picture and the weaker, further out.
+    weak, strong = (degrade("noise", images.images[0], batches._landmarks(0), at, 7).astype(int) for at in (0.3, 0.6))
+    assert np.abs(strong - images.images[0]).mean() > np.abs(weak - images.images[0]).mean() > 0
+    assert not any(map(torch.equal, batch["better"], batch["worse"]))
+    parts = [batches(3, rank, 2)["better"] for rank in (0, 1)]
+    assert [len(part) for part in parts] == [4, 4] and not torch.equal(*parts)
+
+
+def test_rank_teaches_the_order_of_strengths(rated: tuple[Path, Path]) -> None:
+    data, labels = rated
+    config = load_config(QualityTrainingConfig, overrides=[*SMALL, "rank=1", "rank_pairs=8"], base=preset("lite"))
+    reseed(0, 0, -1)
+    task, batches = build_quality(replace(config, data=(str(data),), labels=str(labels)), torch.device("cpu"))
+    batch, optimizer, found = batches(0, 0, 1), torch.optim.Adam(task.networks["net"].parameters(), 3e-3), []
+    for step in range(80):
+        for update in task.updates(batch, step):
+            optimizer.zero_grad()
+            update.loss.backward()
+            optimizer.step()
+            found.append(float(update.logs["rank"].detach()))
+    assert found[-1] < 0.5 * found[0]

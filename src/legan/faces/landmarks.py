@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from legan.core.crop import EYE_DISTANCE, EYES_Y
 from legan.core.errors import WeightsError
 from legan.core.images import to_network
 from legan.core.weights import load_weights, packaged
@@ -153,6 +154,14 @@ def frame_of_box(box: tuple[float, float, float, float]) -> Matrix:
     scale = (places[1, 0] - places[0, 0]) / (_BOX_EYE_DISTANCE * side)
     shift = places.mean(axis=0) - scale * eyes
     return np.array([[scale, 0.0, shift[0]], [0.0, scale, shift[1]]])
+
+
+def locate_in_crop(crop: np.ndarray) -> np.ndarray:
+    """Landmarks of an aligned face crop RGB uint8 (S, S, 3), as `locate` gives them: the box is where a detector would see the face."""
+    side = EYE_DISTANCE / _BOX_EYE_DISTANCE
+    left, top = _BOX_EYES[0] - side / 2, EYES_Y - _BOX_EYES[1] * side
+    size = crop.shape[0]
+    return locate(crop, (size * left, size * top, size * (left + side), size * (top + side)))
 
 
 def locate(

@@ -134,9 +134,10 @@ PRESETS = {
         generator=generator.PRESETS["lite"],
         data=DataConfig(tone=0.5),
         critic=critic.PRESETS["lite"],
-        adversarial=AdversarialConfig(),
+        # A sum over the patches: 4 would leave the critic blind to everything.
+        adversarial=AdversarialConfig(penalty=0.2),
         loss=LossConfig(
-            adversarial=0.25,
+            adversarial=0.5,
             classification=0.3,
             reconstruction=5.0,
             reconstruction_share=0.25,
@@ -148,8 +149,8 @@ PRESETS = {
             displacement=0.02,
             bias=2.0,
             landmarks=1.0,
-            eyes=1.0,
-            mouth=2.0,
+            eyes=2.0,
+            mouth=3.0,
         ),
         optimizer=OptimizerConfig(
             lr_generator=4e-4,

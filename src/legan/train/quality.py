@@ -30,8 +30,9 @@ from legan.models.quality import MODEL, Quality, QualityConfig, load_quality_net
 from legan.train.checkpoint import newest_checkpoint
 from legan.train.export import check_name, provenance
 from legan.train.loop import Outcome, Rehearsal, rehearse, run_task
+from legan.train.quality_ranks import RankedBatches
 from legan.train.run import CONFIG, LoopConfig
-from legan.train.task import Batch, Task, Update, autocast, mixed_dtype
+from legan.train.task import Batch, Batches, Task, Update, autocast, mixed_dtype
 
 WEIGHTS = "quality.safetensors"  # in the run folder, when the training is finished
 
@@ -51,6 +52,10 @@ class QualityTrainingConfig:
         margin: how many standard deviations of an image's ratings the losses "margin" and "squared-hinge" forgive; 1 is the paper's
             (as we read it), 0 makes the first the mean absolute error. Where raters differ more than images do, 1 asks for little.
         spread: weight of the squared error of the predicted spread, where the network has that head and `loss` does not teach it.
+        rank: weight of the order of pairs: a clean training picture under one fault at two strengths (`train/quality_ranks.py`), the
+            weaker of which is to score higher; 0 for none. The weights' `training` says so.
+        rank_gap: points between the two, for strengths that differ by 1.
+        rank_pairs: pairs of a step.
         batch_size: images of a step.
         lr: highest learning rate; it rises over `n_warmup_steps` and falls to nothing along a cosine.
         weight_decay: of AdamW.
@@ -67,6 +72,9 @@ class QualityTrainingConfig:
     loss: Literal["margin", "squared-hinge", "l2", "nll"] = "margin"
     margin: float = 1.0
     spread: float = 0.1
+    rank: float = 0.0
+    rank_gap: float = 3.0
+    rank_pairs: int = 16
     batch_size: int = 64
     lr: float = 1e-3
     n_warmup_steps: int = 100
@@ -143,7 +151,16 @@ class QualityTask(Task):
         if spread is not None and self.config.loss != "nll":
             logs["spread"] = (spread - std).square().mean()
             total = total + self.config.spread * logs["spread"]
+        if self.config.rank > 0:
+            logs["rank"] = self._rank(net, batch)
+            total = total + self.config.rank * logs["rank"]
         yield Update("net", total, logs)
+
+    def _rank(self, net: nn.Module, batch: Batch) -> Tensor:
+        both = torch.cat([batch["better"], batch["worse"]]).contiguous(memory_format=torch.channels_last)
+        with autocast(self.dtype, self.device):
+            better, worse = net(both).chunk(2)
+        return losses.ranking(better, worse, self.config.rank_gap * batch["step"])
 
     def learning_rates(self, step: int) -> Mapping[str, float]:
         """A linear rise, then a cosine to zero."""
@@ -203,7 +220,7 @@ def preset(name: str) -> QualityTrainingConfig:
     return PRESETS[name]
 
 
-def build_quality(config: QualityTrainingConfig, device: torch.device) -> tuple[QualityTask, RatedBatches]:
+def build_quality(config: QualityTrainingConfig, device: torch.device) -> tuple[QualityTask, Batches]:
     """Make the task and its batches.
 
     Raises:
@@ -220,7 +237,8 @@ def build_quality(config: QualityTrainingConfig, device: torch.device) -> tuple[
             raise WeightsError(f"{config.init} has another shape than the settings: leave network.* as the weights have it")
     batches = RatedBatches(train, config.batch_size, config.shift, config.flip, config.loop.seed)
     facts = [{**folder, "labels_sha256": sha256_of(Path(config.labels))} for folder in train.facts()]
-    return QualityTask(config, device, held_out, facts, init), batches
+    task = QualityTask(config, device, held_out, facts, init)
+    return task, RankedBatches(batches, config.rank_pairs) if config.rank > 0 else batches
 
 
 def train_quality(

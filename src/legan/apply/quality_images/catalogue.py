@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from legan.core.crop import CROP_SIZE, EYE_DISTANCE, EYES_Y
+from legan.core.crop import CROP_SIZE
 from legan.core.errors import DataError
 from legan.core.manifest import read_bytes, read_manifest
 
@@ -20,9 +20,6 @@ CLEAN_DOMAINS = ("photo", "render", "relit")
 _FACTS = ("identity", "expression", "lighting", "domain", "split", "source", "licence")
 _MIN_CONFIDENCE = 0.3  # of relit photos, where the folder tells it: what is below is no clean picture
 _N_KEPT = 512  # decoded crops in memory
-# Where the face detector would see the face of an aligned crop, as fractions of its side; from its usual eyes (`faces.landmarks`).
-_BOX_SIDE = EYE_DISTANCE / 0.406
-_BOX = (0.5 - _BOX_SIDE / 2, EYES_Y - 0.297 * _BOX_SIDE, 0.5 + _BOX_SIDE / 2, EYES_Y + 0.703 * _BOX_SIDE)
 
 
 class Catalogue:
@@ -99,10 +96,9 @@ class Catalogue:
         known = self.rows[number]["landmarks"]
         if known is not None:
             return np.asarray(known, np.float32).reshape(-1, 2)
-        from legan.faces.landmarks import locate
+        from legan.faces.landmarks import locate_in_crop
 
-        left, top, right, bottom = (CROP_SIZE * side for side in _BOX)
-        return locate(self.image(number), (left, top, right, bottom))
+        return locate_in_crop(self.image(number))
 
 
 def _with_test(frame: "pd.DataFrame") -> "pd.DataFrame":

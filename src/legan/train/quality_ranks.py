@@ -1,0 +1,67 @@
+"""Pairs of one picture under one fault at two strengths: which of them is the more natural is known without any rater.
+
+What ratings by few raters say about small differences is mostly noise; an order that is known by construction is not (Liu, van de
+Weijer and Bagdanov, "RankIQA", ICCV 2017). Only clean training pictures are taken.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from legan.core.images import to_network
+from legan.data.rated import RatedBatches, RatedImages, shifted
+from legan.faces.landmarks import locate_in_crop
+from legan.synthesis.degradations import DEGRADATIONS, degrade
+
+MIN_STEP = 0.15  # of the strengths of a pair: less is hardly seen
+
+
+class RankedBatches:
+    """The batches of `rated` with pairs besides, a pure function of (seed, step, place).
+
+    Further entries: `better` and `worse` (P, 3, H, W) in [-1, 1], one picture under one fault of two strengths, and `step` (P,), by
+    how much the strengths differ, 0.15 to 1.
+
+    Args:
+        rated: batches of rated images.
+        n_pairs: pairs a step, over all processes.
+    """
+
+    def __init__(self, rated: RatedBatches, n_pairs: int) -> None:
+        self.rated, self.n_pairs, self.batch_size = rated, n_pairs, rated.batch_size
+        self.clean = clean_images(rated.images)
+        self._points: dict[int, np.ndarray] = {}
+
+    def __call__(self, step: int, rank: int, n_ranks: int) -> dict[str, Tensor]:
+        """Return the share of process `rank`."""
+        random = np.random.default_rng([self.rated.seed, step, rank, 2])
+        pairs = [self._pair(random) for _ in range(self.n_pairs // n_ranks)]
+        better, worse = (to_network(np.stack([pair[i] for pair in pairs])) for i in (0, 1))
+        steps = torch.tensor([pair[2] for pair in pairs], dtype=torch.float32)
+        return {**self.rated(step, rank, n_ranks), "better": better, "worse": worse, "step": steps}
+
+    def _pair(self, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
+        index, name = int(random.choice(self.clean)), str(random.choice(list(DEGRADATIONS)))
+        weak = random.uniform(0, 1 - MIN_STEP)
+        strong = random.uniform(weak + MIN_STEP, 1)
+        seed, most = int(random.integers(2**31)), self.rated.shift
+        down, right = random.integers(-most, most + 1, 2).tolist()
+        mirror = -1 if self.rated.flip and random.random() < 0.5 else 1
+        image, points = self.rated.images.images[index], self._landmarks(index)
+        made = (degrade(name, image, points, strength, seed) for strength in (weak, strong))
+        better, worse = (shifted(each, down, right, most)[:, ::mirror] for each in made)
+        return better, worse, strong - weak
+
+    def _landmarks(self, index: int) -> np.ndarray:
+        if index not in self._points:
+            self._points[index] = locate_in_crop(self.rated.images.images[index])
+        return self._points[index]
+
+
+def clean_images(images: RatedImages) -> np.ndarray:
+    """Numbers of the images that have no known fault; all of them where the data does not tell."""
+    is_clean = np.ones(len(images), bool)
+    for column, clean in (("degradation", "none"), ("fault", 0)):
+        if column in images.rows:
+            is_clean &= (images.rows[column] == clean).to_numpy()
+    return np.flatnonzero(is_clean) if is_clean.any() else np.arange(len(images))
