@@ -27,5 +27,9 @@ test:  ## run the tests
 bench:  ## print the speed of rendering and training
 	$(PYTHON) benchmarks/render.py
 	$(PYTHON) benchmarks/train_step.py
+	$(PYTHON) benchmarks/evaluate.py
 
-.PHONY: help setup demo check format test bench
+baselines:  ## train the five models of the comparison: make baselines DATA="data/rendered data/relit" RUNS=runs/comparison IMAGES=80000
+	$(PYTHON) experiments/comparison/train.py $(foreach folder,$(DATA),--data $(folder)) --runs $(RUNS) --images $(IMAGES)
+
+.PHONY: help setup demo check format test bench baselines

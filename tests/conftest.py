@@ -50,6 +50,16 @@ def tiny_generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_onnx(tiny_editor: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ONNX file of the tiny editor; made once, since the exporter takes seconds to start."""
+    from legan.apply.onnx_file import export_onnx
+
+    out = tmp_path_factory.mktemp("onnx") / "editor.onnx"
+    assert export_onnx(tiny_editor, out)["steps"] == 7
+    return out
+
+
+@pytest.fixture(scope="session")
 def tiny_quality(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights file of a tiny quality model."""
     return write_tiny_quality(tmp_path_factory.mktemp("quality") / "quality.safetensors")

@@ -17,6 +17,9 @@ DOORS = {
     "anny": ("synthesis/",),
     "embreex": ("synthesis/",),
     "dlib": ("faces/",),
+    **dict.fromkeys(
+        ("fastapi", "starlette", "uvicorn", "jinja2", "sqlalchemy", "alembic", "itsdangerous", "choix"), ("study/",)
+    ),
 }
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_VERB_LINES = 400, 60, 15
 LAYERS = (
@@ -82,7 +85,12 @@ def test_imports_go_downwards(path: Path) -> None:
             assert _layer(other) > _layer(own), f"{own} imports {other}"
 
 
+def test_studies_never_reach_torch() -> None:
+    for path in (SOURCE / "study").rglob("*.py"):
+        assert not [name for name in _imports(path) if name.split(".")[0] in ("torch", "lightning_fabric")], path
+
+
 def test_import_is_light() -> None:
-    heavy = "torch", "cv2", "dlib", "pandas", "scipy", "anny"
+    heavy = "torch", "cv2", "dlib", "pandas", "scipy", "anny", "fastapi", "sqlalchemy"
     code = f"import sys, legan, legan.cli; print([m for m in {heavy!r} if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

@@ -7,7 +7,7 @@ import struct
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +121,27 @@ def test_folder_with_a_bad_photo(legan: Legan, tmp_path: Path, photo: Path, know
     assert again.exit_code == 1 and again.stdout == "" and "1 outputs existed and were kept" in again.stderr
 
 
+def test_export_to_onnx(legan: Legan, tiny_editor: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def export_onnx(source: Path, out: Path, faults: Sequence[str]) -> dict[str, object]:
+        asked.append((source, out.name, list(faults)))
+        return {"steps": 7}
+
+    monkeypatch.setattr("legan.apply.onnx_file.export_onnx", export_onnx)
+    shown = legan("export", tiny_editor, "-o", "editor.onnx", "--fault", "soft")
+    assert shown.stdout == "editor.onnx: 7 steps, licence of the data: unknown\n", shown.stderr
+    assert asked == [(tiny_editor, "editor.onnx", ["soft"])]
+
+
+def test_an_editor_of_the_hub(
+    legan: Legan, tiny_editor: Path, photo: Path, known_faces: Know, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("legan.apply.hub._fetched", lambda *asked: {("someone/faces", "v2"): tiny_editor}[asked])
+    result = legan("edit", photo, "-e", "smile", "--editor", "someone/faces@v2", "-o", "o.png")
+    assert result.exit_code == 0 and result.stdout == "o.png\n", result.stderr
+
+
 def test_models(legan: Legan) -> None:
     found = json.loads(legan("models", "--json").stdout)
     assert {"preset": "lite", "network": "generator"}.items() <= found["presets"][1].items()
@@ -136,7 +157,7 @@ def test_version_and_help(legan: Legan) -> None:
         assert verb in shown
         assert legan(verb, "--help").exit_code == 0
     assert "legan edit photo.jpg" in legan("edit", "--help").stdout
-    for model in ("legan", "landmarks"):
+    for model in ("legan", "landmarks", "stargan", "starganv2"):
         assert legan("train", model, "--help").exit_code == 0
 
 
@@ -212,6 +233,7 @@ def test_no_face_in_the_picture(legan: Legan, tmp_path: Path) -> None:
         (["-e", "smile", "--weights", "pickle.safetensors"], "is a pickle, which can run code when it is opened"),
         (["-e", "smile", "--weights", "text.safetensors"], "is not a safetensors file: give one that `legan export` wrote"),
         (["-e", "smile", "--weights", "none.safetensors"], "does not exist"),
+        (["-e", "smile", "--editor", "models/none.safetensors"], "does not exist"),
         (["-e", "smile", "--device", "toaster"], "device 'toaster' is not available here: choose cpu"),
         (["-e", "smile", "-o", "out.bmp"], "cannot save out.bmp as '.bmp': choose .png, .jpg, .jpeg, .webp"),
         (["-e", "smile", "-o", "photo.png", "--overwrite"], "would replace the photo photo.png: name another place with -o"),
@@ -255,12 +277,15 @@ def test_training_on_a_set_with_a_missing_image(legan: Legan, tmp_path: Path) ->
     [
         (
             ["train", "legan", "--run", "r", "--preset", "light"],
-            "unknown preset 'light': choose from paper, lite; did you mean 'lite'?",
+            "unknown preset 'light': choose from paper, lite, lite-unpaired; did you mean 'lite'?",
         ),
         (["train", "legan", "--run", "r", "--set", "loss.pear=1"], "unknown setting 'loss.pear'"),
+        (["train", "stargan", "--run", "r", "--preset", "light"], "unknown preset 'light': choose from paper, lite"),
+        (["train", "starganv2", "--run", "r", "--set", "network.domains=pears"], "setting network.domains='pears' is wrong"),
         (["train", "legan", "--run", "r", "--data", "nowhere"], "nowhere"),
         (["train", "landmarks", "--run", "r", "--data", "nowhere"], "nowhere"),
         (["export", "nowhere", "-o", "e.safetensors"], "nowhere is no run folder"),
+        (["export", "nowhere.safetensors", "-o", "e.onnx"], "nowhere.safetensors does not exist"),
         (["render", "--identities", "0", "-o", "d"], "identities must be at least 1"),
     ],
 )

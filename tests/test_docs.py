@@ -1,9 +1,16 @@
 """The code in docs/ runs as it stands."""
 
 import re
+import shlex
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+import typer
+from PIL import Image
+
+from legan.cli import app
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -19,3 +26,94 @@ def test_quality_loss(tiny_quality: Path, monkeypatch: pytest.MonkeyPatch, capsy
     assert lines[0].startswith("tensor([") and 0 <= float(lines[-1]) <= 10
     generator = names["generator"]
     assert all(p.grad is not None and p.grad.any() for p in generator.parameters())  # type: ignore[attr-defined]
+
+
+def test_onnx(tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from legan.core.weights import asset
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "editor.onnx").write_bytes(tiny_onnx.read_bytes())
+    crop = Image.open(sorted(asset("faces").glob("*.png"))[0]).convert("RGB")
+    crop.save("crop.png")
+    (block,) = re.findall(r"```python\n(.*?)```", (DOCS / "onnx.md").read_text(), re.DOTALL)
+    exec(block, names := {})
+    assert names["lights"][int(names["lighting"].argmax())]["name"] == "04"
+    edited = np.asarray(Image.open("edited.png"), float)
+    assert edited.shape == (128, 128, 3) and np.abs(edited - np.asarray(crop, float)).mean() > 2
+
+
+def commands(text: str) -> list[list[str]]:
+    """The words of every line that calls legan."""
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+    return [
+        shlex.split(line, comments=True)[1:] for block in blocks for line in block.splitlines() if line.startswith("legan ")
+    ]
+
+
+@pytest.mark.parametrize(("page", "n_least"), [("augment.md", 15), ("evaluate.md", 3)])
+def test_commands_of_a_page_exist(page: str, n_least: int) -> None:
+    """Each line is parsed as the command line would, options and all, and not run."""
+    found = commands((DOCS / page).read_text())
+    assert len(found) >= n_least
+    for words in found:
+        command, context = typer.main.get_command(app), None
+        while hasattr(command, "commands"):
+            name, words = words[0], words[1:]
+            command = command.commands[name]
+        context = command.make_context(command.name, list(words))
+        assert context.params
+
+
+def test_augments_manifest_has_what_the_page_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from legan.apply.augment_shards import PROVENANCE
+
+    (block,) = re.findall(r"```python\n(.*?)```", (DOCS / "augment.md").read_text(), re.DOTALL)
+    frame = pd.DataFrame({name: [True] if kind == "bool" else [1.0] for name, kind in PROVENANCE.items()})
+    (tmp_path / "data" / "people-more").mkdir(parents=True)
+    frame.to_parquet(tmp_path / "data" / "people-more" / "manifest.parquet")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(block, names)
+    assert len(names["made"]) == 1  # type: ignore[arg-type]
+
+
+def test_the_walk_of_studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every `legan` line of "From pictures to a trained Q", with simulated raters where people would take part."""
+    from tests.rated_sets import make_rated_set
+    from tests.study.studies import set_up, taker
+    from typer.testing import CliRunner
+
+    from legan.cli import app
+    from legan.study.study import open_study
+    from legan.study.web import make_app
+
+    text = (DOCS / "studies.md").read_text().split("## From pictures to a trained Q")[1].split("\n## ")[0]
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+    lines = [line.split("  #")[0].split() for block in blocks for line in block.splitlines()]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "studies").mkdir()
+    make_rated_set(tmp_path / "data" / "rated", n_identities=10, size=64, strengths=(0, 1))
+    small = ["network.size=64", "network.width=4", "network.n_hidden=8", "batch_size=4", "loop.n_steps=2"]
+    for _, *words in lines:
+        if words[:2] == ["study", "serve"]:
+            continue
+        if words[:2] == ["study", "check"]:
+            folder = tmp_path / words[2]
+            set_up(folder, "simulated = true", "repeats_per_rater = 0", 'contact = "x@example.org"')
+            with open_study(folder) as study:
+                for seed in range(3):
+                    rater = taker(make_app(study))
+                    page = rater.enter()
+                    while page.code is None:
+                        item = study.pictures[study.by_code[page.pictures[0]]].item_id
+                        page = rater.answer(page, rating=str((item * 3 + seed) % 10))
+            continue
+        if words[0] == "ratings":
+            words = words[: words.index("--gold")]  # this study has no gold items
+        if words[0] == "train":
+            words += [part for setting in small for part in ("--set", setting)]
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 0, (words, result.output)
+    assert (tmp_path / "runs" / "q" / "quality.safetensors").is_file()
+    assert "simulated-" in (tmp_path / "exported" / "ratings.csv").read_text()

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from legan import __version__
 from legan.core.errors import LeganError
-from legan.verbs import images, quality
+from legan.verbs import baselines, evaluate, images, quality, recognition, study
 from legan.verbs.options import Device, Devices, DryRun, Json, Run, Settings
 
 
@@ -47,9 +47,22 @@ train_app = typer.Typer(help="Train a model; the same command again continues a 
 app.add_typer(train_app, name="train")
 app.add_typer(quality.app)
 app.add_typer(images.app)
+app.add_typer(evaluate.app)
+app.add_typer(study.app, name="study", cls=study.Group)
+app.add_typer(recognition.app)
 train_app.add_typer(quality.train_app)
+train_app.add_typer(baselines.train_app)
+train_app.add_typer(recognition.train_app)
 
-Weights = Annotated[Path | None, typer.Option(help="A file that `legan export` wrote, instead of the packaged weights.")]
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        "--editor",
+        "--weights",
+        metavar="PATH|ID",
+        help="A file that `legan export` wrote, or a model on the Hugging Face hub, owner/name[@revision] (extra `hub`).",
+    ),
+]
 
 
 def main() -> None:
@@ -332,8 +345,10 @@ def train_identity(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Weights file to write, .safetensors.")],
+    source: Annotated[
+        Path, typer.Argument(help="Folder of a run; for .onnx also an editor's weights file.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write: weights, .safetensors, or an editor as .onnx.")],
     faults: Annotated[
         list[str] | None, typer.Option("--fault", help="A known fault, kept in the file; may be repeated.")
     ] = None,
@@ -341,16 +356,24 @@ def export(
 ) -> None:
     """Write the weights of a trained editor or quality model to one file, with what they were made from.
 
-    Example:
+    A name that ends in .onnx gives an editor for programs without PyTorch (extra `onnx`), compared with the network by onnxruntime.
+
+    Examples:
 
       legan export runs/lite -o editor.safetensors
-    """
-    from legan.train.export import export_run
 
-    metadata = export_run(run, out, faults or ())
-    typer.echo(
-        json.dumps(metadata) if as_json else f"{out}: {metadata['steps']} steps, licence of the data: {metadata['licence']}"
-    )
+      legan export editor.safetensors -o editor.onnx
+    """
+    if out.suffix == ".onnx":
+        from legan.apply.onnx_file import export_onnx
+
+        metadata = export_onnx(source, out, faults or ())
+    else:
+        from legan.train.export import export_run
+
+        metadata = export_run(source, out, faults or ())
+    steps, licence = metadata.get("steps", "unknown"), metadata.get("licence", "unknown")
+    typer.echo(json.dumps(metadata) if as_json else f"{out}: {steps} steps, licence of the data: {licence}")
 
 
 if __name__ == "__main__":

@@ -96,3 +96,13 @@ def test_codes_are_rows_for_each_crop(tiny_editor: Path) -> None:
     both = networks.translate(x, Codes(torch.stack([smile, scream]), torch.stack([light, light]))).image
     alone = networks.translate(x[:1], Codes(scream[None], light[None])).image
     assert torch.allclose(both[1:], alone, atol=LEVEL) and not torch.allclose(both[0], both[1], atol=1e-3)
+
+
+def test_bfloat16_changes_next_to_nothing() -> None:
+    x = torch.rand(3, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    codes = Codes(torch.eye(6)[:3], torch.eye(20)[:3])
+    exact, fast = (load_networks(precision=precision).translate(x, codes) for precision in ("fp32", "bf16"))
+    assert exact.image.dtype == fast.image.dtype == torch.float32 and not torch.equal(exact.image, fast.image)
+    assert (exact.image - fast.image).abs().mean() < 5e-3
+    with pytest.raises(ConfigError, match="unknown precision 'half'"):
+        load_networks(precision="half")

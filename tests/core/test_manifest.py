@@ -86,3 +86,15 @@ def test_shards_are_the_same_bytes(tmp_path: Path) -> None:
 def test_larger_sets_keep_splits() -> None:
     splits = [split_of(i) for i in range(250)]
     assert {s: splits.count(s) for s in set(splits)} == {"train": 200, "val": 25, "test": 25}
+
+
+def test_many_rows_are_written_as_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("legan.core.manifest._ROWS_AT_ONCE", 3)
+    rows = [_row(identity=f"p{i}", path=f"{i}.png", landmarks=[float(i)] * 136) for i in range(8)]
+    write_manifest((one for one in rows), tmp_path)
+    for i in range(8):
+        (tmp_path / f"{i}.png").write_bytes(b"")
+    frame = read_manifest(tmp_path)
+    assert list(frame["identity"]) == [f"p{i}" for i in range(8)] and frame["landmarks"].iloc[7][0] == 7
+    write_manifest(iter(()), tmp_path)
+    assert len(read_manifest(tmp_path)) == 0

@@ -41,6 +41,15 @@ def test_pickles_are_refused_unread(tmp_path: Path) -> None:
             load_weights(tmp_path / name)
 
 
+@pytest.mark.parametrize("n_bytes", [0x280, 0x380, 0x480, 0x580, 0x10280])
+def test_headers_whose_length_looks_like_a_pickle(tmp_path: Path, n_bytes: int) -> None:
+    save_weights(tmp_path / "w", TENSORS, {"x": ""})
+    missing = n_bytes - int.from_bytes((tmp_path / "w").read_bytes()[:8], "little")
+    save_weights(tmp_path / "w", TENSORS, {"x": missing * "x"})
+    assert int.from_bytes((tmp_path / "w").read_bytes()[:8], "little") == n_bytes
+    assert len(load_weights(tmp_path / "w")[1]["x"]) == missing
+
+
 def test_damaged_files_are_refused(tmp_path: Path) -> None:
     save_weights(tmp_path / "w", TENSORS, {})
     whole = (tmp_path / "w").read_bytes()

@@ -10,7 +10,7 @@ from tests.face_sets import draw_face, make_face_set, png, row
 
 from legan.core.errors import DataError
 from legan.core.manifest import write_manifest
-from legan.data.faces import FaceDataset
+from legan.data.faces import FaceDataset, LabelledFaces
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +121,20 @@ def test_palette_and_grey_images_become_rgb(tmp_path: Path) -> None:
     Image.fromarray(np.full((32, 32), 77, np.uint8)).save(buffer, "PNG")
     (folder / "0.png").write_bytes(buffer.getvalue())
     np.testing.assert_array_equal(FaceDataset([folder], "train", size=32).images([0]), np.full((1, 32, 32, 3), 77))
+
+
+def test_labelled_faces_take_any_label_and_an_unknown_light(tmp_path: Path) -> None:
+    rows = [
+        row("a", "contempt", ""),
+        row("a", "", "", domain="generated"),
+        row("b", "happy", ""),
+        row("c", "sad", "", split="val"),
+    ]
+    folder = write_folder(tmp_path / "any", rows)
+    faces = LabelledFaces([folder], "train", 32)
+    assert list(faces.label) == ["contempt", "", "happy"] and list(faces.person) == [0, 0, 1] and len(faces) == 3
+    assert list(faces.domain) == ["render", "generated", "render"] and faces.of_folder("licence", 0) == ["CC0-1.0"]
+    assert np.array_equal(faces.images([2]), LabelledFaces([folder], "train", 32, memory_gb=0.0).images([2]))
+    assert np.array_equal(faces.images([2])[0], draw_face(2, 0, 0, 32))
+    with pytest.raises(DataError, match="unknown expression"):
+        FaceDataset([folder], "train", size=32)

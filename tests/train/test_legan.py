@@ -162,7 +162,11 @@ def test_kinds_of_game(kind: str, batch: dict[str, Tensor]) -> None:
     with_penalty, without = updates(task, batch, 0), updates(task, batch, 1)
     critic = with_penalty["critic"]
     assert torch.isfinite(critic["loss"]) and critic["critic/penalty"] >= 0
-    expected = critic["critic/adversarial"] + critic["critic/classification"] + task.config.adversarial.penalty * critic["critic/penalty"]
+    expected = (
+        critic["critic/adversarial"]
+        + critic["critic/classification"]
+        + task.config.adversarial.penalty * critic["critic/penalty"]
+    )
     torch.testing.assert_close(critic["loss"], expected)
     assert "critic/penalty" not in without["critic"]
 

@@ -173,6 +173,9 @@ def _both(pictures: Pictures, face: Face, advance: Callable[[], None]) -> str:
 
 
 def _masks(pictures: Pictures, face: Face, advance: Callable[[], None]) -> str:
+    if not pictures.editor.networks.has_masks:
+        advance()
+        return "<p>These weights make no masks.</p>"
     subject = Subject(photo_of(face.crop), ())
     rows = []
     for expression, lighting in (("smile", -60), ("surprise", "front"), ("scream", 60)):

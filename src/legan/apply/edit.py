@@ -17,7 +17,7 @@ from torch import Tensor
 from legan.apply.marks import Mark, marked_metadata
 from legan.apply.networks import ExpressionSpec, LightingSpec, Networks, load_networks
 from legan.apply.strength import check_strength, partial_edit
-from legan.core.errors import FaceError
+from legan.core.errors import ConditionError, FaceError
 from legan.core.images import Photo, from_network, from_unit, load_photo, photo_of, save_photo, to_network, to_unit
 from legan.faces.align import AlignedCrop, align
 from legan.faces.detect import MIN_FACE_SIDE, detect
@@ -48,7 +48,8 @@ class Edit:
     Args:
         image: the whole photo, edited.
         sources, crops: its face crops before and after, in the order that `face` asked for.
-        expression_mask, lighting_mask: what the two hourglasses gave for each crop, float32 (n, channels, h, w) in [-1, 1].
+        expression_mask, lighting_mask: what the two hourglasses gave for each crop, float32 (n, channels, h, w) in [-1, 1]; without
+            channels where the editor makes none, as StarGAN's do.
         photo: what was edited.
         mark: what a saved picture says about itself.
     """
@@ -72,7 +73,13 @@ class Edit:
         save_photo(self.image, path, self.photo, quality, metadata)
 
     def mask_pictures(self) -> tuple[Image.Image, Image.Image]:
-        """The two masks as grey pictures, bright where they act most; several faces stand side by side."""
+        """The two masks as grey pictures, bright where they act most; several faces stand side by side.
+
+        Raises:
+            ConditionError: the editor makes none (`Networks.has_masks`).
+        """
+        if not self.expression_mask.shape[1]:
+            raise ConditionError("the editor makes no masks: only LEGAN's do")
         size = self.crops[0].width
         return _mask_picture(self.expression_mask, size), _mask_picture(self.lighting_mask, size)
 
@@ -187,14 +194,14 @@ class Editor:
         return edited, full.expression_mask, full.lighting_mask
 
 
-def load_editor(weights: str | Path | None = None, device: str = "cpu") -> Editor:
-    """Return an editor with the packaged weights, or with those of a file that `legan export` wrote.
+def load_editor(weights: str | Path | None = None, device: str = "cpu", precision: str = "auto") -> Editor:
+    """Return an editor with the packaged weights, or with those of a file that `legan export` wrote; `precision` as for `Networks`.
 
     Raises:
         WeightsError: a missing or damaged file, a pickle, or weights of something else.
-        ConfigError: a device that this machine does not have.
+        ConfigError: a device that this machine does not have, or an unknown precision.
     """
-    return Editor(load_networks(weights, device))
+    return Editor(load_networks(weights, device, precision))
 
 
 def edit(

@@ -89,17 +89,25 @@ def load_embedding(name: str | Path = PACKAGED, device: str = "cpu") -> Embeddin
 
 
 def _known_file(name: str) -> Path:
-    """The file of a network that the user downloads.
+    file, home = KNOWN_FILES[name]
+    return model_file(name, file, home, [_INSIGHTFACE_FOLDER] if name == "insightface" else ())
+
+
+def model_file(name: str, file: str, home: str, other_folders: Sequence[Path] = ()) -> Path:
+    """Return where the file of a network is that the user downloads.
+
+    Args:
+        name: of the network, for the message.
+        file: its name as published; looked for in the folder that `LEGAN_MODELS` names, then in `other_folders`.
+        home: where it is published.
 
     Raises:
         WeightsError: it is not there; the message says where from and where to.
     """
-    file, home = KNOWN_FILES[name]
     folder = Path(os.environ.get(MODELS_VARIABLE) or "~/.cache/legan/models").expanduser()
-    places = [folder / file, *([_INSIGHTFACE_FOLDER.expanduser() / file] if name == "insightface" else [])]
-    for place in places:
-        if place.is_file():
-            return place
+    for place in (folder, *(other.expanduser() for other in other_folders)):
+        if (place / file).is_file():
+            return place / file
     raise WeightsError(
         f"{name} does not come with legan: put {file} from {home} into {folder}, or give the path of such a file"
     )

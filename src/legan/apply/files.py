@@ -115,6 +115,8 @@ def edit_files(editor: Editor, photos: Sequence[Path], out: Path | None, choice:
         LeganError: nothing to do, an output that would replace an input or another output, or a full disk.
     """
     choice.check()
+    if choice.masks and not editor.networks.has_masks:
+        raise ConditionError("these weights make no masks, only LEGAN's do: leave --masks out")
     for lighting in choice.lightings or (None,):
         editor.check("neutral" if choice.grid else choice.expression, lighting, choice.strength)
     jobs, is_single = plan(photos, out, "grid" if choice.grid else "edited", ".png" if choice.grid else "")

@@ -36,6 +36,10 @@ class DataError(LeganError):
     """A data set folder that is incomplete or inconsistent."""
 
 
+class StudyError(LeganError):
+    """A study's folder, settings or database that cannot be used."""
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return `"; did you mean 'smile'?"` for the closest of `names`, or `""` when none is close."""
     close = get_close_matches(name, list(names), n=1, cutoff=0.5)

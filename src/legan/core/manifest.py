@@ -7,6 +7,7 @@ import io
 import os
 import tarfile
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, TypedDict
@@ -21,6 +22,7 @@ MANIFEST = "manifest.parquet"
 DOMAINS = ("photo", "render", "relit", "reexpressed", "generated")
 EVEN_LIGHT = "even"  # in the column lighting: a photo under its own light, none of the classes
 SPLITS = ("train", "val", "test")
+_ROWS_AT_ONCE = 8192
 
 
 class ManifestRow(TypedDict):
@@ -84,7 +86,7 @@ def write_manifest(rows: Iterable[Mapping[str, Any]], folder: Path, extra: Mappi
     """Write `manifest.parquet` atomically, rows in the order given, and return its path.
 
     Args:
-        rows: one an image.
+        rows: one an image; never more than some thousand are in memory.
         folder: the data set folder.
         extra: further columns and their types as Arrow names them, such as `QUALITY_COLUMNS`.
 
@@ -94,10 +96,10 @@ def write_manifest(rows: Iterable[Mapping[str, Any]], folder: Path, extra: Mappi
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.Table.from_pylist([dict(row) for row in rows], schema=_schema(extra or {}))
-    path = Path(folder) / MANIFEST
-    with atomic_write(path) as file:
-        pq.write_table(table, file)
+    path, schema, remaining = Path(folder) / MANIFEST, _schema(extra or {}), iter(rows)
+    with atomic_write(path) as file, pq.ParquetWriter(file, schema) as writer:
+        while part := [dict(row) for row in islice(remaining, _ROWS_AT_ONCE)]:
+            writer.write_table(pa.Table.from_pylist(part, schema=schema))
     return path
 
 

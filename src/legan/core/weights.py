@@ -87,9 +87,9 @@ def load_metadata(path: Path) -> dict[str, Any]:
         raise WeightsError(f"weights file {path} does not exist")
     with open(path, "rb") as file:
         head = file.read(8)
-        _refuse_pickle(path, head)
         length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
         if not 2 <= length <= min(100_000_000, path.stat().st_size - 8):
+            _refuse_pickle(path, head)  # only here: a header of 640 bytes begins as pickles do
             raise WeightsError(f"{path} is not a safetensors file: give one that `legan export` wrote")
         text = file.read(length)
     try:

@@ -1,4 +1,4 @@
-"""The face data set: crops of one or several manifest folders, with their conditions and their true counterparts."""
+"""Face data sets: crops of one or several manifest folders; for editors with their conditions and their true counterparts."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,93 @@ N_LANDMARKS = 68
 _ROW = ("path", "offset", "n_bytes", "key")  # what reading an image takes
 
 
-class FaceDataset:
+class LabelledFaces:
+    """Face crops of one split, with who they show and the expression that each is labelled with, whatever the labels are.
+
+    Attributes, one entry an image: `person` number, the same in all folders that name this source and identity; `domain` name;
+    `label`, the name of the expression, "" where unknown; `folder` index of the folder; `identity` number, never shared between
+    folders.
+
+    Args:
+        folders: data set folders.
+        split: train, val or test.
+        size: side of the crops in pixels.
+        memory_gb: keep all images decoded when they take less than this; else each is decoded whenever it is drawn.
+
+    Raises:
+        DataError: a folder that cannot be used, an image of another size, or no image of this split.
+    """
+
+    def __init__(self, folders: Sequence[Path], split: str, size: int = CROP_SIZE, memory_gb: float = 8.0) -> None:
+        self._read(folders, split, size)
+        self._load(memory_gb)
+
+    def _read(self, folders: Sequence[Path], split: str, size: int) -> "pd.DataFrame":
+        self.folders, self.size = [Path(folder) for folder in folders], size
+        frame = _read_folders(self.folders, split)
+        self.rows = [dict(zip(_ROW, row, strict=True)) for row in frame[list(_ROW)].itertuples(index=False)]
+        self.folder = frame["folder"].to_numpy(np.int64)
+        self.identity = frame.groupby(["folder", "identity"], sort=True).ngroup().to_numpy(np.int64)
+        self.person = frame.groupby(["source", "identity"], sort=True).ngroup().to_numpy(np.int64)
+        self.domain, self.label = frame["domain"].to_numpy(), frame["expression"].to_numpy()
+        self._origins = frame[["folder", "source", "licence"]]
+        return frame
+
+    def _load(self, memory_gb: float) -> None:
+        fits = len(self) * self.size * self.size * 3 < memory_gb * 1e9
+        self._memory = self._decode_all() if fits else None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def n_identities(self) -> int:
+        """Number of different people, counted in each folder."""
+        return int(self.identity.max()) + 1
+
+    def of_folder(self, column: str, folder: int) -> list[str]:
+        """Return the different entries of the column `source` or `licence` in one folder."""
+        return sorted(set(self._origins.loc[self._origins["folder"] == folder, column]))
+
+    def images(self, indices: np.ndarray | Sequence[int]) -> np.ndarray:
+        """Return crops, uint8 (B, size, size, 3).
+
+        Raises:
+            DataError: an image that cannot be decoded, or of another size; the message names it.
+        """
+        if self._memory is not None:
+            return self._memory[np.asarray(indices)]
+        return np.stack([self._decode(int(index)) for index in indices])
+
+    def _decode(self, index: int) -> np.ndarray:
+        row = self.rows[index]
+        folder = self.folders[self.folder[index]]
+        try:
+            with Image.open(io.BytesIO(read_bytes(folder, row))) as image:
+                array = np.asarray(image.convert("RGB"))
+        except (OSError, SyntaxError, ValueError) as error:
+            raise DataError(f"image {_name(folder, row)} is damaged ({error}): make or copy it again") from error
+        if array.shape != (self.size, self.size, 3):
+            height, width = array.shape[:2]
+            raise DataError(
+                f"image {_name(folder, row)} is {width}x{height} pixels, not {self.size}x{self.size}: "
+                "align the photos to crops of that size first"
+            )
+        return array
+
+    def _decode_all(self) -> np.ndarray:
+        images = np.empty((len(self), self.size, self.size, 3), np.uint8)
+        with ThreadPoolExecutor() as pool:
+            decoded = pool.map(self._decode, range(len(self)))
+            console = Console(stderr=True)
+            for index, image in enumerate(
+                track(decoded, "reading images", len(self), console=console, transient=True, disable=not console.is_terminal)
+            ):
+                images[index] = image
+        return images
+
+
+class FaceDataset(LabelledFaces):
     """Face crops of one split.
 
     Attributes, one entry an image: `person` number, the same in all folders that name this source and identity; `domain` name;
@@ -57,45 +143,14 @@ class FaceDataset:
         size: int = CROP_SIZE,
         memory_gb: float = 8.0,
     ) -> None:
-        self.folders = [Path(folder) for folder in folders]
-        frame = _read_folders(self.folders, split)
-        self.size = size
-        self.rows = [dict(zip(_ROW, row, strict=True)) for row in frame[list(_ROW)].itertuples(index=False)]
-        self.folder = frame["folder"].to_numpy(np.int64)
-        self.identity = frame.groupby(["folder", "identity"], sort=True).ngroup().to_numpy(np.int64)
-        self.person = frame.groupby(["source", "identity"], sort=True).ngroup().to_numpy(np.int64)
-        self.domain = frame["domain"].to_numpy()
+        frame = self._read(folders, split, size)
         self.expression = _classes(frame["expression"], EXPRESSIONS, "expression")
         lighting = _classes(frame["lighting"], (*LIGHTING_NAMES, EVEN_LIGHT), "lighting")
         self.lighting = np.where(lighting < len(LIGHTING_NAMES), lighting, -1)
         self.take = _takes(frame)
         self.landmarks = _landmarks(frame["landmarks"], size)
-        self._origins = frame[["folder", "source", "licence"]]
         self.truth, self.has_pair = self._pairs(frame["domain"], paired_domains)
-        fits = len(self) * size * size * 3 < memory_gb * 1e9
-        self._memory = self._decode_all() if fits else None
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def n_identities(self) -> int:
-        """Number of different people, counted in each folder."""
-        return int(self.identity.max()) + 1
-
-    def of_folder(self, column: str, folder: int) -> list[str]:
-        """Return the different entries of the column `source` or `licence` in one folder."""
-        return sorted(set(self._origins.loc[self._origins["folder"] == folder, column]))
-
-    def images(self, indices: np.ndarray | Sequence[int]) -> np.ndarray:
-        """Return crops, uint8 (B, size, size, 3).
-
-        Raises:
-            DataError: an image that cannot be decoded, or of another size; the message names it.
-        """
-        if self._memory is not None:
-            return self._memory[np.asarray(indices)]
-        return np.stack([self._decode(int(index)) for index in indices])
+        self._load(memory_gb)
 
     def _pairs(self, domains: "pd.Series", paired_domains: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         keys = (self.take, self.expression, self.lighting)  # even light, -1, counts beside the classes
@@ -108,33 +163,6 @@ class FaceDataset:
         truth = np.full(shape, -1, np.int64)
         truth[tuple(key[is_truth] for key in keys)] = np.flatnonzero(is_truth)
         return truth[..., :-1], is_unique & (domains != "generated").to_numpy()
-
-    def _decode(self, index: int) -> np.ndarray:
-        row = self.rows[index]
-        folder = self.folders[self.folder[index]]
-        try:
-            with Image.open(io.BytesIO(read_bytes(folder, row))) as image:
-                array = np.asarray(image.convert("RGB"))
-        except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(f"image {_name(folder, row)} is damaged ({error}): make or copy it again") from error
-        if array.shape != (self.size, self.size, 3):
-            height, width = array.shape[:2]
-            raise DataError(
-                f"image {_name(folder, row)} is {width}x{height} pixels, not {self.size}x{self.size}: "
-                "align the photos to crops of that size first"
-            )
-        return array
-
-    def _decode_all(self) -> np.ndarray:
-        images = np.empty((len(self), self.size, self.size, 3), np.uint8)
-        with ThreadPoolExecutor() as pool:
-            decoded = pool.map(self._decode, range(len(self)))
-            console = Console(stderr=True)
-            for index, image in enumerate(
-                track(decoded, "reading images", len(self), console=console, transient=True, disable=not console.is_terminal)
-            ):
-                images[index] = image
-        return images
 
 
 def _read_folders(folders: Sequence[Path], split: str) -> "pd.DataFrame":

@@ -45,6 +45,59 @@ def all_pairs(identities: np.ndarray) -> Pairs:
     return Pairs(first, second, identities[first] == identities[second])
 
 
+def draw_pairs(identities: np.ndarray, n_pairs: int, random: np.random.Generator) -> Pairs:
+    """Draw different pairs, one of one person and one of two by turns, so that consecutive folds hold both.
+
+    Args:
+        identities: (n,) who each image shows. Of pairs of one person, every person with two images is drawn as often.
+        n_pairs: wanted; there are fewer where the images have not so many. The halves are of one size.
+        random: where the numbers come from.
+
+    Raises:
+        DataError: no person has two images, or there is one person only.
+    """
+    identities = np.asarray(identities)
+    people, counts = np.unique(identities, return_counts=True)
+    members = {person: np.flatnonzero(identities == person) for person in people}
+    several = people[counts > 1]
+    if len(several) == 0 or len(people) < 2:
+        raise DataError("pairs need a person with two pictures, and two people: give a folder of a subfolder a person")
+    n_same = int((counts * (counts - 1) // 2).sum())
+    n_other = len(identities) * (len(identities) - 1) // 2 - n_same
+    n_each = min(n_pairs // 2, n_same, n_other)
+
+    def two_of_one() -> tuple[int, int]:
+        first, second = random.choice(members[several[random.integers(len(several))]], 2, replace=False)
+        return int(first), int(second)
+
+    def one_of_two() -> tuple[int, int]:
+        a, b = random.choice(len(people), 2, replace=False)
+        return int(random.choice(members[people[a]])), int(random.choice(members[people[b]]))
+
+    drawn = []
+    for draw, n_all in ((two_of_one, n_same), (one_of_two, n_other)):
+        if 3 * n_each >= n_all:  # nearly all: drawing would hit the same ones again and again
+            every = _pairs_of_one(members) if draw is two_of_one else _pairs_of_two(identities)
+            drawn.append(random.permutation(every)[:n_each])
+            continue
+        unique: dict[tuple[int, int], None] = {}
+        while len(unique) < n_each:
+            pair = draw()
+            unique[min(pair), max(pair)] = None
+        drawn.append(np.array(list(unique), np.int64))
+    both = np.stack(drawn, 1).reshape(-1, 2)
+    return Pairs(both[:, 0], both[:, 1], np.arange(len(both)) % 2 == 0)
+
+
+def _pairs_of_one(members: dict[int, np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.stack([own[i] for i in np.triu_indices(len(own), 1)], 1) for own in members.values()])
+
+
+def _pairs_of_two(identities: np.ndarray) -> np.ndarray:
+    pairs = all_pairs(identities)
+    return np.stack([pairs.first, pairs.second], 1)[~pairs.same]
+
+
 def score_pairs(embeddings: np.ndarray, pairs: Pairs, batch_size: int = 65536) -> np.ndarray:
     """Return match scores (n,) of pairs of the rows of `embeddings` (m, d), `batch_size` at a time."""
     parts = range(0, len(pairs.first), batch_size)

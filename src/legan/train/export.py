@@ -20,10 +20,13 @@ from legan.train.run import CONFIG
 
 def export_run(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dict[str, Any]:
     """Write the weights of an editor's or a quality model's run; arguments, result and errors as for `export_editor`."""
+    from legan.train.export_baselines import BASELINES
     from legan.train.quality import export_quality
 
-    is_quality = (Path(run) / CONFIG).is_file() and "labels" in tomllib.loads((Path(run) / CONFIG).read_text(encoding="utf-8"))
-    return export_quality(Path(run), Path(out), known_faults) if is_quality else export_editor(run, out, known_faults)
+    settings = tomllib.loads((Path(run) / CONFIG).read_text(encoding="utf-8")) if (Path(run) / CONFIG).is_file() else {}
+    if settings.get("model") in BASELINES:
+        return BASELINES[settings["model"]](Path(run), Path(out), known_faults)
+    return export_quality(Path(run), Path(out), known_faults) if "labels" in settings else export_editor(run, out, known_faults)
 
 
 def export_editor(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dict[str, Any]:
@@ -45,19 +48,41 @@ def export_editor(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dic
     if not (run / CONFIG).is_file():
         raise ConfigError(f"{run} is no run folder: it has no {CONFIG}; name the folder given to `legan train legan --run`")
     config = load_config(LeganConfig, run / CONFIG)
+    shapes = {"generator": config_to_dict(config.generator), "critic": config_to_dict(config.critic)}
+    return write_editor(run, out, config, {"model": "legan-editor", **shapes}, ("critic",), known_faults)
+
+
+def write_editor(
+    run: Path,
+    out: Path,
+    config: Any,
+    what: Mapping[str, Any],
+    others: Sequence[str] = (),
+    known_faults: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Write the averaged generator of a run's newest checkpoint as float16 safetensors and return the metadata.
+
+    Args:
+        run, out, known_faults: as for `export_editor`.
+        config: the run's; it has `loop` and `data`, and perhaps paths `init`, `identity`, `quality`.
+        what: the metadata that says which networks these are.
+        others: networks of the checkpoint that go along.
+
+    Raises:
+        WeightsError: no checkpoint yet, or none that can be read.
+        LeganError: `out` cannot be written.
+    """
     state = newest_checkpoint(run)
     if state is None:
         raise WeightsError(f"{run} has no checkpoint yet: train first")
     training = config_to_dict(config)
     training["data"]["folders"] = [Path(folder).name for folder in config.data.folders]
     for name in ("init", "identity", "quality"):
-        path = getattr(config, name)
+        path = getattr(config, name, None)
         training[name] = path and path.name
     folders = state["extra"]["data"]
     metadata = {
-        "model": "legan-editor",
-        "generator": config_to_dict(config.generator),
-        "critic": config_to_dict(config.critic),
+        **what,
         "training": training,
         "steps": state["n_steps_done"],
         "seed": config.loop.seed,
@@ -68,7 +93,7 @@ def export_editor(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dic
         "known_faults": list(known_faults),
         **provenance(),
     }
-    networks = {"generator": state["networks"]["ema"], "critic": state["networks"]["critic"]}
+    networks = {"generator": state["networks"]["ema"], **{name: state["networks"][name] for name in others}}
     tensors = {f"{network}.{name}": tensor for network, states in networks.items() for name, tensor in states.items()}
     save_weights(out, tensors, metadata, half=True)
     return metadata

@@ -315,10 +315,12 @@ def build_legan(config: LeganConfig, device: torch.device) -> tuple[LeganTask, F
 def _judges(config: LeganConfig, device: torch.device) -> dict[str, Frozen]:
     """The frozen networks whose loss weights are above 0."""
     dtype, found = mixed_dtype(config.precision, device), {}
-    if config.loss.identity > 0:
-        found["identity"] = load_identity(config.identity, dtype, device)
-    if config.loss.quality > 0:
-        found["quality"] = load_quality(config.quality, dtype, device)
+    # Making them draws random numbers; those of the trained networks stay the same with and without.
+    with torch.random.fork_rng([]):
+        if config.loss.identity > 0:
+            found["identity"] = load_identity(config.identity, dtype, device)
+        if config.loss.quality > 0:
+            found["quality"] = load_quality(config.quality, dtype, device)
     return found
 
 

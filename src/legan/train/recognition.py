@@ -21,7 +21,7 @@ from legan.core.config import config_to_dict, load_config
 from legan.core.errors import ConfigError, DataError, WeightsError
 from legan.core.images import to_network
 from legan.core.weights import save_weights
-from legan.data.faces import FaceDataset
+from legan.data.faces import LabelledFaces
 from legan.metrics.match import all_pairs, auc, score_pairs, tar_at_far
 from legan.models.lightcnn import INPUT_SIZE, LightCNN, standardise
 from legan.train.checkpoint import newest_checkpoint
@@ -47,7 +47,7 @@ class IdentityBatches:
         ConfigError: weights that do not fit the folders.
     """
 
-    def __init__(self, faces: FaceDataset, config: IdentityDataConfig, seed: int) -> None:
+    def __init__(self, faces: LabelledFaces, config: IdentityDataConfig, seed: int) -> None:
         self.faces, self.config, self.seed = faces, config, seed
         self.batch_size = config.batch_size
         n_folders = len(faces.folders)
@@ -71,7 +71,7 @@ class IdentityBatches:
         return int(random.choice(domains[int(random.integers(len(domains)))]))
 
 
-def _by_person_and_domain(faces: FaceDataset, members: np.ndarray) -> list[list[np.ndarray]]:
+def _by_person_and_domain(faces: LabelledFaces, members: np.ndarray) -> list[list[np.ndarray]]:
     people = []
     for person in np.unique(faces.person[members]):
         own = members[faces.person[members] == person]
@@ -97,7 +97,7 @@ class RecognitionTask(Task):
         device: torch.device,
         n_people: int,
         start: Tensor,
-        held_out: FaceDataset,
+        held_out: LabelledFaces,
         data: Sequence[Mapping[str, object]] = (),
     ) -> None:
         self.config, self.data = config, [dict(folder) for folder in data]
@@ -190,7 +190,7 @@ class RecognitionTask(Task):
         return torch.cat(parts).numpy()
 
 
-def _spread(faces: FaceDataset) -> np.ndarray:
+def _spread(faces: LabelledFaces) -> np.ndarray:
     """Indices of up to `_N_HELD_OUT` crops of each person in each domain, spread evenly over the lights and expressions."""
     groups = [group for person in _by_person_and_domain(faces, np.arange(len(faces))) for group in person]
     # An odd stride in (expression, lighting) order; a linspace would give each expression the same few lights.
@@ -227,7 +227,7 @@ def build_recognition(config: RecognitionConfig, device: torch.device) -> tuple[
         raise ConfigError("network.n_classes comes from the data: leave it out")
     cv2.setNumThreads(1)  # many small pictures: threads would only get in each other's way
     folders = [Path(folder) for folder in config.data.folders]
-    train, held_out = (FaceDataset(folders, split, (), INPUT_SIZE, config.data.memory_gb) for split in ("train", "val"))
+    train, held_out = (LabelledFaces(folders, split, INPUT_SIZE, config.data.memory_gb) for split in ("train", "val"))
     n_people = len(np.unique(train.person))
     batches = IdentityBatches(train, config.data, config.loop.seed)
     start = batches(0, 0, 1)["picture"]

@@ -5,7 +5,7 @@ import io
 import json
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,11 @@ from legan.core.files import make_folder, write_atomic
 from legan.core.images import load_photo
 from legan.core.manifest import QUALITY_COLUMNS, ShardWriter, split_of, write_manifest
 from legan.core.workers import run_jobs
+from legan.data.sources.affectnet import read_affectnet
+from legan.data.sources.casia_webface import read_casia_webface
 from legan.data.sources.faceforensics import read_faceforensics
-from legan.data.sources.folder import read_folder
+from legan.data.sources.folder import read_expressions, read_folder, read_people
+from legan.data.sources.lfw import read_lfw
 from legan.data.sources.progan import read_progan
 from legan.data.sources.source import SourceImage
 from legan.data.sources.stylegan import read_stylegan
@@ -29,7 +32,12 @@ from legan.faces.resample import transform
 
 # Layouts that are known by name; any other name is a folder of what that name made.
 READERS: dict[str, Callable[[Path], list[SourceImage]]] = {
+    "affectnet": read_affectnet,
+    "casia-webface": read_casia_webface,
+    "expressions": read_expressions,
     "faceforensics": read_faceforensics,
+    "lfw": read_lfw,
+    "people": read_people,
     "progan": read_progan,
     "stylegan": read_stylegan,
 }
@@ -75,7 +83,7 @@ def import_faces(
     """Align the largest face of each picture of a public set and write a data set folder.
 
     Args:
-        name: `faceforensics`, `progan`, `stylegan`: by these layouts; "photo" or any other name: a folder of pictures of that kind.
+        name: one of `READERS`: by that layout; "photo" or any other name: a folder of pictures of that kind.
         folder: where the pictures are.
         out: the data set folder; made when missing.
         limit: pictures to take, spread evenly; None takes all.
@@ -104,14 +112,22 @@ def import_faces(
         n_done += n_made
         if progress:
             progress(n_done, len(images))
-    found = [_read(batch.path) for batch in batches]
-    rows = [row for part in found for row in part["rows"]]
-    left_out = Counter(reason for part in found for reason in part["left_out"])
-    if not rows:
+    left_out: Counter[str] = Counter()
+    by_setting: Counter[str] = Counter()
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for batch in batches:
+            found = _read(batch.path)
+            left_out.update(found["left_out"])
+            by_setting.update(row["setting"] for row in found["rows"])
+            yield from found["rows"]
+
+    manifest = write_manifest(rows(), Path(out), QUALITY_COLUMNS)
+    if not by_setting:
+        manifest.unlink()
         raise DataError(f"no picture in {folder} could be used ({', '.join(left_out)}): delete {out} and name other pictures")
-    manifest = write_manifest(rows, Path(out), QUALITY_COLUMNS)
-    by_setting = dict(sorted(Counter(row["setting"] for row in rows).items()))
-    return {"manifest": str(manifest), "n_images": len(rows), "by_setting": by_setting, "left_out": dict(left_out)}
+    counts = {"n_images": by_setting.total(), "by_setting": dict(sorted(by_setting.items())), "left_out": dict(left_out)}
+    return {"manifest": str(manifest), **counts}
 
 
 def _open_folder(out: Path, settings: Mapping[str, Any]) -> None:
@@ -128,7 +144,8 @@ def _open_folder(out: Path, settings: Mapping[str, Any]) -> None:
 def _batches(out: Path, images: Sequence[SourceImage], folder: Path, name: str, licence: str) -> list[Batch]:
     people = {identity: number for number, identity in enumerate(dict.fromkeys(image.identity for image in images))}
     pictures = [
-        (image, f"{image.kind}-{number:06d}.png", split_of(people[image.identity])) for number, image in enumerate(images)
+        (image, f"{image.kind}-{number:06d}.png", image.split or split_of(people[image.identity]))
+        for number, image in enumerate(images)
     ]
     return [
         Batch(out / _SHARDS / f"{name}-{start // _PICTURES_OF_SHARD:04d}.tar", folder.resolve().name, licence,
@@ -150,7 +167,7 @@ def _align_batch(batch: Batch) -> int:
     with ShardWriter(batch.path) as writer:
         for image, key, split in batch.pictures:
             try:
-                crop, landmarks, matrix = _aligned(image.path)
+                crop, landmarks, matrix = _aligned(image)
             except (ImageError, FaceError) as error:
                 left_out.append("no face found" if isinstance(error, FaceError) else "not readable")
                 continue
@@ -167,14 +184,16 @@ def _align_batch(batch: Batch) -> int:
     return len(batch.pictures)
 
 
-def _aligned(path: Path) -> tuple[Image.Image, list[float], list[float]]:
-    """The crop of the largest face, its landmarks in crop pixels, and the six numbers of the alignment."""
-    photo = load_photo(path)
-    faces = detect(photo.image)
-    if not faces:
-        raise FaceError(f"no face of {MIN_FACE_SIDE} pixels in {path}")
-    crop = align(photo.image, faces[0].landmarks, CROP_SIZE)
-    points = transform(crop.matrix, faces[0].landmarks)
+def _aligned(image: SourceImage) -> tuple[Image.Image, list[float], list[float]]:
+    """The crop of the largest face, or of the data set's own landmarks, these in crop pixels, and the numbers of the alignment."""
+    photo, landmarks = load_photo(image.path), image.landmarks
+    if landmarks is None:
+        faces = detect(photo.image)
+        if not faces:
+            raise FaceError(f"no face of {MIN_FACE_SIDE} pixels in {image.path}")
+        landmarks = faces[0].landmarks
+    crop = align(photo.image, landmarks, CROP_SIZE)
+    points = transform(crop.matrix, landmarks)
     return crop.image, [round(float(value), 3) for value in points.ravel()], [float(value) for value in crop.matrix.ravel()]
 
 
@@ -182,7 +201,7 @@ def _row(batch: Batch, image: SourceImage, split: str) -> dict[str, Any]:
     return {
         "path": f"{_SHARDS}/{batch.path.name}",
         "identity": image.identity,
-        "expression": "",
+        "expression": image.expression,
         "lighting": "",
         "domain": "photo" if image.kind == "photo" else "generated",
         "split": split,

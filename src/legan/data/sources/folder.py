@@ -1,7 +1,8 @@
-"""Any folder of pictures: each subfolder is a person; pictures that lie in the folder itself are people of their own."""
+"""Any folder of pictures: each subfolder is a person, or an expression; pictures in the folder itself are people of their own."""
 
 from pathlib import Path
 
+from legan.core.errors import DataError
 from legan.data.sources.source import SourceImage, pictures_in, required
 
 
@@ -17,3 +18,33 @@ def read_folder(folder: Path, kind: str = "photo") -> list[SourceImage]:
         parts = path.relative_to(folder).parts
         images.append(SourceImage(path, parts[0] if len(parts) > 1 else path.stem, kind, f"{kind}/{folder.resolve().name}"))
     return required(images, folder, "<person>/<picture> or <picture>")
+
+
+_SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+
+
+def read_people(folder: Path) -> list[SourceImage]:
+    """Return all pictures, each subfolder a person.
+
+    Raises:
+        DataError: no pictures.
+    """
+    return read_folder(folder)
+
+
+def read_expressions(folder: Path) -> list[SourceImage]:
+    """Return all pictures of `<expression>/<picture>` or `<split>/<expression>/<picture>`; who they show is not known.
+
+    Raises:
+        DataError: no pictures, or one without an expression's folder.
+    """
+    folder = Path(folder)
+    images = []
+    for path in pictures_in(folder):
+        parts = path.relative_to(folder).parts
+        if len(parts) < 2 or parts[-2].lower() in _SPLITS:
+            raise DataError(f"{path} lies in no folder of an expression: lay pictures out as <expression>/<picture>")
+        split = next((_SPLITS[part.lower()] for part in parts[:-2] if part.lower() in _SPLITS), "")
+        name = "-".join((*parts[:-1], path.stem))
+        images.append(SourceImage(path, name, "photo", f"photo/{folder.resolve().name}", parts[-2], split))
+    return required(images, folder, "<expression>/<picture>")

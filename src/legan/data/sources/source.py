@@ -1,8 +1,10 @@
 """What an importer says about one picture of a public data set."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from legan.core.errors import DataError
 
@@ -18,12 +20,18 @@ class SourceImage:
         identity: name of the person; pictures of one person never come into different splits.
         kind: what made it, such as "photo", "deepfakes", "stylegan".
         setting: how, such as "deepfakes/c23".
+        expression: what the data set says of it, in the data set's words; "" where it says nothing.
+        split: train, val or test where the data set has its own; "" leaves it to the identity.
+        landmarks: the 68 iBUG points (68, 2) in pixels of the picture, where the data set gives them.
     """
 
     path: Path
     identity: str
     kind: str
     setting: str
+    expression: str = ""
+    split: str = ""
+    landmarks: np.ndarray | None = field(default=None, compare=False)
 
 
 def pictures_in(folder: Path) -> list[Path]:

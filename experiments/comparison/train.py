@@ -1,0 +1,160 @@
+"""Trains the five models of the comparison on the same data, sampler, batch and number of images, and exports each as an editor.
+
+    python experiments/comparison/train.py --data SET [--data SET ...] --runs RUNS --images 80000 [--only NAME ...] [settings ...]
+
+A setting goes to every model (`loop.log_every=50`) or to one (`stargan:adversarial.n_critic=5`). The models take turns, so that an
+experiment that is stopped early has shown all of them the same number of images; the same command again continues. In RUNS:
+`NAME/` the run folder, `NAME/snapshots/images_00012345.safetensors` the editor along its training, `NAME.safetensors` at the end, and
+`curves.csv`: the figures on held-out people against images seen, written anew after each turn.
+"""
+
+import argparse
+import csv
+import json
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from legan.core.config import load_config
+from legan.core.errors import LeganError
+from legan.core.files import make_folder
+from legan.train import legan, legan_config, stargan, stargan_config, starganv2, starganv2_config
+from legan.train.export import export_run
+from legan.train.loop import run_task
+from legan.train.task import Batches, Task
+
+# LEGAN's lite game for StarGAN too: WGAN-GP with five critic updates each would leave its generator a fifth of the others' updates.
+SAME_GAME = [
+    *('adversarial.kind="hinge"', "adversarial.n_critic=1", "adversarial.penalty=4.0", "adversarial.penalty_every=8"),
+    *("adversarial.penalty_fraction=0.5", "optimizer.ema_decay=0.996", "optimizer.decay_fraction=0.4"),
+]
+# For all: no image has a truth, tones and sides vary alike.
+SAME_DATA = ["data.batch_size=16", "data.pair_probability=0.0", "data.tone=0.5"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """One line of the table: the class and the start of its settings, what is changed, and what builds its training."""
+
+    config: type
+    preset: Any
+    settings: list[str]
+    build: Callable[[Any, torch.device], tuple[Task, Batches]]
+
+
+STARGAN = Model(stargan_config.StarGANConfig, stargan_config.PRESETS["lite"], SAME_GAME, stargan.build_stargan)
+LEGAN = Model(legan_config.LeganConfig, legan_config.PRESETS["lite-unpaired"], [], legan.build_legan)
+V2 = Model(starganv2_config.StarGANv2TrainingConfig, starganv2_config.PRESETS["lite"], [], starganv2.build_starganv2)
+MODELS = {
+    "stargan": STARGAN,
+    "stargan-qual": replace(STARGAN, settings=[*SAME_GAME, "loss.quality=1.0"]),
+    "starganv2": V2,
+    "legan": LEGAN,
+    "legan-noqual": replace(LEGAN, settings=["loss.quality=0.0"]),
+}
+
+
+class StopAfter:
+    """Batches that ask the training to stop once `n_steps` are done, as Ctrl-C does: it saves a checkpoint and ends."""
+
+    def __init__(self, batches: Batches, n_steps: int) -> None:
+        self.batches, self.n_steps, self.batch_size = batches, n_steps, batches.batch_size
+
+    def __call__(self, step: int, rank: int, n_ranks: int) -> Mapping[str, Tensor]:
+        if step + 1 >= self.n_steps:
+            signal.raise_signal(signal.SIGINT)
+        return self.batches(step, rank, n_ranks)
+
+
+def build(model: Model, until: int, config: Any, device: torch.device) -> tuple[Task, Batches]:
+    """Make a training that stops after `until` steps."""
+    task, batches = model.build(config, device)
+    return task, StopAfter(batches, until) if until < config.loop.n_steps else batches
+
+
+def config_of(name: str, data: Sequence[Path], n_images: int, n_snapshots: int, settings: Sequence[str]) -> Any:
+    """Return a model's config: its own, then what all share, then settings for all or for it."""
+    model = MODELS[name]
+    words = [word.partition(":")[2] if ":" in word.partition("=")[0] else word for word in settings if _is_for(word, name)]
+    config = load_config(model.config, overrides=[*SAME_DATA, *model.settings, *words], base=model.preset)
+    n_steps = n_images // config.data.batch_size
+    every = max(1, n_steps // n_snapshots)
+    loop = replace(config.loop, n_steps=n_steps, sample_every=every, checkpoint_every=every)
+    folders = tuple(str(folder.resolve()) for folder in data)
+    return replace(config, loop=loop, data=replace(config.data, folders=folders))
+
+
+def _is_for(word: str, name: str) -> bool:
+    owner, colon, _ = word.partition("=")[0].partition(":")
+    return not colon or owner == name
+
+
+def take_turn(name: str, config: Any, run: Path, until: int) -> bool:
+    """Train until a step, one beyond that of a picture and figures, and export; False where the user stopped it before."""
+    snapshot = run / "snapshots" / f"images_{until * config.data.batch_size:08d}.safetensors"
+    if snapshot.exists():
+        return True
+    done = run_task(partial(build, MODELS[name], until), config, run)
+    if done.n_steps_done < until:
+        return False
+    make_folder(snapshot.parent)
+    export_run(run, snapshot)
+    return True
+
+
+def write_curves(runs: Path, configs: Mapping[str, Any]) -> None:
+    """Write every figure on held-out people as `model,images,figure,value`."""
+    rows = []
+    for name, config in configs.items():
+        log = runs / name / "log.jsonl"
+        for line in map(json.loads, log.read_text().splitlines() if log.exists() else ()):
+            figures = {key: value for key, value in line.items() if key.startswith("val/")}
+            rows += [(name, line["step"] * config.data.batch_size, key, value) for key, value in figures.items()]
+    with open(runs / "curves.csv", "w", newline="") as file:
+        csv.writer(file).writerows([("model", "images", "figure", "value"), *rows])
+
+
+def main() -> int:
+    """Read the command line and train."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, action="append", required=True)
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--images", type=int, required=True, help="images that each model is shown")
+    parser.add_argument("--snapshots", type=int, default=8)
+    parser.add_argument("--only", choices=MODELS, action="append", help="may be repeated")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("settings", nargs="*", help="key=value for all models, NAME:key=value for one")
+    words = parser.parse_args()
+    torch.set_num_threads(words.threads)
+    make_folder(words.runs)
+    settings = [f"loop.seed={words.seed}", *words.settings]
+    configs = {
+        name: config_of(name, words.data, words.images, words.snapshots, settings) for name in words.only or list(MODELS)
+    }
+    for turn in range(1, words.snapshots + 1):
+        for name, config in configs.items():
+            loop, run = config.loop, words.runs / name
+            until = loop.n_steps if turn == words.snapshots else min(turn * loop.sample_every + 1, loop.n_steps)
+            print(f"{name}: to step {until} of {loop.n_steps}", file=sys.stderr, flush=True)
+            if not take_turn(name, config, run, until):
+                print("stopped: the same command again continues", file=sys.stderr)
+                return 130
+            if turn == words.snapshots:
+                export_run(run, words.runs / f"{name}.safetensors")
+            write_curves(words.runs, configs)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except LeganError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,149 @@
+"""Tables, learning curves and ROC plots of what run.py left, and the results for programs.
+
+    python experiments/recognition/report.py --runs runs/recognition --out experiments/recognition/results
+
+Writes `verification.json` and `expression.json`: `{"rows": [{"training", "seeds", "measures": {NAME: {"mean", "std"}}}]}`, the standard
+deviation over seeds (n - 1); `paired.json`, paired t-tests over the seeds against `original` and against `repeated`; `roc-*.png`,
+`curves-*.png`; and `tables.md`. Only seeds that all trainings have are counted.
+"""
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from legan.apply.roc_plot import plot_rocs
+from legan.core.files import atomic_write, make_folder, write_atomic
+from legan.metrics.match import roc
+
+TRAININGS = ("original", "repeated", "classical", "augmented", "unfiltered")
+Results = dict[str, dict[int, dict[str, float]]]  # training, seed, measure
+
+
+def main() -> None:
+    """Read the command line and write everything."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    make_folder(options.out)
+    tables, paired = [], {}
+    for what in ("verification", "expression"):
+        results = read(options.runs / what)
+        if not results:
+            continue
+        rows = [summary(training, results[training]) for training in results]
+        write_atomic(options.out / f"{what}.json", json.dumps({"rows": rows}, indent=2).encode())
+        paired[what] = {base: compare(results, base) for base in ("original", "repeated") if base in results}
+        reference = options.runs / what / "dlib" / "result.json"
+        outside = json.loads(reference.read_text())["measures"] if reference.exists() else {}
+        tables.append(table(what, rows, paired[what], outside))
+        curves(what, options.runs / what, results, options.out)
+    if (options.runs / "verification").is_dir():
+        rocs(options.runs / "verification", options.out)
+    write_atomic(options.out / "paired.json", json.dumps(paired, indent=2).encode())
+    text = "\n\n".join(tables) + "\n"
+    write_atomic(options.out / "tables.md", text.encode())
+    print(text)
+
+
+def read(folder: Path) -> Results:
+    """Results by training and seed, of the seeds that all trainings found have."""
+    found: Results = {}
+    for training in TRAININGS:
+        for path in sorted(folder.glob(f"{training}-*/result.json")):
+            result = json.loads(path.read_text())
+            found.setdefault(training, {})[result["seed"]] = result["measures"]
+    common = set.intersection(*(set(seeds) for seeds in found.values())) if found else set()
+    return {training: {seed: seeds[seed] for seed in sorted(common)} for training, seeds in found.items()}
+
+
+def summary(training: str, seeds: dict[int, dict[str, float]]) -> dict[str, Any]:
+    """One row: mean and standard deviation over the seeds of each measure."""
+    measures = {}
+    for name in next(iter(seeds.values())):
+        values = [seed[name] for seed in seeds.values()]
+        std = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+        measures[name] = {"mean": round(float(np.mean(values)), 5), "std": round(std, 5)}
+    return {"training": training, "seeds": len(seeds), "measures": measures}
+
+
+def compare(results: Results, base: str) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Of each training and measure: mean difference to `base`, its 95% interval over the seeds, and p of the paired t-test."""
+    found: dict[str, dict[str, dict[str, float | None]]] = {}
+    for training in results:
+        if training == base:
+            continue
+        found[training] = {}
+        for name in next(iter(results[base].values())):
+            both = np.array([[results[side][seed][name] for seed in results[base]] for side in (training, base)])
+            differences = both[0] - both[1]
+            tested = stats.ttest_rel(*both) if len(differences) > 1 and differences.std() > 0 else None
+            low, high = tested.confidence_interval() if tested is not None else (math.nan, math.nan)
+            values = {"difference": differences.mean(), "low": low, "high": high, "p": tested.pvalue if tested else math.nan}
+            found[training][name] = {
+                key: None if math.isnan(value) else round(float(value), 5) for key, value in values.items()
+            }
+    return found
+
+
+def table(what: str, rows: list[dict[str, Any]], paired: dict[str, Any], outside: dict[str, float]) -> str:
+    """Mean ± std by training, then the differences of the augmented trainings to the controls."""
+    names = list(rows[0]["measures"])
+    lines = [f"## {what}, {rows[0]['seeds']} seeds", "", "| measure | " + " | ".join(row["training"] for row in rows)]
+    lines[-1] += (" | dlib" if outside else "") + " |"
+    lines.append("| --- " * (len(rows) + 1 + bool(outside)) + "|")
+    for name in names:
+        cells = [f"{row['measures'][name]['mean']:.4f} ± {row['measures'][name]['std']:.4f}" for row in rows]
+        cells += [f"{outside[name]:.4f}"] if outside else []
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    for base, found in paired.items():
+        for training in ("augmented", "unfiltered"):
+            if training not in found or training == base:
+                continue
+            lines += ["", f"{training} - {base}: mean difference, 95% interval and p of a paired t-test over seeds", ""]
+            lines += ["| measure | difference | interval | p |", "| --- | --- | --- | --- |"]
+            for name, values in found[training].items():
+                shown = {key: "-" if value is None else f"{value:+.4f}" for key, value in values.items()}
+                p = "-" if values["p"] is None else f"{values['p']:.3f}"
+                lines.append(f"| {name} | {shown['difference']} | {shown['low']} .. {shown['high']} | {p} |")
+    return "\n".join(lines)
+
+
+def curves(what: str, folder: Path, results: Results, out: Path) -> None:
+    """Figures of held-out people over the steps: mean over seeds."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    key = "val/render/auc" if what == "verification" else "val/auc"
+    figure = Figure(figsize=(5.2, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    for training, seeds in results.items():
+        logs = [(folder / f"{training}-{seed}" / "run" / "log.jsonl").read_text().splitlines() for seed in seeds]
+        points = [[(line["step"], line[key]) for line in map(json.loads, log) if key in line] for log in logs]
+        values = np.array([[value for _, value in one] for one in points])
+        axes.errorbar([step for step, _ in points[0]], values.mean(0), values.std(0), label=training, capsize=2)
+    axes.set(xlabel="step", ylabel=f"{key}, held-out people", title=what)
+    axes.legend(frameon=False)
+    with atomic_write(out / f"curves-{what}.png") as file:
+        FigureCanvasAgg(figure).print_png(file)
+
+
+def rocs(folder: Path, out: Path) -> None:
+    """ROC of each training, mean and band over the seeds, and dlib's."""
+    for kind in ("render", "london"):
+        found: dict[str, list[Any]] = {}
+        for name in (*TRAININGS, "dlib"):
+            paths = sorted(folder.glob(f"{name}-*/scores.npz")) + sorted(folder.glob(f"{name}/scores.npz"))
+            for path in paths:
+                with np.load(path, allow_pickle=False) as scores:
+                    found.setdefault(name, []).append(roc(scores[f"{kind}_scores"], scores[f"{kind}_same"]))
+        plot_rocs(found, out / f"roc-{kind}.png", f"verification of {kind} test people", 1e-3)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Identity features of many pictures, a block at a time, kept on disk so that the same command again goes on where it stopped."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from legan.apply.crops import N_THREADS
+from legan.apply.embeddings import Embedding
+from legan.core.errors import DataError
+from legan.core.files import atomic_write, make_folder, write_atomic
+
+BLOCK = 256
+
+CropAt = Callable[[int], "np.ndarray | None"]  # the crop uint8 (S, S, 3) of a picture by its number, or None: no face
+Progress = Callable[[int, int], None]  # pictures done, pictures in all
+
+
+def embed_all(
+    embedding: Embedding, names: Sequence[str], crop_at: CropAt, cache: Path | None = None, progress: Progress | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Embed pictures.
+
+    Args:
+        embedding: by what.
+        names: of the pictures; a cache is of one list of names and one embedding.
+        crop_at: gives the crops, in threads.
+        cache: folder for the blocks; None keeps nothing.
+        progress: called after each block.
+
+    Returns:
+        unit features (n, d) float32, zero where there is no face, and whether there is one (n,) bool.
+
+    Raises:
+        DataError: no pictures, no face at all, or a cache of other pictures or another embedding.
+    """
+    if not names:
+        raise DataError("there are no pictures to embed")
+    cv2.setNumThreads(1)  # OpenCV's own threads would fight with ours
+    if cache is not None:
+        _open(Path(cache), embedding, names)
+    blocks = []
+    for start in range(0, len(names), BLOCK):
+        end = min(start + BLOCK, len(names))
+        path = None if cache is None else Path(cache) / f"{start:08d}.npz"
+        blocks.append(_read(path) if path is not None and path.exists() else _made(embedding, crop_at, range(start, end), path))
+        if progress:
+            progress(end, len(names))
+    width = max(features.shape[1] for features, _ in blocks)
+    if not width:
+        raise DataError(f"no face found in any of {len(names)} pictures: faces must be seen from the front")
+    wide = [features if features.shape[1] else np.zeros((len(found), width), np.float32) for features, found in blocks]
+    return np.concatenate(wide), np.concatenate([found for _, found in blocks])
+
+
+def _made(embedding: Embedding, crop_at: CropAt, numbers: range, path: Path | None) -> tuple[np.ndarray, np.ndarray]:
+    with ThreadPoolExecutor(N_THREADS) as pool:
+        crops = list(pool.map(crop_at, numbers))
+    found = np.array([crop is not None for crop in crops])
+    rows = embedding.embed([Image.fromarray(crop) for crop in crops if crop is not None]) if found.any() else np.zeros((0, 0))
+    features = np.zeros((len(crops), rows.shape[1]), np.float32)
+    if found.any():
+        features[found] = rows
+    if path is not None:
+        with atomic_write(path) as file:
+            np.savez(file, features=features, found=found)
+    return features, found
+
+
+def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as block:
+            return block["features"], block["found"]
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path} is damaged ({error}): delete it and run the same command again") from error
+
+
+def _open(cache: Path, embedding: Embedding, names: Sequence[str]) -> None:
+    stamp = {
+        "embedding": embedding.name,
+        "sha256": embedding.provenance.get("sha256", ""),
+        "pictures": hashlib.sha256("\n".join(names).encode()).hexdigest(),
+    }
+    path = make_folder(cache) / "features.json"
+    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != stamp:
+        raise DataError(f"{cache} holds features of other pictures or another embedding: name another folder, or delete it")
+    write_atomic(path, json.dumps(stamp).encode())

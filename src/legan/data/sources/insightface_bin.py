@@ -1,0 +1,109 @@
+"""Pairs of aligned faces as insightface packs them: `lfw.bin`, `cfp_fp.bin`, `agedb_30.bin`.
+
+Such a file is a pickle of `(pictures, same)`: a list of encoded pictures of 112 x 112 pixels, two a pair, and a list of booleans. A
+pickle can run code, so nothing of it is called: only lists, tuples, bytes and truth values are built here, anything else refused.
+"""
+
+import pickle
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from legan.core.errors import DataError
+
+_NUMPY = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")
+_KINDS = {"b1": "?", "i1": "i1", "u1": "u1", "i4": "<i4", "i8": "<i8", "?": "?"}
+
+
+class BinPairs(NamedTuple):
+    """`pictures`, encoded, two for each pair one after the other; `same` (n,) bool."""
+
+    pictures: list[bytes]
+    same: np.ndarray
+
+
+class _Kind:
+    """Stands for numpy's dtype: keeps its code and nothing else."""
+
+    def __init__(self, code: Any = "", *others: Any) -> None:
+        if code not in _KINDS:
+            raise pickle.UnpicklingError(f"numbers of kind {code!r:.40}")
+        self.code = code
+
+    def __setstate__(self, state: object) -> None:
+        """Byte order and the like, which these codes do not need."""
+
+
+def _scalar(kind: Any, data: Any = b"") -> Any:
+    """Stands for numpy's function that makes a scalar of bytes."""
+    if not isinstance(kind, _Kind) or not isinstance(data, bytes | str):
+        raise pickle.UnpicklingError("a scalar of an unknown kind")
+    content = data.encode("latin-1") if isinstance(data, str) else data
+    found = np.frombuffer(content, _KINDS[kind.code])
+    if len(found) != 1:
+        raise pickle.UnpicklingError("a scalar of several numbers")
+    return found[0].item()
+
+
+def _encode(text: Any, encoding: Any = "latin1") -> bytes:
+    """Stands for the function by which Python 3 writes bytes in old protocols."""
+    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+        raise pickle.UnpicklingError("a text in an unknown code")
+    return text.encode("latin-1")
+
+
+class _Reader(pickle.Unpickler):
+    """Builds plain things; the three names that it knows are functions of this module, never what the file names."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module in _NUMPY and name in ("dtype", "scalar"):
+            return _Kind if name == "dtype" else _scalar
+        if (module, name) == ("_codecs", "encode"):
+            return _encode
+        raise pickle.UnpicklingError(f"{module}.{name}")
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise pickle.UnpicklingError("a reference to something outside the file")
+
+
+def read_bin(path: Path) -> BinPairs:
+    """Read a `.bin` file without running anything that stands in it.
+
+    Raises:
+        DataError: no such file, a damaged one, or one that holds more than pictures and truth values; the message says what.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path} does not exist: it is a file of insightface's, such as lfw.bin")
+    try:
+        with open(path, "rb") as file:
+            content = _Reader(file, fix_imports=False, encoding="bytes").load()
+    except pickle.UnpicklingError as error:
+        raise DataError(
+            f"{path} is refused: it asks for {error}, and only pictures and truth values are read from such a file, "
+            "since a pickle can run code; give a file as insightface publishes it"
+        ) from error
+    except (EOFError, ValueError, IndexError, KeyError, TypeError, AttributeError, ImportError, OverflowError) as error:
+        raise DataError(f"{path} is damaged or no file of insightface's ({type(error).__name__}): download it again") from error
+    return _checked(path, content)
+
+
+def _checked(path: Path, content: Any) -> BinPairs:
+    if (
+        not isinstance(content, tuple | list)
+        or len(content) != 2
+        or not all(isinstance(part, list | tuple) for part in content)
+    ):
+        raise DataError(
+            f"{path} does not hold a list of pictures and a list of truth values: give a .bin file of insightface's"
+        )
+    pictures, same = content
+    if not all(isinstance(picture, bytes) for picture in pictures):
+        kind = next(type(picture).__name__ for picture in pictures if not isinstance(picture, bytes))
+        raise DataError(f"{path} is refused: its pictures are not encoded bytes but {kind}")
+    if not all(isinstance(value, bool | int) and value in (0, 1) for value in same):
+        raise DataError(f"{path} is refused: its list of truth values holds something else")
+    if len(pictures) != 2 * len(same) or not same:
+        raise DataError(f"{path} holds {len(pictures)} pictures for {len(same)} pairs: download it again")
+    return BinPairs(list(pictures), np.array(same, bool))

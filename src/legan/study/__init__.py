@@ -1,0 +1,1 @@
+"""Rating and preference studies: store, web app, pages. Needs the extra `study`; never reaches torch."""

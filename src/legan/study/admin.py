@@ -1,0 +1,113 @@
+"""The researcher's pages: a login of their own, live figures, excluding a rater, downloads. Off unless `serve --admin` asks for them."""
+
+import hmac
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Request, Response
+from fastapi.responses import RedirectResponse
+from sqlalchemy import select
+from starlette.exceptions import HTTPException
+
+from legan.study import raters
+from legan.study.export import files_of
+from legan.study.guard import Limiter
+from legan.study.pages import Renderer, Token, error_page
+from legan.study.records import read_records
+from legan.study.sessions import ADMIN, Sessions
+from legan.study.status import agreement_in_words, status
+from legan.study.study import Study
+from legan.study.tables import rater
+
+LOGINS = (0.1, 5.0)  # tries a second, and at once
+FILES = {"answers.csv": "text/csv", "ratings.csv": "text/csv", "gold.csv": "text/csv", "preference.json": "application/json"}
+
+
+def admin_routes(study: Study, sessions: Sessions, renderer: Renderer, clock: Callable[[], float] = time.time) -> APIRouter:
+    """The routes below /admin."""
+    pages = _AdminPages(study, sessions, renderer, clock)
+    router = APIRouter(prefix="/admin")
+    router.get("")(pages.overview)
+    router.post("/login")(pages.login)
+    router.post("/logout")(pages.logout)
+    router.post("/exclude")(pages.exclude)
+    router.get("/download/{name}")(pages.download)
+    return router
+
+
+class _AdminPages:
+    def __init__(self, study: Study, sessions: Sessions, renderer: Renderer, clock: Callable[[], float]) -> None:
+        self.study, self.sessions, self.renderer, self.clock = study, sessions, renderer, clock
+        self.tries, self.all_tries = Limiter(*LOGINS), Limiter(1.0, 30.0)
+        self._status: tuple[float, float, dict[str, Any]] | None = None  # when, seconds it took, what it was
+
+    def _who(self, request: Request) -> str:
+        found = self.sessions.get(request, ADMIN)
+        if not isinstance(found, str):
+            raise HTTPException(403, "Sign in first: open /admin.")
+        return found
+
+    def overview(self, request: Request) -> Response:
+        """The figures, or the login."""
+        found = self.sessions.get(request, ADMIN)
+        if not isinstance(found, str):
+            return self.renderer.page("login.html", wrong=False)
+        told = self._told()
+        token, words = self.sessions.form_token(found), agreement_in_words(told["agreement"])
+        files = [
+            "answers.csv",
+            *(["preference.json"] if told["models"] else ["ratings.csv"]),
+            *(["gold.csv"] if told["n_gold"] else []),
+        ]
+        return self.renderer.page("admin.html", told=told, agreement=words, token=token, files=files)
+
+    def _told(self) -> dict[str, Any]:
+        """The figures; computing them takes a tenth of the time at most, however often they are asked for."""
+        start = time.monotonic()
+        if self._status is None or start - self._status[0] > 10 * self._status[1]:
+            found = status(self.study)
+            end = time.monotonic()
+            self._status = (end, end - start, found)
+        return self._status[2]
+
+    def login(self, request: Request, password: Annotated[str, Form(max_length=200)]) -> Response:
+        """Check the password, slowly."""
+        address = request.client.host if request.client else ""
+        if not self.tries.allows(address) or not self.all_tries.allows("all"):
+            return error_page(self.renderer, 429, "Too many tries: wait a minute.")
+        if not hmac.compare_digest(password.encode(), self.study.keys.admin_password.encode()):
+            return self.renderer.page("login.html", 403, wrong=True)
+        response = RedirectResponse("/admin", 303)
+        self.sessions.set(response, ADMIN, "admin-" + raters.secrets.token_urlsafe(16))
+        return response
+
+    def logout(self, request: Request, token: Token) -> Response:
+        """End the session in this browser."""
+        self._check(request, token)
+        response = RedirectResponse("/admin", 303)
+        self.sessions.drop(response, ADMIN)
+        return response
+
+    def _check(self, request: Request, token: str) -> None:
+        if not self.sessions.is_form_token(token, self._who(request)):
+            raise HTTPException(403, "This page is out of date: load it again.")
+
+    def exclude(self, request: Request, token: Token, rater_id: Annotated[int, Form()]) -> Response:
+        """Leave a rater out."""
+        self._check(request, token)
+        with self.study.store.writing() as connection:
+            if connection.execute(select(rater.c.id).where(rater.c.id == rater_id)).first() is None:
+                raise HTTPException(404, "There is no such rater.")
+            raters.exclude(connection, rater_id, self.clock())
+        self._status = None
+        return RedirectResponse("/admin", 303)
+
+    def download(self, request: Request, name: str) -> Response:
+        """One file of the export."""
+        self._who(request)
+        with self.study.store.reading() as connection:
+            files = files_of(self.study, read_records(self.study, connection))
+        if name not in files:
+            raise HTTPException(404, "There is nothing to download under this name yet.")
+        return Response(files[name], media_type=FILES[name], headers={"Content-Disposition": f'attachment; filename="{name}"'})

@@ -1,0 +1,99 @@
+"""`legan study check`: what is still missing before people may take part, and what is known of one rater."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from legan.study.config import StudyConfig, Texts
+from legan.study.raters import find, true_counts
+from legan.study.records import rater_rows, read_records
+from legan.study.study import Study, note_missing, open_study
+
+PLACEHOLDER = "REPLACE THIS TEXT"
+
+
+def check_study(folder: Path) -> list[str]:
+    """Look at everything that can be wrong with a study and return it, one line each; empty: ready.
+
+    Raises:
+        StudyError: no study there, or nothing can be read.
+    """
+    with open_study(folder) as study:
+        found = _text_faults(study.config.texts) + _setting_faults(study)
+        found += [
+            f"'{name}' is left out: a picture of it is gone; restore it in {folder}/pictures" for name in note_missing(study)
+        ]
+        found += [f"'{path.name}' is damaged: restore it from a copy" for path in _damaged(study)]
+        with study.store.reading() as connection:
+            counts = true_counts(connection)
+        wrong = [key for key, (told, true) in counts.items() if told != true]
+        if wrong:
+            found.append(f"{len(wrong)} items have wrong counts of answers (a fault of legan: please report it)")
+        return found
+
+
+def _text_faults(texts: Texts) -> list[str]:
+    found = []
+    if not texts.consent.strip() or PLACEHOLDER in texts.consent:
+        found.append("the consent text is not written: set texts.consent in study.toml")
+    if not texts.instructions.strip():
+        found.append("there are no instructions: set texts.instructions in study.toml")
+    if not texts.contact.strip():
+        found.append("raters cannot reach anybody: set texts.contact in study.toml")
+    return found
+
+
+def _setting_faults(study: Study) -> list[str]:
+    config, found = study.config, []
+    if config.entry == "panel" and not config.completion_url and not config.completion_code:
+        found.append("a panel needs a way back: set completion_url (Prolific) or completion_code in study.toml")
+    if config.simulated:
+        found.append(
+            "simulated = true: answers of people would be taken for simulated ones; make a study of its own for people"
+        )
+    return found
+
+
+def _damaged(study: Study) -> list[Path]:
+    found = []
+    for one in study.pictures.values():
+        if one.path.is_file():
+            try:
+                with Image.open(one.path, formats=["PNG"]) as image:
+                    image.load()
+            except (OSError, SyntaxError, ValueError):
+                found.append(one.path)
+    return found
+
+
+def look_up(folder: Path, word: str) -> dict[str, Any]:
+    """What is known of the rater with a name, a completion code, or a panel's name.
+
+    Raises:
+        StudyError: nobody is known by it.
+    """
+    with open_study(folder) as study, study.store.reading() as connection:
+        row = find(connection, study.keys, word)
+        return next(told for told in rater_rows(read_records(study, connection), connection) if told["id"] == row.id)
+
+
+def all_texts(config: StudyConfig) -> dict[str, str]:
+    """Every text that raters read, as the study has it."""
+    return {field.name: getattr(config.texts, field.name) for field in fields(Texts)}
+
+
+def report(folder: Path, rater: str | None, texts: bool) -> tuple[list[str], Any]:
+    """What the verb prints, as lines and as plain values; a list of plain values is what is missing."""
+    from legan.study.status import rater_in_words
+
+    if rater is not None:
+        told = look_up(folder, rater)
+        return [rater_in_words(told)], told
+    if texts:
+        with open_study(folder) as study:
+            found = all_texts(study.config)
+        return [f"{name} = {value!r}" for name, value in found.items()], found
+    faults = check_study(folder)
+    return faults or [f"{folder}: ready"], faults

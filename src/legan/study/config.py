@@ -1,0 +1,166 @@
+"""Settings of a study: `study.toml` in its folder, which the researcher edits before people take part."""
+
+import json
+from dataclasses import field
+from pathlib import Path
+from string import Template
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from legan.core.config import load_config
+from legan.core.errors import StudyError
+from legan.core.files import write_atomic
+
+SETTINGS, PICTURES, DATABASE = "study.toml", "pictures", "study.sqlite"
+KINDS = ("rating", "preference")
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Every word that raters read, so that a study can be held in another language; blank lines part paragraphs.
+
+    `{...}` in a text is filled in: `{code}` the completion code, `{name}` the rater's name, `{done}` and `{total}` the progress.
+    """
+
+    language: str = "en"
+    question: str = ""  # empty: the one of the study's kind
+    lowest: str = "unnatural"
+    highest: str = "hyper-realistic"
+    consent_title: str = "Before you take part"
+    consent: str = ""
+    agree: str = "I have read this and I agree to take part"
+    begin: str = "Begin"
+    decline: str = "I do not want to take part"
+    declined: str = "You have not been entered into the study. You may close this page."
+    instructions_title: str = "How it works"
+    instructions: str = ""
+    start: str = "Start"
+    practice: str = "Practice: these answers do not count."
+    save: str = "Save and go on"
+    skip: str = "Skip"
+    back: str = "Back"
+    original: str = "Original"
+    picture: str = "Picture"
+    tie: str = "No difference"
+    none: str = "None is acceptable"
+    no_rating: str = "Move the slider to give your rating."
+    progress: str = "{done} of {total}"
+    shortcuts: str = "Keyboard shortcuts"
+    rating_keys: str = "0 to 9 set the rating, End is 10, arrows adjust it, Enter saves, B goes back, S skips."
+    preference_keys: str = "1 to 4 pick a picture, 0 no difference, N none, Enter saves, B goes back, S skips."
+    break_title: str = "Time for a short break"
+    break_text: str = "Rest your eyes for a moment. Go on whenever you like: all your answers are saved."
+    go_on: str = "Go on"
+    done_title: str = "Thank you"
+    done: str = "You have finished, and all your answers are saved."
+    code: str = "Your completion code is"
+    finish: str = "Finish"
+    reference: str = "Your answers are kept under the name {name}. Tell it to the researchers if you want them erased."
+    full_title: str = "No pictures are left"
+    full: str = "Every picture has been judged often enough. Thank you for your interest."
+    left_over: str = "You were away for a while, so the picture before went to someone else. Here is your next one."
+    broken: str = "This picture cannot be shown. Please skip it."
+    unsaved: str = "This answer is not saved yet. Keep this page open: it tries again by itself."
+    needs_script: str = "This study needs JavaScript: please allow it for this page, then load it again."
+    contact: str = ""
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """A study.
+
+    Args:
+        title: shown at the top of each page.
+        kind: rating (one face on a scale from 0 to 10) or preference (the best of two to four models' pictures).
+        raters_per_item: ratings that each item gets.
+        items_per_rater: items that count, for one rater at most.
+        gold_per_rater: items with a known answer, mixed in; as many as there are, at most.
+        repeats_per_rater: items shown a second time to the same rater, to see how steady the answers are.
+        repeat_distance: items at least between the two times.
+        break_every: items between two breaks; 0 for none.
+        timeout_minutes: an item that was given out and not answered for this long goes to another rater.
+        allow_skip: whether an item may be skipped.
+        step: of the slider, in points.
+        picture_size: largest side of a picture on the page, in CSS pixels.
+        entry: open (whoever has the link), invitation (one link a person) or panel (Prolific, MTurk: the link names the person).
+        panel_parameter: of the link that names the person: PROLIFIC_PID, or workerId.
+        completion_code: shown at the end; empty: each rater gets one of their own, which `legan study check --rater` knows.
+        completion_url: where the last page leads to; `{code}` stands for the code.
+        simulated: whether programs take part, to try the study out; their names, and all that comes of their answers, then say so.
+        session_hours: after which a rater's session ends.
+        texts: what raters read.
+    """
+
+    title: str = "Face study"
+    kind: Literal["rating", "preference"] = "rating"
+    raters_per_item: Annotated[int, Field(ge=1)] = 3
+    items_per_rater: Annotated[int, Field(ge=1, le=2000)] = 60
+    gold_per_rater: Annotated[int, Field(ge=0)] = 3
+    repeats_per_rater: Annotated[int, Field(ge=0)] = 3
+    repeat_distance: Annotated[int, Field(ge=1)] = 10
+    break_every: Annotated[int, Field(ge=0)] = 30
+    timeout_minutes: Annotated[float, Field(gt=0)] = 15.0
+    allow_skip: bool = True
+    step: Annotated[float, Field(gt=0, le=5)] = 0.5
+    picture_size: Annotated[int, Field(ge=64, le=2048)] = 420
+    entry: Literal["open", "invitation", "panel"] = "open"
+    panel_parameter: str = "PROLIFIC_PID"
+    completion_code: str = ""
+    completion_url: str = ""
+    simulated: bool = False
+    session_hours: Annotated[float, Field(gt=0)] = 12.0
+    texts: Texts = field(default_factory=Texts)
+
+
+def read_settings(folder: Path) -> StudyConfig:
+    """Read the settings of the study in `folder`.
+
+    Raises:
+        StudyError: no study there.
+        ConfigError: an unknown setting, or a wrong value.
+    """
+    path = Path(folder) / SETTINGS
+    if not path.is_file():
+        raise StudyError(
+            f"{folder} holds no study (no {SETTINGS}): make one with `legan study create --from DIR --out {folder}`"
+        )
+    config = load_config(StudyConfig, path)
+    if config.completion_url and not config.completion_url.startswith(("https://", "http://")):
+        raise StudyError(f"{path}: completion_url must begin with https:// (or http://), not '{config.completion_url}'")
+    return config
+
+
+def write_settings(folder: Path, config: StudyConfig) -> None:
+    """Write `study.toml` with comments, ready to be edited."""
+    template = Template((TEMPLATES / "study.toml").read_text(encoding="utf-8"))
+    # A JSON string is a TOML basic string, and JSON writes numbers and booleans as TOML does.
+    values = {name: json.dumps(getattr(config, name), ensure_ascii=False) for name in _SCALARS}
+    question, instructions = _WORDS[config.kind]
+    write_atomic(folder / SETTINGS, template.substitute(values, question=question, instructions=instructions).encode())
+
+
+_SCALARS = (
+    "title", "kind", "raters_per_item", "items_per_rater", "gold_per_rater", "repeats_per_rater", "break_every",
+    "timeout_minutes", "allow_skip", "entry", "panel_parameter", "completion_code", "completion_url",
+    "simulated",
+)  # fmt: skip
+_WORDS = {
+    "rating": (
+        "How natural does this face look?",
+        """You will see one face at a time. Judge how natural it looks, from 0 (unnatural: it cannot be a photograph) to 10
+(hyper-realistic: it could well be one).
+
+Judge the picture, not the person: beauty, age or expression do not matter. Low sharpness alone does not make a face
+unnatural. Look as long as you need; your first impression is usually right.""",
+    ),
+    "preference": (
+        "Which picture is the best?",
+        """You will see several versions of one face, beside the original where there is one. Pick the version that looks best:
+natural, without faults, and still the same person.
+
+If you see no difference, say so; if none is acceptable, say that. The order is random each time.""",
+    ),
+}

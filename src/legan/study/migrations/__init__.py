@@ -1,0 +1,1 @@
+"""Migrations of a study's database, run by Alembic from `Store.migrate`."""

@@ -1,0 +1,262 @@
+"""The raters' pages."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from sqlalchemy import Connection, Row, update
+from starlette.exceptions import HTTPException
+
+from legan.study import answers, raters
+from legan.study.answers import Outcome
+from legan.study.assignment import hand_out, has_room
+from legan.study.config import TEMPLATES
+from legan.study.sessions import RATER, VISIT, Sessions
+from legan.study.study import Study
+from legan.study.tables import rater as rater_table
+from legan.study.views import View, next_view, take_answer
+
+STATIC = TEMPLATES.parent / "static"
+STATIC_TYPES = {
+    "study.css": "text/css; charset=utf-8",
+    "study.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+FOREVER = {"Cache-Control": "private, max-age=86400, immutable"}
+PREVIEW = "ASSIGNMENT_ID_NOT_AVAILABLE"  # MTurk shows a task so before it is accepted
+Token = Annotated[str, Form(max_length=100)]
+
+
+class Renderer:
+    """Fills templates; everything is escaped, whoever wrote it."""
+
+    def __init__(self, study: Study) -> None:
+        self._environment = Environment(
+            loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        )
+        self._environment.filters["paragraphs"] = lambda text: [
+            part.strip() for part in text.strip().split("\n\n") if part.strip()
+        ]
+        self.files = {name: (STATIC / name).read_bytes() for name in STATIC_TYPES}
+        versions = {name: hashlib.sha256(data).hexdigest()[:8] for name, data in self.files.items()}
+        self._environment.globals.update(config=study.config, texts=study.config.texts, versions=versions)
+
+    def page(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+        """A page as a response."""
+        return HTMLResponse(self._environment.get_template(template).render(values), status)
+
+
+def error_page(renderer: Renderer, status: int, words: str) -> HTMLResponse:
+    """A page that says what is wrong."""
+    response = renderer.page("error.html", status, words=words)
+    if status == 503:
+        response.headers["Retry-After"] = "5"
+    return response
+
+
+def rater_routes(study: Study, sessions: Sessions, renderer: Renderer, clock: Callable[[], float] = time.time) -> APIRouter:
+    """The routes that raters use."""
+    router = APIRouter()
+    pages = _RaterPages(study, sessions, renderer, clock)
+    router.get("/")(pages.home)
+    router.get("/declined")(pages.declined)
+    router.get("/picture/{code}")(pages.picture)
+    router.post("/consent")(pages.consent)
+    router.post("/start")(pages.start)
+    router.post("/go-on")(pages.go_on)
+    router.post("/back")(pages.back)
+    router.post("/answer")(pages.answer)
+    return router
+
+
+def static_routes(renderer: Renderer) -> APIRouter:
+    """Style and script, read once."""
+    router = APIRouter()
+
+    @router.get("/static/{name}")
+    def static(name: str) -> Response:
+        if name not in renderer.files:
+            raise HTTPException(404)
+        return Response(renderer.files[name], media_type=STATIC_TYPES[name], headers=FOREVER)
+
+    return router
+
+
+class _RaterPages:
+    def __init__(self, study: Study, sessions: Sessions, renderer: Renderer, clock: Callable[[], float]) -> None:
+        self.study, self.sessions, self.renderer, self.clock = study, sessions, renderer, clock
+
+    def home(self, request: Request) -> Response:
+        """Where the link leads to, and where every later page is."""
+        config, query = self.study.config, request.query_params
+        if config.entry == "panel" and query.get("assignmentId") == PREVIEW:
+            return error_page(self.renderer, 200, "This is a preview: accept the task to take part.")
+        if config.entry == "invitation" and query.get("invitation"):
+            return self._arrive({"invitation": query["invitation"][:100]})
+        if config.entry == "panel" and query.get(config.panel_parameter):
+            return self._arrive({"panel": self.study.keys.digest("panel", query[config.panel_parameter][:200])})
+        session = self.sessions.get(request, RATER)
+        if session is not None:
+            with self.study.store.writing() as connection:
+                row = raters.by_session(connection, session)
+                if row is not None:
+                    view = next_view(self.study, connection, row, self.clock())
+                    return self._show(view, session)
+        return self._welcome(request)
+
+    def _arrive(self, claim: dict[str, str]) -> Response:
+        """Move what the link says into a signed cookie, so that the address bar and the history do not keep it."""
+        response = RedirectResponse("/", 303)
+        self.sessions.set(response, VISIT, {**claim, "nonce": raters.secrets.token_urlsafe(16)})
+        # The new link goes before whoever took part in this browser until now.
+        self.sessions.drop(response, RATER)
+        return response
+
+    def _welcome(self, request: Request) -> Response:
+        visit, entry = self.sessions.get(request, VISIT), self.study.config.entry
+        if visit is None and entry == "open":
+            visit = {"nonce": raters.secrets.token_urlsafe(16)}
+        if visit is None:
+            return error_page(self.renderer, 403, "Please open the study through the link that you were given.")
+        with self.study.store.writing() as connection:
+            known = self._known(connection, visit)
+            if (
+                "invitation" in visit
+                and raters.invitation_of(connection, self.study.keys, visit["invitation"], self.clock()) is None
+            ):
+                return error_page(self.renderer, 403, "This invitation is not valid, or it has been used already.")
+            if known is not None:
+                return self._enter(known)
+            if not has_room(connection, self.study.config, self.clock()):
+                return self.renderer.page("full.html")
+        response = self.renderer.page("consent.html", token=self.sessions.form_token(visit["nonce"]))
+        self.sessions.set(response, VISIT, visit)
+        return response
+
+    def _known(self, connection: Connection, visit: dict[str, str]) -> Row[Any] | None:
+        if "panel" in visit:
+            return raters.returning(connection, rater_table.c.panel_hash, visit["panel"])
+        if "invitation" in visit:
+            number = raters.invitation_of(connection, self.study.keys, visit["invitation"], self.clock())
+            return None if number is None else raters.returning(connection, rater_table.c.invitation_id, number)
+        return None
+
+    def _enter(self, row: Row[Any]) -> Response:
+        response = RedirectResponse("/", 303)
+        self.sessions.set(response, RATER, row.session)
+        self.sessions.drop(response, VISIT)
+        return response
+
+    def consent(self, request: Request, token: Token, agree: Annotated[str, Form(max_length=10)] = "") -> Response:
+        """Enter the rater, who has agreed."""
+        visit = self.sessions.get(request, VISIT)
+        if visit is None or not self.sessions.is_form_token(token, visit["nonce"]):
+            raise HTTPException(403, "This page is out of date: open the study's link again.")
+        if agree != "yes":
+            return RedirectResponse("/", 303)
+        now = self.clock()
+        with self.study.store.writing() as connection:
+            number = None
+            if "invitation" in visit:
+                number = raters.invitation_of(connection, self.study.keys, visit["invitation"], now)
+                if number is None:
+                    return error_page(self.renderer, 403, "This invitation is not valid, or it has been used already.")
+            row = self._known(connection, visit)
+            if row is None and not has_room(connection, self.study.config, now):
+                return self.renderer.page("full.html")
+            row = row or raters.join(connection, self.study.config, now, visit.get("panel"), number)
+        return self._enter(row)
+
+    def declined(self) -> Response:
+        """For those who do not agree: nothing is stored."""
+        response = self.renderer.page("declined.html")
+        self.sessions.drop(response, VISIT)
+        return response
+
+    def start(self, request: Request, token: Token) -> Response:
+        """The instructions were read."""
+        return self._step(request, token, lambda connection, row: _set(connection, row, instructed_at=self.clock()))
+
+    def go_on(self, request: Request, token: Token) -> Response:
+        """The break is over."""
+
+        def rested(connection: Connection, row: Row[Any]) -> None:
+            _set(connection, row, rested=hand_out(connection, self.study, row, self.clock()).n_done)
+
+        return self._step(request, token, rested)
+
+    def back(self, request: Request, token: Token) -> Response:
+        """One item back."""
+        return self._step(request, token, answers.go_back)
+
+    async def answer(self, request: Request) -> Response:
+        """Store an answer; the response, which is the next page, comes when it is on the disk."""
+        from starlette.concurrency import run_in_threadpool
+
+        form = {name: str(value) for name, value in (await request.form(max_files=0, max_fields=20)).items()}
+        return await run_in_threadpool(self._answer, request, form)
+
+    def _answer(self, request: Request, form: dict[str, str]) -> Response:
+        outcome: list[Outcome | None] = []
+
+        def store(connection: Connection, row: Row[Any]) -> str:
+            outcome.append(take_answer(self.study, connection, row, form.get("assignment", ""), form, self.clock()))
+            return self.study.config.texts.left_over if outcome[0] is Outcome.PASSED_ON else ""
+
+        def check() -> None:
+            if outcome[0] is Outcome.UNKNOWN:
+                raise HTTPException(404, "This item was not given to you: load the page again.")
+            if outcome[0] is None:
+                raise HTTPException(400, "This answer cannot be read: load the page again.")
+
+        return self._step(request, form.get("token", ""), store, check)
+
+    def _step(
+        self,
+        request: Request,
+        token: str,
+        change: Callable[[Connection, Row[Any]], object],
+        check: Callable[[], None] | None = None,
+    ) -> Response:
+        """Change the rater's state and show the next page, in one transaction that is on the disk before the response leaves."""
+        session = self.sessions.get(request, RATER)
+        if session is None or not self.sessions.is_form_token(token, session):
+            raise HTTPException(
+                403, "Your session has ended: open the study's link again. All answers that you saved are kept."
+            )
+        with self.study.store.writing() as connection:
+            row = raters.by_session(connection, session)
+            if row is None:
+                raise HTTPException(403, "Your session has ended: open the study's link again.")
+            notice = change(connection, row)
+            if check is not None:
+                check()
+            if request.headers.get("x-study") != "page":
+                return RedirectResponse("/", 303)
+            row = raters.by_session(connection, session)
+            assert row is not None
+            view = next_view(self.study, connection, row, self.clock(), notice if isinstance(notice, str) else "")
+        return self._show(view, session)
+
+    def _show(self, view: View, session: str) -> HTMLResponse:
+        response = self.renderer.page(view.template, token=self.sessions.form_token(session), **view.values)
+        self.sessions.set(response, RATER, session)
+        return response
+
+    def picture(self, request: Request, code: str) -> Response:
+        """A picture of the study, to those who take part."""
+        key = self.study.by_code.get(code)
+        if key is None or self.sessions.get(request, RATER) is None:
+            raise HTTPException(404, "There is no such picture.")
+        try:
+            return Response(self.study.pictures[key].path.read_bytes(), media_type="image/png", headers=FOREVER)
+        except FileNotFoundError:
+            raise HTTPException(404, "This picture is missing.") from None
+
+
+def _set(connection: Connection, row: Row[Any], **values: object) -> None:
+    connection.execute(update(rater_table).where(rater_table.c.id == row.id).values(**values))

@@ -1,0 +1,125 @@
+"""Answers as records, for the export, the status and the admin page."""
+
+import json
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from legan.study.study import Study
+from legan.study.tables import ANSWERED, GOLD, MAIN, OPEN, PICKED, RATED, REPEAT, SKIPPED, answer, assignment, item, rater
+
+Record = dict[str, Any]
+
+
+def read_records(study: Study, connection: Connection) -> list[Record]:
+    """Every answer, by rater and order. Key `counts`: of a rater who is not excluded, to a main item; `passed`: of a gold item."""
+    query = (
+        select(
+            rater.c.name.label("rater"), rater.c.excluded_at, assignment.c.role, assignment.c.position, assignment.c.layout,
+            item.c.name.label("item"), item.c.low, item.c.high, item.c.best, answer,
+        )
+        .select_from(answer)
+        .join(assignment, assignment.c.id == answer.c.assignment_id)
+        .join(item, item.c.id == assignment.c.item_id)
+        .join(rater, rater.c.id == assignment.c.rater_id)
+        .order_by(rater.c.name, assignment.c.position)
+    )  # fmt: skip
+    return [_record(study, dict(row._mapping)) for row in connection.execute(query)]
+
+
+def _record(study: Study, row: Record) -> Record:
+    shown = [study.pictures[key].model for key in json.loads(row["layout"])]
+    picked = study.pictures[row["picture_id"]].model if row["picture_id"] else ""
+    excluded = row["excluded_at"] is not None
+    record = {**row, "order": row["position"] + 1, "choice": picked if row["verdict"] == PICKED else row["verdict"]}
+    record |= {"excluded": excluded, "counts": row["role"] == MAIN and not excluded and row["verdict"] != SKIPPED}
+    return record | {"shown": [model for model in shown if model != "input"], "passed": _passed(row, picked)}
+
+
+def _passed(row: Record, picked: str) -> bool | None:
+    """Whether a gold item's answer is right; None where there is nothing to tell."""
+    if row["role"] != GOLD or row["verdict"] == SKIPPED:
+        return None
+    if row["verdict"] == RATED:
+        return bool(row["low"] <= row["rating"] <= row["high"])
+    return picked == row["best"]
+
+
+def ratings_rows(records: list[Record]) -> list[Record]:
+    """Lines of `ratings.csv`: main and gold items of raters who are not excluded; a skipped item has no rating."""
+    chosen = [record for record in records if record["role"] in (MAIN, GOLD) and not record["excluded"]]
+    return [
+        {"rater": r["rater"], "image": r["item"], "rating": r["rating"], "seconds": r["seconds"], "order": r["order"]}
+        for r in chosen
+    ]
+
+
+def coverage(study: Study, connection: Connection) -> dict[str, Any]:
+    """How far the study is: items by number of answers, answers in flight, and items whose pictures are gone."""
+    k = study.config.raters_per_item
+    taken = select(item.c.n_taken, func.count()).where(item.c.role == MAIN).group_by(item.c.n_taken)
+    n_by_taken = {row[0]: row[1] for row in connection.execute(taken)}
+    in_flight = select(func.count()).where(assignment.c.state == OPEN, assignment.c.role == MAIN)
+    n_open = connection.execute(in_flight).scalar_one()
+    n_items = sum(n_by_taken.values())
+    n_answers = sum(n * count for n, count in n_by_taken.items()) - n_open
+    missing = select(item.c.name).where(item.c.missing.is_(True)).order_by(item.c.name)
+    return {
+        "n_items": n_items, "raters_per_item": k, "n_answers": n_answers, "n_wanted": n_items * k, "n_in_flight": n_open,
+        "n_items_by_answers": _by_answers(connection, n_items),
+        "n_raters": connection.execute(select(func.count()).select_from(rater)).scalar_one(),
+        "n_finished": connection.execute(select(func.count()).where(rater.c.finished_at.is_not(None))).scalar_one(),
+        "n_gold": connection.execute(select(func.count()).where(item.c.role == GOLD)).scalar_one(),
+        "missing": list(connection.execute(missing).scalars()),
+    }  # fmt: skip
+
+
+def _by_answers(connection: Connection, n_items: int) -> dict[int, int]:
+    """How many items have how many answers that count."""
+    done = (
+        select(assignment.c.item_id, func.count().label("n"))
+        .join(answer, answer.c.assignment_id == assignment.c.id)
+        .join(rater, rater.c.id == assignment.c.rater_id)
+        .where(assignment.c.role == MAIN, assignment.c.state == ANSWERED)
+        .where(answer.c.verdict != SKIPPED, rater.c.excluded_at.is_(None))
+        .group_by(assignment.c.item_id)
+        .subquery()
+    )
+    counts = {row[0]: row[1] for row in connection.execute(select(done.c.n, func.count()).group_by(done.c.n))}
+    return {0: n_items - sum(counts.values()), **dict(sorted(counts.items()))}
+
+
+def rater_rows(records: list[Record], connection: Connection) -> list[dict[str, Any]]:
+    """What the answers tell about each rater: how many, how fast, gold items failed, and how far repeats differ."""
+    known = connection.execute(select(rater).order_by(rater.c.consented_at)).all()
+    own: dict[str, list[Record]] = {row.name: [] for row in known}
+    for record in records:
+        own[record["rater"]].append(record)
+    return [
+        {
+            "id": row.id, "rater": row.name, "finished": row.finished_at is not None, "excluded": row.excluded_at is not None,
+            **_rater_figures(own[row.name]),
+        }
+        for row in known
+    ]  # fmt: skip
+
+
+def _rater_figures(records: list[Record]) -> dict[str, Any]:
+    from statistics import mean, median
+
+    main = {record["item"]: record for record in records if record["role"] == MAIN}
+    gold = [record["passed"] for record in records if record["passed"] is not None]
+    pairs = [(main[r["item"]], r) for r in records if r["role"] == REPEAT and r["verdict"] != SKIPPED]
+    pairs = [(first, again) for first, again in pairs if first["verdict"] != SKIPPED]
+    changes = [
+        abs(a["rating"] - b["rating"]) if a["rating"] is not None else float(a["choice"] != b["choice"]) for a, b in pairs
+    ]
+    answered = [record for record in records if record["verdict"] != SKIPPED]
+    return {
+        "n_answers": sum(record["role"] == MAIN for record in answered),
+        "n_skipped": len(records) - len(answered),
+        "median_seconds": median([record["seconds"] for record in answered]) if answered else None,
+        "n_gold": len(gold),
+        "n_gold_failed": gold.count(False),
+        "repeat_change": mean(changes) if changes else None,
+    }

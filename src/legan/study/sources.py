@@ -1,0 +1,145 @@
+"""What a study is made from: a data set folder, a folder of pictures, or one folder a model with equal file names."""
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from legan.core.errors import DataError, ImageError, StudyError, nearest
+from legan.core.images import READ_SUFFIXES, Photo, load_photo, photo_of
+from legan.core.manifest import MANIFEST, image_names, read_bytes, read_manifest
+
+INPUT = "input"  # the folder of originals in a preference study, and their "model"
+MIN_MODELS, MAX_MODELS = 2, 4
+
+
+@dataclass(frozen=True)
+class SourceItem:
+    """One thing to judge.
+
+    Args:
+        name: as the export tells it.
+        pictures: how to read each picture, by model; "" for ratings.
+    """
+
+    name: str
+    pictures: Mapping[str, Callable[[], Photo]]
+
+
+@dataclass(frozen=True)
+class GoldAnswer:
+    """The right answer of a gold item: a rating between `low` and `high`, or the model `best`."""
+
+    low: float | None = None
+    high: float | None = None
+    best: str | None = None
+
+
+def read_items(folder: Path, kind: str) -> tuple[list[SourceItem], list[str]]:
+    """List the items of a folder, by name, and the models (none for ratings).
+
+    Raises:
+        StudyError: no such folder, no pictures, or models whose file names differ.
+        DataError: a data set folder with a fault.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise StudyError(f"{folder} is no folder: name the folder of the pictures")
+    if kind == "preference":
+        return _compared(folder)
+    items = _from_manifest(folder) if (folder / MANIFEST).is_file() else _from_files(folder)
+    if not items:
+        raise StudyError(f"{folder} holds no pictures ({', '.join(READ_SUFFIXES)}) and no {MANIFEST}")
+    return sorted(items, key=lambda item: item.name), []
+
+
+def _from_files(folder: Path) -> list[SourceItem]:
+    return [SourceItem(name, {"": _file(path)}) for name, path in _pictures(folder).items()]
+
+
+def _pictures(folder: Path) -> dict[str, Path]:
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in READ_SUFFIXES and path.is_file())
+    return {path.relative_to(folder).as_posix(): path for path in paths}
+
+
+def _file(path: Path) -> Callable[[], Photo]:
+    return lambda: load_photo(path)
+
+
+def _from_manifest(folder: Path) -> list[SourceItem]:
+    manifest = read_manifest(folder)
+    rows: Any = manifest.to_dict("records")
+    return [
+        SourceItem(str(name), {"": _row(folder, row, str(name))}) for name, row in zip(image_names(manifest), rows, strict=True)
+    ]
+
+
+def _row(folder: Path, row: Mapping[str, Any], name: str) -> Callable[[], Photo]:
+    def read() -> Photo:
+        from PIL import Image, UnidentifiedImageError
+
+        try:
+            return photo_of(Image.open(io.BytesIO(read_bytes(folder, row))))
+        except (UnidentifiedImageError, OSError) as error:
+            raise ImageError(f"'{name}' in {folder} is damaged ({error}): make the data set again") from error
+
+    return read
+
+
+def _compared(folder: Path) -> tuple[list[SourceItem], list[str]]:
+    """Items whose pictures have the same name in every model's folder; endings may differ."""
+    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    models = [path.name for path in folders if path.name != INPUT]
+    if not MIN_MODELS <= len(models) <= MAX_MODELS:
+        raise StudyError(
+            f"{folder} has {len(models)} folders of models: a preference study needs {MIN_MODELS} to {MAX_MODELS}, "
+            f"each with pictures of the same names, and perhaps {INPUT}/ with the originals"
+        )
+    found = {
+        path.name: {Path(name).with_suffix("").as_posix(): file for name, file in _pictures(path).items()} for path in folders
+    }
+    names = set(found[models[0]])
+    for model, pictures in found.items():
+        wrong = sorted(names - set(pictures)) if model == INPUT else sorted(names ^ set(pictures))
+        if wrong:
+            raise StudyError(
+                f"'{wrong[0]}' is not in every model's folder of {folder} (see {model}/): give each model the same names"
+            )
+    if not names:
+        raise StudyError(f"{folder / models[0]} holds no pictures ({', '.join(READ_SUFFIXES)})")
+    return [SourceItem(name, {model: _file(found[model][name]) for model in found}) for name in sorted(names)], models
+
+
+def read_gold(path: Path, kind: str, models: list[str]) -> dict[str, GoldAnswer]:
+    """Read the gold items' right answers by image: columns `image, low, high`, or `image, best` in a preference study.
+
+    Raises:
+        DataError: no such file, a missing column, bounds that are no numbers in 0..10, or an unknown model.
+    """
+    try:
+        rows = list(csv.DictReader(io.StringIO(Path(path).read_text(encoding="utf-8-sig"))))
+    except (FileNotFoundError, IsADirectoryError):
+        raise DataError(f"{path} does not exist: check the name") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no CSV file ({error}): save it as comma-separated text in UTF-8") from error
+    columns = ("image", "low", "high") if kind == "rating" else ("image", "best")
+    missing = [name for name in columns if not rows or rows[0].get(name) is None]
+    if missing:
+        raise DataError(f"{path} lacks the column '{missing[0]}': gold items of this study have {', '.join(columns)}")
+    return {row["image"]: _gold_answer(path, row, kind, models) for row in rows}
+
+
+def _gold_answer(path: Path, row: Mapping[str, str], kind: str, models: list[str]) -> GoldAnswer:
+    if kind == "preference":
+        if row["best"] not in models:
+            raise DataError(f"{path} names an unknown model '{row['best']}'{nearest(row['best'], models)}")
+        return GoldAnswer(best=row["best"])
+    try:
+        low, high = float(row["low"]), float(row["high"])
+    except (TypeError, ValueError):
+        raise DataError(f"{path} has bounds of '{row['image']}' that are no numbers: give low and high") from None
+    if not 0 <= low <= high <= 10:
+        raise DataError(f"{path} has the bounds {low:g} and {high:g} for '{row['image']}': give 0 <= low <= high <= 10")
+    return GoldAnswer(low=low, high=high)

@@ -1,0 +1,83 @@
+"""The web application: raters' pages, and the admin pages where they are asked for."""
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from legan.study.guard import Guard, Limiter
+from legan.study.pages import Renderer, error_page, rater_routes, static_routes
+from legan.study.sessions import Sessions
+from legan.study.store import StoreError
+from legan.study.study import Study
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+N_THREADS = 8  # more only take turns at the interpreter and the database
+PER_SESSION, PER_ADDRESS = (20.0, 60.0), (300.0, 600.0)  # requests a second, and at once; a classroom shares one address
+WORDS = {404: "There is no such page.", 405: "This page cannot be used so.", 403: "This is not for you."}
+
+
+def make_app(
+    study: Study,
+    admin: str = "off",
+    public_url: str = "",
+    hosts: Iterable[str] = (),
+    clock: Callable[[], float] = time.time,
+) -> FastAPI:
+    """Build the application.
+
+    Args:
+        study: the opened study.
+        admin: off (no admin pages), on (beside the raters' pages), or only (nothing but admin pages).
+        public_url: where raters reach it, behind a proxy; with https:// cookies are sent over TLS only.
+        hosts: further names under which it may be asked for.
+        clock: seconds since 1970; tests turn it.
+    """
+    sessions = Sessions(study.keys, study.config.session_hours, secure=public_url.startswith("https://"))
+    renderer = Renderer(study)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        import anyio.to_thread
+
+        anyio.to_thread.current_default_thread_limiter().total_tokens = N_THREADS
+        yield
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.include_router(static_routes(renderer))
+    if admin != "only":
+        app.include_router(rater_routes(study, sessions, renderer, clock))
+    if admin != "off":
+        from legan.study.admin import admin_routes
+
+        app.include_router(admin_routes(study, sessions, renderer, clock))
+    _explain_errors(app, renderer)
+    known = {*LOOPBACK, *hosts, urlsplit(public_url).hostname or "localhost"}
+    app.add_middleware(Guard, hosts=known, per_session=Limiter(*PER_SESSION), per_address=Limiter(*PER_ADDRESS))
+    return app
+
+
+def _explain_errors(app: FastAPI, renderer: Renderer) -> None:
+    @app.exception_handler(StoreError)
+    def unavailable(request: Request, error: Exception) -> Response:
+        import logging
+
+        logging.getLogger("legan.study").error("%s", error)  # for the researcher; raters need not know the cause
+        words = "The study cannot save or read just now. What you saved is kept; please try again in a minute."
+        return error_page(renderer, 503, words)
+
+    @app.exception_handler(RequestValidationError)
+    def unreadable(request: Request, error: Exception) -> Response:
+        return error_page(renderer, 400, "This form cannot be read: load the page again.")
+
+    @app.exception_handler(HTTPException)
+    def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        words = (
+            error.detail if error.detail not in ("Not Found", "Method Not Allowed", "Forbidden") else WORDS[error.status_code]
+        )
+        return error_page(renderer, error.status_code, words)

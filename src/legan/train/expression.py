@@ -1,0 +1,284 @@
+"""Training of the expression classifier: a LightCNN whose classes are the labels that the data has, whatever they are.
+
+Images are drawn as often as any other: an imbalance of the data stays as it is, which is what augmentation is to mend. Cross entropy,
+a moving average of the weights, the random changes of `train/recognition_pictures.py`.
+"""
+
+import copy
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import field, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+from torch.nn import functional
+
+import legan
+from legan.core.config import config_to_dict, load_config
+from legan.core.errors import ConfigError, DataError, WeightsError, nearest
+from legan.core.images import to_network
+from legan.core.weights import save_weights
+from legan.data.faces import LabelledFaces
+from legan.metrics.verification import one_vs_rest_auc
+from legan.models import lightcnn
+from legan.models.lightcnn import INPUT_SIZE, LightCNN, LightCNNConfig, standardise
+from legan.train.checkpoint import newest_checkpoint
+from legan.train.legan import describe
+from legan.train.loop import Outcome, Rehearsal, rehearse, run_task
+from legan.train.recognition_config import RateConfig
+from legan.train.recognition_pictures import changed
+from legan.train.run import LoopConfig
+from legan.train.task import Batch, Task, Update, autocast, mixed_dtype
+
+MODEL, WEIGHTS = "legan-expression", "expression.safetensors"  # the file is in the run folder when the training is finished
+_N_HELD_OUT = 2000  # images in each evaluation
+
+
+@dataclass(frozen=True)
+class ExpressionConfig:
+    """Everything that decides a training of the expression classifier.
+
+    Args:
+        folders: data set folders, mixed.
+        batch_size: images a step, over all devices.
+        augment: strength of the random changes of `train/recognition_pictures.py`; 0 only mirrors half of the images.
+        memory_gb: keep all images decoded when they take less than this.
+        network: its shape; the number of classes comes from the data.
+        precision: "bf16", "fp32", or "auto": bfloat16 where the hardware has it.
+    """
+
+    folders: tuple[str, ...] = ()
+    batch_size: int = 64
+    augment: float = 1.0
+    memory_gb: float = 8.0
+    network: LightCNNConfig = field(default_factory=lambda: replace(lightcnn.PRESETS["lite"], dropout=0.2))
+    rate: RateConfig = field(
+        default_factory=lambda: RateConfig(kind="adamw", lr=2e-3, weight_decay=0.05, n_warmup_steps=100, average=0.995)
+    )
+    precision: str = "auto"
+    loop: LoopConfig = field(
+        default_factory=lambda: LoopConfig(n_steps=1500, log_every=50, sample_every=250, checkpoint_every=250)
+    )
+
+
+# `lite`: for two CPU cores. `paper`: the paper only says that it is a CNN; here it is the LightCNN-29 of its verification.
+PRESETS = {
+    "lite": ExpressionConfig(),
+    "paper": ExpressionConfig(
+        batch_size=128,
+        network=lightcnn.PRESETS["lightcnn29"],
+        rate=RateConfig(),
+        loop=LoopConfig(n_steps=60_000, log_every=100, sample_every=2000, checkpoint_every=2000),
+    ),
+}
+
+
+class ExpressionBatches:
+    """Random crops and their labels, drawn anew for each step from (seed, step, place in the batch).
+
+    `picture` (B, 3, 128, 128) in [-1, 1], `label` (B,) from 0 to the number of labels.
+    """
+
+    def __init__(self, faces: LabelledFaces, labels: Sequence[str], config: ExpressionConfig) -> None:
+        self.faces, self.config = faces, config
+        self.batch_size = config.batch_size
+        self._known = np.flatnonzero(faces.label != "")
+        self._label = classes(faces, labels)
+
+    def __call__(self, step: int, rank: int, n_ranks: int) -> Batch:
+        share, seed = self.batch_size // n_ranks, self.config.loop.seed
+        randoms = [np.random.default_rng([seed, step, place]) for place in range(rank * share, (rank + 1) * share)]
+        indices = [int(self._known[random.integers(len(self._known))]) for random in randoms]
+        crops = self.faces.images(indices)
+        pictures = [changed(crop, random, self.config.augment) for crop, random in zip(crops, randoms, strict=True)]
+        return {"picture": to_network(np.stack(pictures)), "label": torch.from_numpy(self._label[indices])}
+
+
+class ExpressionTask(Task):
+    """Trains the classifier; its moving average is what is evaluated and exported.
+
+    Args:
+        config: all settings.
+        device: where the training runs.
+        labels: names of the classes.
+        start: crops (B, 3, 128, 128) in [-1, 1] of the training set, by which the new network's layers are scaled.
+        held_out: images of the split val, for figures.
+        data: description of the training data, kept in checkpoints.
+    """
+
+    def __init__(
+        self,
+        config: ExpressionConfig,
+        device: torch.device,
+        labels: Sequence[str],
+        start: Tensor,
+        held_out: LabelledFaces,
+        data: Sequence[Mapping[str, object]] = (),
+    ) -> None:
+        self.config, self.labels, self.data = config, list(labels), [dict(folder) for folder in data]
+        self.device, self.dtype = device, mixed_dtype(config.precision, device)
+        net = LightCNN(replace(config.network, n_classes=len(labels)))
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        standardise(net, start)
+        self.networks: dict[str, nn.Module] = {"net": net, "average": copy.deepcopy(net).eval().requires_grad_(False)}
+        rate = config.rate
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            "net": torch.optim.AdamW(net.parameters(), rate.lr, weight_decay=rate.weight_decay)
+            if rate.kind == "adamw"
+            else torch.optim.SGD(net.parameters(), rate.lr, momentum=0.9, weight_decay=rate.weight_decay)
+        }
+        self.frozen: dict[str, nn.Module] = {}
+        known = np.flatnonzero(np.isin(held_out.label, labels))
+        self.held_out, self.picked = held_out, known[:: max(1, len(known) // _N_HELD_OUT)]
+
+    def updates(self, batch: Batch, step: int) -> Iterator[Update]:
+        """One update: cross entropy."""
+        net: LightCNN = self.networks["net"].train()  # type: ignore[assignment]
+        with autocast(self.dtype, self.device):
+            features = net(batch["picture"])
+        logits = net.classify(features.float())
+        loss = functional.cross_entropy(logits, batch["label"])
+        right = (logits.detach().argmax(1) == batch["label"]).float().mean()
+        yield Update("net", loss, {"right": right})
+
+    def learning_rates(self, step: int) -> Mapping[str, float]:
+        """A linear rise, then a cosine to zero."""
+        n_steps, n_warmup = self.config.loop.n_steps, self.config.rate.n_warmup_steps
+        rise = min(1.0, (step + 1) / max(n_warmup, 1))
+        fall = 0.5 * (1 + math.cos(math.pi * max(0, step - n_warmup) / max(1, n_steps - n_warmup)))
+        return {"net": self.config.rate.lr * rise * fall}
+
+    def after_step(self, step: int) -> None:
+        """Move the average, which follows quickly at first."""
+        keep = min(self.config.rate.average, (step + 1) / (step + 10))
+        with torch.no_grad():
+            for average, weight in zip(self.networks["average"].parameters(), self.networks["net"].parameters(), strict=True):
+                average.lerp_(weight, 1 - keep)
+
+    def extra_state(self) -> dict[str, object]:
+        """The description of the data and its labels: an exported network names what it was trained on."""
+        return {"data": self.data, "labels": self.labels}
+
+    def load_extra_state(self, state: Mapping[str, object]) -> None:
+        """Check that the data is the same.
+
+        Raises:
+            DataError: it is not.
+        """
+        if state["data"] != self.data or state["labels"] != self.labels:
+            raise DataError("the data has changed since the checkpoint was written: start a new run folder, or restore it")
+
+    @torch.no_grad()
+    def evaluate(self, step: int) -> Mapping[str, float]:
+        """On held-out images: accuracy, and AUC of each label against the rest, with their mean."""
+        net, parts = self.networks["average"], []
+        for i in range(0, len(self.picked), 64):
+            x = to_network(self.held_out.images(self.picked[i : i + 64])).to(self.device)
+            with autocast(self.dtype, self.device):
+                parts.append(net.logits(x).float().cpu())  # type: ignore[operator]
+        if not parts:
+            return {}
+        answers, label = torch.cat(parts).numpy(), classes(self.held_out, self.labels)[self.picked]
+        areas = dict(zip(self.labels, one_vs_rest_auc(answers, label), strict=True))
+        figures = {f"val/auc/{name}": area for name, area in areas.items() if not math.isnan(area)}
+        mean = {"val/auc": float(np.mean(list(figures.values())))} if figures else {}
+        return {"val/right": float((answers.argmax(1) == label).mean()), **mean, **figures}
+
+
+def classes(faces: LabelledFaces, labels: Sequence[str]) -> np.ndarray:
+    """Number of each image's label (n,) int64; -1 where it is none of `labels`."""
+    number = {name: index for index, name in enumerate(labels)}
+    return np.array([number.get(name, -1) for name in faces.label], np.int64)
+
+
+def preset(name: str) -> ExpressionConfig:
+    """Return the training preset called `name`.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"unknown preset '{name}': choose from {', '.join(PRESETS)}{nearest(name, PRESETS)}")
+    return PRESETS[name]
+
+
+def build_expression(config: ExpressionConfig, device: torch.device) -> tuple[ExpressionTask, ExpressionBatches]:
+    """Make the task and its batches.
+
+    Raises:
+        DataError: a folder that cannot be used, without held-out images, or with fewer than two labels.
+        ConfigError: classes in the config, which come from the data.
+    """
+    if config.network.n_classes:
+        raise ConfigError("network.n_classes comes from the data: leave it out")
+    cv2.setNumThreads(1)  # many small pictures: threads would only get in each other's way
+    folders = [Path(folder) for folder in config.folders]
+    train, held_out = (LabelledFaces(folders, split, INPUT_SIZE, config.memory_gb) for split in ("train", "val"))
+    labels = sorted(set(train.label) - {""})
+    if len(labels) < 2:
+        raise DataError(f"the training images have {len(labels)} labels: give at least two expressions in the manifest")
+    batches = ExpressionBatches(train, labels, config)
+    return ExpressionTask(config, device, labels, batches(0, 0, 1)["picture"], held_out, describe(train)), batches
+
+
+def train_expression(
+    preset_name: str,
+    data: Sequence[Path],
+    run: Path,
+    overrides: Sequence[str] = (),
+    devices: int = 1,
+    dry_run: bool = False,
+) -> Outcome | Rehearsal:
+    """Train the classifier in a run folder, or continue the training that it holds; at the end write its weights.
+
+    Args:
+        preset_name: "lite" or "paper".
+        data: data set folders.
+        run: the run folder; `expression.safetensors` in it is the result.
+        overrides: settings such as "rate.lr=0.001".
+        devices: processes to train in.
+        dry_run: build everything, time a few steps, write nothing.
+
+    Raises:
+        LeganError: as `run_task`.
+    """
+    config = load_config(ExpressionConfig, overrides=overrides, base=preset(preset_name))
+    if data:
+        config = replace(config, folders=tuple(str(Path(folder).resolve()) for folder in data))
+    if dry_run:
+        return rehearse(build_expression, config, devices)
+    outcome = run_task(build_expression, config, run, devices)
+    if outcome.finished:
+        export_expression(config, outcome.run)
+    return outcome
+
+
+def export_expression(config: ExpressionConfig, run: Path) -> Path:
+    """Write the averaged network of a run's newest checkpoint to `expression.safetensors` in it, as float16.
+
+    Raises:
+        WeightsError: the run has no checkpoint that can be read.
+    """
+    state = newest_checkpoint(run)
+    if state is None:
+        raise WeightsError(f"{run} has no checkpoint yet: train first")
+    folders, labels = state["extra"]["data"], list(state["extra"]["labels"])
+    training = config_to_dict(config) | {"folders": [Path(folder).name for folder in config.folders]}
+    metadata = {
+        "model": MODEL,
+        "lightcnn": config_to_dict(replace(config.network, n_classes=len(labels))),
+        "labels": labels,
+        "training": training,
+        "steps": state["n_steps_done"],
+        "seed": config.loop.seed,
+        "data": "; ".join(f"{', '.join(f['source'])}: {f['n_identities']} people, {f['n_images']} images" for f in folders),
+        "data_folders": folders,
+        "licence": ", ".join(sorted({licence for folder in folders for licence in folder["licence"]})),
+        "version": legan.__version__,
+    }
+    save_weights(run / WEIGHTS, state["networks"]["average"], metadata, half=True)
+    return run / WEIGHTS

@@ -1,0 +1,203 @@
+"""Training StarGAN v2 (Choi et al., CVPR 2020, section 2.2): four updates a step.
+
+The discriminator and then the generator learn from styles that the mapping network makes of noise, and each again from styles that
+the encoder reads from reference images. Mapping network and encoder learn beside the generator in the third update alone.
+
+A face under its own even light is no example of a lighting: where domains have to do with light the discriminator does not see it
+among the reals, and its own style, for the way back, is read as that of room light (`starganv2.domain_of`).
+"""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from legan import losses
+from legan.core.config import load_config
+from legan.data.faces import FaceDataset
+from legan.data.loaders import FaceBatches
+from legan.data.references import ReferenceBatches
+from legan.models import starganv2 as models
+from legan.models.starganv2 import DomainCode, StyledEditor, domain_of
+from legan.train.editor_task import EditorTask, move_average
+from legan.train.legan import describe
+from legan.train.loop import Outcome, Rehearsal, rehearse, run_task
+from legan.train.probe import Probe
+from legan.train.starganv2_config import StarGANv2LossConfig, StarGANv2TrainingConfig, preset
+from legan.train.task import Batch, Update
+
+
+class StarGANv2Task(EditorTask):
+    """Updates of the discriminator (noise, references) and of the generator (noise, references), in this order.
+
+    In `networks`, `generator` is also a part of `translator`, which holds the mapping network and the encoder besides: the two
+    entries share one optimizer, and an update steps only what its entry holds.
+
+    Args:
+        config: all settings.
+        device: where the training runs.
+        probe, data: as for `EditorTask`.
+    """
+
+    def __init__(
+        self,
+        config: StarGANv2TrainingConfig,
+        device: torch.device,
+        probe: Probe | None = None,
+        data: Sequence[Mapping[str, object]] = (),
+    ) -> None:
+        super().__init__(device, config.precision, config.channels_last, probe, data)
+        self.config, shape = config, config.network
+        self.generator, self.mapping = models.StarGANv2Generator(shape), models.Mapping(shape)
+        self.encoder, self.discriminator = models.StyleEncoder(shape), models.Discriminator(shape)
+        translator = nn.ModuleDict({"generator": self.generator, "mapping": self.mapping, "encoder": self.encoder})
+        for net in (translator, self.discriminator):
+            net.to(memory_format=self.layout)  # type: ignore[call-overload]
+        self.ema = copy.deepcopy(translator).eval().requires_grad_(False)
+        self.networks = {
+            "translator": translator,
+            "generator": self.generator,
+            "discriminator": self.discriminator,
+            "ema": self.ema,
+        }
+        rates = config.optimizer
+        groups = [
+            {"params": net.parameters(), "lr": rates.lr_mapping if name == "mapping" else rates.lr}
+            for name, net in translator.items()
+        ]
+        adam = partial(torch.optim.Adam, betas=rates.betas, weight_decay=rates.weight_decay)
+        together = adam(groups)
+        self.optimizers = {
+            "translator": together,
+            "generator": together,
+            "discriminator": adam(self.discriminator.parameters(), rates.lr),
+        }
+
+    def editor(self) -> StyledEditor:
+        """The averaged generator with the mean style of each domain."""
+        return StyledEditor(self.ema["generator"], self.ema["mapping"]).eval()  # type: ignore[arg-type]  # as they were put in
+
+    def updates(self, batch: Batch, step: int) -> Iterator[Update]:
+        """Yield the four updates."""
+        x_real = batch["x_real"].to(memory_format=self.layout)
+        references = [batch[name].to(memory_format=self.layout) for name in ("x_ref", "x_ref2")]
+        own = domain_of(self.config.network.domains, batch["expression_src"], batch["lighting_src"])
+        target = domain_of(self.config.network.domains, batch["expression_trg"], batch["lighting_trg"]).domain
+        z = torch.randn(2, len(x_real), self.config.network.n_latent, device=x_real.device)
+
+        # Discriminator. The fakes of noise serve its update and the generator's: nothing they are made with changes between.
+        styles = [self.mapping(noise, target) for noise in z]
+        x_fake = self._translate(x_real, styles[0])
+        yield self._discriminator_update("noise", x_real, own, x_fake.detach(), target, step)
+        with torch.no_grad():
+            x_ref_fake = self._translate(x_real, self._style_of(references[0], target))
+        yield self._discriminator_update("reference", x_real, own, x_ref_fake, target, step)
+
+        # Generator, with mapping network and encoder; then alone, with styles that the encoder has by now.
+        yield self._generator_update("translator", "noise", x_real, own, x_fake, target, styles, step)
+        with torch.no_grad():
+            styles = [self._style_of(x, target) for x in references]
+        x_fake = self._translate(x_real, styles[0])
+        yield self._generator_update("generator", "reference", x_real, own, x_fake, target, styles, step)
+
+    def after_step(self, step: int) -> None:
+        """Move the averages of the weights."""
+        move_average(self.ema, self.networks["translator"], self.config.optimizer.ema_decay, step + 1)
+
+    def _translate(self, x: Tensor, style: Tensor) -> Tensor:
+        return self.run_mixed(self.generator, x, style)
+
+    def _style_of(self, x: Tensor, domain: Tensor) -> Tensor:
+        return self.run_mixed(self.encoder, x, domain)
+
+    def _judge(self, x: Tensor, domain: Tensor) -> Tensor:
+        return self.run_mixed(self.discriminator, x, domain)
+
+    def _discriminator_update(
+        self, kind: str, x_real: Tensor, own: DomainCode, x_fake: Tensor, target: Tensor, step: int
+    ) -> Update:
+        weights = self.config.loss
+        # Adversarial: reals up in their own domain, fakes down in the target's. Without a single real only the fakes speak.
+        fake = self._judge(x_fake, target)
+        real = self._judge(x_real, own.domain)[own.is_known]
+        adversarial = losses.nonsaturating_critic(real if len(real) else fake.new_full((1,), torch.inf), fake)
+        logs = {f"discriminator/{kind}": adversarial}
+        loss = adversarial
+
+        # R1 at the reals, in float32 and not every time.
+        x, domain = x_real[own.is_known], own.domain[own.is_known]
+        if step % weights.penalty_every == 0 and weights.penalty > 0 and len(x):
+            n = max(1, round(weights.penalty_fraction * len(x)))
+            logs["discriminator/penalty"] = losses.r1_penalty(lambda images: self.discriminator(images, domain[:n]), x[:n])
+            loss = loss + weights.penalty * logs["discriminator/penalty"]
+        return Update("discriminator", loss, logs)
+
+    def _generator_update(
+        self,
+        net: str,
+        kind: str,
+        x_real: Tensor,
+        own: DomainCode,
+        x_fake: Tensor,
+        target: Tensor,
+        styles: Sequence[Tensor],
+        step: int,
+    ) -> Update:
+        # Adversarial: a real image of the target domain.
+        terms = {"adversarial": losses.nonsaturating_generator(self._judge(x_fake, target))}
+
+        # Style reconstruction: the encoder reads the style that the image was made with.
+        terms["style"] = losses.reconstruction(self._style_of(x_fake, target), styles[0])
+
+        # Diversity: another style gives another image.
+        with torch.no_grad():
+            x_other = self._translate(x_real, styles[1])
+        terms["diversity"] = losses.reconstruction(x_fake, x_other)
+
+        # Cycle: with its own style the input comes back.
+        x_rec = self._translate(x_fake, self._style_of(x_real, own.domain))
+        terms["cycle"] = losses.reconstruction(x_rec, x_real)
+
+        weights = self.config.loss
+        diversity = diversity_weight(step, self.config.loop.n_steps, weights)
+        loss = weights.adversarial * terms["adversarial"] + weights.style * terms["style"] + weights.cycle * terms["cycle"]
+        logs = {f"generator/{kind}_{name}": term for name, term in terms.items()} | {"generator/diversity_weight": diversity}
+        return Update(net, loss - diversity * terms["diversity"], logs)
+
+
+def diversity_weight(step: int, n_steps: int, weights: StarGANv2LossConfig) -> float:
+    """Return the weight of the diversity term at `step`: a linear fall to 0 over its share of the training."""
+    n_decay_steps = weights.diversity_fraction * n_steps
+    return weights.diversity * max(0.0, 1 - step / n_decay_steps) if n_decay_steps > 0 else 0.0
+
+
+def build_starganv2(config: StarGANv2TrainingConfig, device: torch.device) -> tuple[StarGANv2Task, ReferenceBatches]:
+    """Make the task and its batches from a config."""
+    data, shape = config.data, config.network
+    folders = [Path(folder) for folder in data.folders]
+    train, val = (FaceDataset(folders, split, data.paired_domains, shape.size, data.memory_gb) for split in ("train", "val"))
+    batches = FaceBatches(train, data, config.loop.seed)
+    with_references = ReferenceBatches(batches, shape.domains != "lighting", shape.domains != "expression")
+    return StarGANv2Task(config, device, Probe(val), describe(train)), with_references
+
+
+def train_starganv2(
+    preset_name: str,
+    data: Sequence[Path],
+    run: Path,
+    overrides: Sequence[str] = (),
+    devices: int = 1,
+    dry_run: bool = False,
+) -> Outcome | Rehearsal:
+    """Train StarGAN v2 in a run folder, or continue the training that it holds; arguments and errors as for `train_legan`."""
+    config = load_config(StarGANv2TrainingConfig, overrides=overrides, base=preset(preset_name))
+    if data:
+        folders = tuple(str(Path(folder).resolve()) for folder in data)
+        config = replace(config, data=replace(config.data, folders=folders))
+    if dry_run:
+        return rehearse(build_starganv2, config, devices)
+    return run_task(build_starganv2, config, run, devices)

@@ -1,0 +1,149 @@
+"""Verbs of recognition: more training faces, verification of people, recognition of expressions."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from legan.verbs.options import Device, Devices, DryRun, Json, Run, Settings
+from legan.verbs.quality import FacesOption
+
+app = typer.Typer()
+train_app = typer.Typer()
+
+
+@app.command()
+def augment(
+    data: Annotated[
+        str,
+        typer.Argument(help="Data set folder, or NAME=DIR: people, expressions, affectnet, casia-webface.", show_default=False),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the new data set.")],
+    policy: Annotated[str, typer.Option(help="balance-expressions; relight:N; both, both:N")],
+    ratio: Annotated[float | None, typer.Option(help="At most this many synthetic images for each training image.")] = None,
+    min_quality: Annotated[
+        float | None, typer.Option(help="Least score of Q, 0..10; others are made again, at most thrice.")
+    ] = None,
+    min_match: Annotated[float | None, typer.Option(help="Least similarity to the source, -1..1; likewise.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="LABEL=EXPRESSION", help="What the editor calls a label; may be repeated."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same images.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    weights: Annotated[Path | None, typer.Option(help="Of the editor, instead of the packaged ones.")] = None,
+    quality: Annotated[Path | None, typer.Option(help="Weights of Q, instead of the packaged ones.")] = None,
+    identity: Annotated[str, typer.Option(help="Embedding for the match, as in `legan match`.")] = "packaged",
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Add synthetic images to the training people of a data set: rare expressions, other lights; run again, it continues.
+
+    Images of the splits val and test are taken over as they are and never edited.
+
+    Examples:
+
+      legan augment data/faces --policy relight:2 --min-quality 4 --min-match 0.5 --workers 2 -o data/more
+
+      legan augment affectnet=AffectNet/ --policy balance-expressions --ratio 1.0 -o data/balanced
+    """
+    from legan.apply.augment import Request
+    from legan.apply.augment import augment as make
+    from legan.apply.progress import counted_progress
+
+    request = Request(policy, ratio, min_quality, min_match, tuple(names or ()), seed, weights, quality, identity, device)
+    with counted_progress("augmenting") as progress:
+        done = make(data, out, request, workers, progress)
+    typer.echo(json.dumps(done.as_json()) if as_json else str(done))
+
+
+@app.command()
+def verify(
+    protocol: Annotated[str, typer.Argument(help="lfw, bin, ijbb or people.", show_default=False)],
+    place: Annotated[Path, typer.Argument(help="Folder of the data, or a .bin file.", show_default=False)],
+    identity: Annotated[
+        str, typer.Option(help="Embedding: packaged, dlib, lightcnn9, lightcnn29, insightface, or a weights file.")
+    ] = "packaged",
+    fars: Annotated[list[float] | None, typer.Option("--far", help="Tell TAR at this FAR; may be repeated.")] = None,
+    n_pairs: Annotated[int, typer.Option("--pairs", help="people: pairs to draw, half of one person.")] = 6000,
+    seed: Annotated[int, typer.Option(help="people: of the pairs.")] = 0,
+    split: Annotated[str, typer.Option(help="people: of a data set folder.")] = "test",
+    pairs_file: Annotated[Path | None, typer.Option(help="lfw: another list than pairs.txt in the folder.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder for features: run again, it continues.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="PNG file for the ROC.")] = None,
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Measure how well an embedding tells people apart: LFW, insightface's .bin files, IJB-B 1:1, or a folder of people.
+
+    Examples:
+
+      legan verify lfw lfw/ --identity runs/identity/identity.safetensors
+
+      legan verify people photos/ --pairs 2000 --plot roc.png
+    """
+    from legan.apply.progress import counted_progress
+    from legan.apply.verification import FARS, Options
+    from legan.apply.verification import verify as measure
+
+    options = Options(identity, tuple(fars or FARS), n_pairs, seed, split, pairs_file, cache, device)
+    with counted_progress("embedding pictures") as progress:
+        found = measure(protocol, place, options, plot, progress)
+    typer.echo(json.dumps(found.as_json()) if as_json else str(found))
+
+
+@train_app.command("expression")
+def train_expression(
+    run: Run,
+    data: Annotated[list[Path] | None, typer.Option(help="Data set folder with expressions; may be repeated.")] = None,
+    preset: Annotated[str, typer.Option(help="lite: for a laptop; paper: LightCNN-29.")] = "lite",
+    settings: Settings = None,
+    devices: Devices = 1,
+    dry_run: DryRun = False,
+) -> None:
+    """Train a classifier of expressions on whatever labels the data has; its weights are expression.safetensors in the run folder.
+
+    Example:
+
+      legan train expression --data data/affectnet --run runs/expression
+    """
+    from legan.train import expression as training
+
+    outcome = training.train_expression(preset, data or [], run, settings or [], devices, dry_run)
+    typer.echo(str(outcome))
+    raise typer.Exit(0 if getattr(outcome, "finished", True) else 130)
+
+
+@app.command()
+def recognize(
+    weights: Annotated[Path, typer.Option(help="expression.safetensors of `legan train expression`.")],
+    pictures: Annotated[
+        list[Path] | None, typer.Argument(help="Pictures, and folders of pictures.", show_default=False)
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="A data set folder instead: AUC of each expression.")] = None,
+    split: Annotated[str, typer.Option(help="Of the data set.")] = "test",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="CSV file, written as it goes; run again, it continues.")
+    ] = None,
+    faces: FacesOption = "auto",
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Say which expression each face shows; or measure the classifier on a labelled data set.
+
+    Examples:
+
+      legan recognize photos/ --weights runs/expression/expression.safetensors
+
+      legan recognize --data data/affectnet --split val --weights runs/expression/expression.safetensors
+    """
+    from legan.apply import expression as verbs
+
+    if data is not None:
+        figures = verbs.evaluate_expressions(data, weights, split, device)
+        typer.echo(json.dumps(figures.as_json()) if as_json else str(figures))
+        return
+    found = verbs.recognize_pictures(pictures or [], weights, device, faces, out)  # type: ignore[arg-type]  # checked there
+    typer.echo(json.dumps([one.as_json() for one in found]) if as_json else "\n".join(map(str, found)))
+    raise typer.Exit(0 if all(one.readable for one in found) else 1)

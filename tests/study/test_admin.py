@@ -1,0 +1,60 @@
+"""The admin pages: absent unless asked for, behind a login, and what they show and do."""
+
+import csv
+import io
+
+import pytest
+from tests.study.studies import Taker, counts_are_true, taker
+
+from legan.study.study import Study
+from legan.study.web import make_app
+
+
+@pytest.fixture
+def admin(study: Study) -> Taker:
+    """Signed in, on a server that raters use as well."""
+    person = taker(make_app(study, admin="on"))
+    form = {"password": study.keys.admin_password}
+    assert person.client.post("/admin/login", data=form, follow_redirects=False).status_code == 303
+    return person
+
+
+def test_off_by_default(study: Study) -> None:
+    public = taker(make_app(study))
+    for path in ("/admin", "/admin/download/ratings.csv"):
+        assert public.get(path).status == 404
+    assert public.client.post("/admin/login", data={"password": study.keys.admin_password}).status_code in (404, 405)
+
+
+def test_only_admin(study: Study) -> None:
+    private = taker(make_app(study, admin="only"))
+    assert private.get("/").status == 404 and "Password" in private.get("/admin").text
+
+
+def test_nothing_without_the_password(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    stranger = taker(make_app(study, admin="on"))
+    stranger.enter()  # a rater's session opens nothing
+    assert "Password" in stranger.get("/admin").text
+    assert stranger.get("/admin/download/ratings.csv").status == 403
+    for path in ("/admin/exclude", "/admin/logout"):
+        assert stranger.client.post(path, data={"token": "x", "rater_id": "1"}).status_code == 403
+    answers = [stranger.client.post("/admin/login", data={"password": "guess"}).status_code for _ in range(8)]
+    assert answers[:5] == [403] * 5 and 429 in answers, "guesses are limited"
+
+
+def test_figures_downloads_and_excluding(study: Study, admin: Taker) -> None:
+    rater = taker(admin.client.app)  # type: ignore[attr-defined]
+    rater.finish(rater.enter())
+    page = admin.get("/admin")
+    assert "12 / 36" in page.text and "1 / 1" in page.text
+    download = admin.client.get("/admin/download/ratings.csv")
+    assert "attachment" in download.headers["content-disposition"]
+    assert len(list(csv.DictReader(io.StringIO(download.text)))) == 12
+    assert admin.get("/admin/download/secrets.toml").status == 404
+    form = {"token": page.field("token"), "rater_id": page.field("rater_id")}
+    assert admin.client.post("/admin/exclude", data={**form, "token": "x"}).status_code == 403
+    assert admin.client.post("/admin/exclude", data={**form, "rater_id": "99"}).status_code == 404
+    after = admin.client.post("/admin/exclude", data=form, follow_redirects=True)
+    assert "excluded" in after.text and "0 / 36" in after.text and counts_are_true(study)
+    admin.client.post("/admin/logout", data={"token": page.field("token")})
+    assert "Password" in admin.get("/admin").text

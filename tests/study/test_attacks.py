@@ -1,0 +1,220 @@
+"""What a rater, another site or a stranger may try: refused or escaped, and nothing stored."""
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+from itsdangerous import URLSafeTimedSerializer
+from tests.study.studies import Taker, make_study, records_of, set_up, taker
+
+from legan.study.guard import MAX_BODY, Limiter
+from legan.study.keys import Keys
+from legan.study.sessions import RATER
+from legan.study.study import Study, open_study
+from legan.study.web import make_app
+
+
+@pytest.fixture
+def rater(study: Study) -> Taker:
+    return taker(make_app(study))
+
+
+def nothing_stored(study: Study) -> bool:
+    return records_of(study.folder) == []
+
+
+def test_forged_and_old_sessions(study: Study) -> None:
+    app = make_app(study)
+    honest = taker(app)
+    page = honest.enter()
+    name = honest.client.cookies[RATER]
+    forged = [
+        name[:-2] + ("AA" if name[-2:] != "AA" else "BB"),
+        URLSafeTimedSerializer("another key of some length", salt=RATER).dumps("x"),
+        URLSafeTimedSerializer(study.keys.session_key, salt=RATER).dumps(
+            "nobody"
+        ),  # signed well, but of a rater who is forgotten
+        URLSafeTimedSerializer(study.keys.session_key, salt="legan-visit").dumps("x"),
+        "e30.e30.e30",
+    ]
+    for value in forged:
+        other = taker(app)
+        other.client.cookies.set(RATER, value)
+        assert other.answer(page).status == 403
+        assert other.client.get("/picture/" + page.pictures[0]).status_code == (200 if value == forged[2] else 404)
+    assert nothing_stored(study)
+
+
+def test_sessions_expire(study: Study, rater: Taker, monkeypatch: pytest.MonkeyPatch) -> None:
+    page, later = rater.enter(), int(time.time() + 3600 * study.config.session_hours)
+    monkeypatch.setattr("itsdangerous.timed.TimestampSigner.get_timestamp", lambda self: later - 60)
+    assert rater.get().field("assignment") == page.field("assignment"), "each page renews the session"
+    monkeypatch.setattr("itsdangerous.timed.TimestampSigner.get_timestamp", lambda self: 2 * later)
+    assert rater.answer(page).status == 403
+    assert nothing_stored(study)
+
+
+def test_another_raters_assignment(study: Study) -> None:
+    app = make_app(study)
+    one, other = taker(app), taker(app)
+    page, others = one.enter(), other.enter()
+    stolen = one.post("/answer", token=page.field("token"), assignment=others.field("assignment"), rating="1")
+    assert stolen.status == 404
+    # With the other's form token too: it belongs to the other's session.
+    assert one.post("/answer", token=others.field("token"), assignment=others.field("assignment"), rating="1").status == 403
+    assert nothing_stored(study)
+
+
+@pytest.mark.parametrize("token", ["", "x", "é", "0" * 64])
+def test_cross_site_posts_without_the_forms_token(study: Study, rater: Taker, token: str) -> None:
+    page = rater.enter()
+    for path in ("/answer", "/back", "/go-on", "/start"):
+        assert rater.post(path, token=token, assignment=page.field("assignment"), rating="1").status in (403, 400)
+    assert nothing_stored(study)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"origin": "https://evil.example"}, {"origin": "null"}, {"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}],
+)
+def test_cross_site_posts_by_their_headers(study: Study, rater: Taker, headers: dict[str, str]) -> None:
+    page = rater.enter()
+    form = {"token": page.field("token"), "assignment": page.field("assignment"), "rating": "1"}
+    assert rater.client.post("/answer", data=form, headers=headers).status_code == 403
+    assert nothing_stored(study)
+    own = {"origin": "http://127.0.0.1", "sec-fetch-site": "same-origin", "x-study": "page"}
+    assert rater.client.post("/answer", data=form, headers=own).status_code == 200
+
+
+@pytest.mark.parametrize("item", ["", "x", "1", "' OR 1=1 --", "../../secrets.toml", "%00", "A" * 3000])
+def test_tampered_items(study: Study, rater: Taker, item: str) -> None:
+    page = rater.enter()
+    assert rater.post("/answer", token=page.field("token"), assignment=item, rating="1").status == 404
+    assert nothing_stored(study)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/picture/../secrets.toml", "/picture/..%2fsecrets.toml", "/picture/%2e%2e/%2e%2e/etc/passwd", "/static/../keys.py",
+        "/static/..%2f..%2fkeys.py", "/picture//etc/passwd", "/static/%2fetc%2fpasswd", "/pictures/", "/study.toml", "/secrets.toml",
+        "/picture/..\\secrets.toml", "/study.sqlite", "/docs", "/openapi.json", "/admin", "/admin/download/ratings.csv",
+    ],
+)  # fmt: skip
+def test_traversal(rater: Taker, path: str) -> None:
+    rater.enter()
+    response = rater.client.get(path)
+    assert response.status_code == 404 and "session_key" not in response.text
+
+
+def test_pictures_are_for_those_who_take_part(study: Study, rater: Taker) -> None:
+    stranger = taker(make_app(study))
+    page = rater.enter()
+    assert rater.client.get(f"/picture/{page.pictures[0]}").headers["content-type"] == "image/png"
+    assert stranger.client.get(f"/picture/{page.pictures[0]}").status_code == 404
+
+
+def test_large_bodies(study: Study, rater: Taker) -> None:
+    page = rater.enter()
+    form = {"token": page.field("token"), "assignment": page.field("assignment"), "rating": "1"}
+    assert rater.client.post("/answer", data={**form, "x": "y" * MAX_BODY}).status_code == 413
+
+    def chunks() -> object:  # no Content-Length to tell from
+        for _ in range(MAX_BODY // 10 + 1):
+            yield b"x=0123456789&"
+
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    assert rater.client.post("/answer", content=chunks(), headers=headers).status_code in (400, 413)
+    files = {"file": ("x.png", b"x" * 100, "image/png")}
+    assert rater.client.post("/answer", data=form, files=files).status_code == 400
+    assert nothing_stored(study)
+
+
+def test_html_in_the_texts_is_escaped(tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script>\"'&"
+    folder = make_study(tmp_path / "study", n=3, title=evil)
+    set_up(folder, texts=(f"original = '''{evil}'''", f"lowest = '''{evil}'''", f"agree = '''{evil}'''"))
+    with open_study(folder) as study:
+        rater = taker(make_app(study, admin="on"))
+        pages = [rater.get(), rater.enter(), rater.get("/admin"), rater.get("/nowhere")]
+        pages.append(rater.finish(pages[1]))
+    for page in pages:
+        assert "<script>alert" not in page.text and "&lt;script&gt;alert" in page.text
+
+
+def test_headers(study: Study, rater: Taker) -> None:
+    page = rater.enter()
+    for response in (page.response, rater.get("/nowhere").response, rater.get(f"/picture/{page.pictures[0]}").response):
+        policy = response.headers["content-security-policy"]
+        assert "default-src 'none'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy
+        assert response.headers["x-content-type-options"] == "nosniff"
+    assert "no-store" in page.response.headers["cache-control"]
+    cookie = rater.get().response.headers["set-cookie"]
+    assert "HttpOnly" in cookie and "SameSite=lax" in cookie
+    assert not re.search(r"<[^>]+\s(on\w+|style)=", page.text), "the policy forbids scripts and styles in the page itself"
+    secure = taker(make_app(study, public_url="https://127.0.0.1"))
+    cookie = secure.get().response.headers["set-cookie"]
+    assert "__Host-" in cookie and "Secure" in cookie
+
+
+def test_other_names_of_the_host(study: Study, rater: Taker) -> None:
+    for host in ("evil.example", "127.0.0.1.evil.example", "", "evil.example:8000"):
+        assert rater.client.get("/", headers={"host": host}).status_code == 421
+    public = taker(make_app(study, public_url="https://study.example.org"))
+    assert public.client.get("/", headers={"host": "study.example.org"}).status_code == 200
+
+
+def test_too_many_requests(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("legan.study.web.PER_SESSION", (0.001, 5.0))
+    rater = taker(make_app(study))
+    rater.get()
+    codes = [rater.client.get("/static/study.css").status_code for _ in range(6)]
+    assert codes[0] == 200 and codes[-1] == 429
+    limiter = Limiter(rate=1, burst=2)
+    assert [limiter.allows("a", now) for now in (0, 0, 0, 0.5, 1.5, 1.6)] == [True, True, False, False, True, False]
+    assert limiter.allows("b", 0)
+
+
+def test_nothing_on_the_page_tells_the_file_or_the_model(tmp_path: Path) -> None:
+    from tests.study.studies import write_compared
+
+    from legan.study.create import Wish, create_study
+
+    create_study(Wish(write_compared(tmp_path / "compared", 4), "preference", tmp_path / "study", n_practice=1))
+    with open_study(tmp_path / "study") as study:
+        rater = taker(make_app(study))
+        page, firsts = rater.enter(), set()
+        while page.code is None:
+            rater.client.cookies.set("seen", "x")
+            text = page.text + str(page.response.headers)
+            for word in ("legan/", "stargan", "f00", "f01", "f02", "f03", "pictures/", ".png", "compared", "gold", 'main"'):
+                assert word not in text.replace('id="main"', ""), word
+            for code in page.pictures:
+                response = rater.client.get(f"/picture/{code}")
+                assert response.headers["content-type"] == "image/png" and b"tEXt" not in response.content
+                assert "last-modified" not in response.headers and "etag" not in response.headers
+            firsts.add(study.pictures[study.by_code[page.pictures[-1]]].model)
+            page = rater.answer(page, choice=page.pictures[-1])
+        assert firsts <= {"legan", "stargan"}
+
+
+def test_the_original_and_other_items_cannot_be_picked(tmp_path: Path) -> None:
+    from tests.study.studies import write_compared
+
+    from legan.study.create import Wish, create_study
+
+    create_study(Wish(write_compared(tmp_path / "compared", 4), "preference", tmp_path / "study", n_practice=1))
+    with open_study(tmp_path / "study") as study:
+        rater = taker(make_app(study))
+        page = rater.enter()
+        original = next(code for code in page.pictures if study.pictures[study.by_code[code]].model == "input")
+        for choice in (original, page.preloaded[0], "legan", "", "1"):
+            assert rater.answer(page, choice=choice).status == 400
+        assert nothing_stored(study)
+
+
+def test_keys_say_nothing_of_themselves() -> None:
+    keys = Keys("k" * 32, "password", "sqlite:///x")
+    assert "kkk" not in repr(keys) and "password" not in repr(keys)
+    assert keys.digest("a", "x") != keys.digest("b", "x") and len(keys.code("r-1")) == 8

@@ -1,0 +1,158 @@
+"""Making a study: from every kind of folder, with nothing in the copies that tells where they came from, all or nothing."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from sqlalchemy import select
+from tests.face_sets import make_face_set
+from tests.study.studies import write_compared, write_pictures
+
+from legan.core.errors import ConfigError, ImageError, LeganError, StudyError
+from legan.core.manifest import image_names, read_manifest
+from legan.study import tables
+from legan.study.config import StudyConfig, read_settings, write_settings
+from legan.study.create import Wish, create_study
+from legan.study.keys import read_keys
+from legan.study.study import open_study
+
+
+def names(folder: Path, role: str = "main") -> set[str]:
+    with open_study(folder) as study, study.store.reading() as connection:
+        return set(connection.execute(select(tables.item.c.name).where(tables.item.c.role == role)).scalars())
+
+
+def test_from_a_data_set(tmp_path: Path) -> None:
+    data = make_face_set(tmp_path / "data", n_identities=2, size=32, lightings=(0,))
+    made = create_study(Wish(data, "rating", tmp_path / "study", n_practice=2))
+    assert (made.n_main, made.n_practice) == (10, 2)
+    assert names(tmp_path / "study") | names(tmp_path / "study", "practice") == set(image_names(read_manifest(data)))
+    with open_study(tmp_path / "study") as study:
+        assert all(one.width == 32 for one in study.pictures.values())
+
+
+def test_copies_tell_nothing(tmp_path: Path) -> None:
+    source = write_pictures(tmp_path / "source", 2)
+    image = Image.open(source / "f00.png")
+    exif = Image.Exif()
+    exif[0x010E] = "made by StarGAN"
+    image.save(source / "f02.jpg", exif=exif, quality=90)
+    made = create_study(Wish(source, "rating", tmp_path / "study", n_practice=0))
+    files = list((tmp_path / "study" / "pictures").iterdir())
+    assert len(files) == made.n_main == 3 and {file.suffix for file in files} == {".png"}
+    for file in files:
+        data = file.read_bytes()
+        assert b"StarGAN" not in data and b"eXIf" not in data and b"tEXt" not in data and "f0" not in file.stem
+
+
+def test_pixels_are_kept(tmp_path: Path) -> None:
+    source = write_pictures(tmp_path / "source", 3)
+    create_study(Wish(source, "rating", tmp_path / "study", n_practice=0))
+    kept = {Image.open(file).tobytes() for file in (tmp_path / "study" / "pictures").iterdir()}
+    assert kept == {Image.open(file).convert("RGB").tobytes() for file in source.iterdir()}
+
+
+def test_draws_are_repeatable_and_roles_exclude_each_other(tmp_path: Path) -> None:
+    source = write_pictures(tmp_path / "source", 20)
+    gold = tmp_path / "gold.csv"
+    gold.write_text("image,low,high\nf03.png,7,10\n")
+    for name in ("a", "b"):
+        create_study(Wish(source, "rating", tmp_path / name, gold=gold, n_practice=3, n_items=8, seed=4))
+    roles = [names(tmp_path / "a", role) for role in ("main", "gold", "practice")]
+    assert [len(role) for role in roles] == [8, 1, 3] and len(set.union(*roles)) == 12 and roles[1] == {"f03.png"}
+    assert roles == [names(tmp_path / "b", role) for role in ("main", "gold", "practice")]
+    assert read_settings(tmp_path / "a").gold_per_rater == 1
+
+
+def test_gold_and_practice_from_elsewhere(tmp_path: Path) -> None:
+    source = write_pictures(tmp_path / "source", 4)
+    extra = write_pictures(tmp_path / "extra", 2)
+    (extra / "f00.png").rename(extra / "bad.png")
+    (extra / "gold.csv").write_text("image,low,high\nbad.png,0,3\n")
+    practice = write_pictures(tmp_path / "practice", 5)
+    made = create_study(Wish(source, "rating", tmp_path / "study", gold=extra / "gold.csv", practice=practice, n_practice=2))
+    assert (made.n_main, made.n_gold, made.n_practice) == (4, 1, 2)
+
+
+def test_preference(tmp_path: Path) -> None:
+    source = write_compared(tmp_path / "compared", 4, ("a", "b", "c"))
+    (source / "b" / "f00.png").rename(source / "b" / "f00.webp")  # endings may differ
+    made = create_study(Wish(source, "preference", tmp_path / "study", n_practice=1))
+    assert made.models == ("a", "b", "c") and made.n_main == 3 and made.notes == ()
+    Image.open(source / "a" / "f01.png").resize((32, 32)).save(source / "a" / "f01.png")
+    made = create_study(Wish(source, "preference", tmp_path / "other", n_practice=0))
+    assert "differ in size" in made.notes[0] and names(tmp_path / "other") == {"f00", "f01", "f02", "f03"}
+
+
+def test_secrets_are_for_the_owner_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    create_study(Wish(write_pictures(tmp_path / "source", 3), "rating", tmp_path / "study", n_practice=0))
+    for name in ("secrets.toml", "study.sqlite"):
+        assert stat.S_IMODE((tmp_path / "study" / name).stat().st_mode) == 0o600
+    keys = read_keys(tmp_path / "study")
+    assert len(keys.session_key) >= 40 and len(keys.admin_password) >= 20
+    monkeypatch.setenv("LEGAN_STUDY_ADMIN_PASSWORD", "from the environment")
+    assert read_keys(tmp_path / "study").admin_password == "from the environment"
+    os.chmod(tmp_path / "study" / "secrets.toml", 0o644)
+    with pytest.raises(StudyError, match="chmod 600"):
+        read_keys(tmp_path / "study")
+    monkeypatch.setenv("LEGAN_STUDY_SECRET", "short")
+    monkeypatch.setenv("LEGAN_STUDY_DATABASE", "sqlite:///study.sqlite")
+    with pytest.raises(StudyError, match="16 characters"):
+        read_keys(tmp_path / "study")
+
+
+def test_settings_are_read_as_written(tmp_path: Path) -> None:
+    config = StudyConfig(
+        title='Quotes " and \\ and ü 🙂 $title', kind="preference", allow_skip=False, completion_url="https://x/{code}"
+    )
+    write_settings(tmp_path, config)
+    found = read_settings(tmp_path)
+    assert (found.title, found.kind, found.allow_skip, found.completion_url) == (
+        config.title,
+        "preference",
+        False,
+        "https://x/{code}",
+    )
+    (tmp_path / "study.toml").write_text("titel = 'x'")
+    with pytest.raises(ConfigError, match="title"):
+        read_settings(tmp_path)
+    (tmp_path / "study.toml").write_text("completion_url = 'javascript:alert(1)'")
+    with pytest.raises(StudyError, match="https://"):
+        read_settings(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("wish", "message"),
+    [
+        ({"source": "none"}, "is no folder"),
+        ({"source": "empty"}, "holds no pictures"),
+        ({"kind": "ranking"}, "unknown kind"),
+        ({"out": "source"}, "exists already"),
+        ({"kind": "preference"}, "needs 2 to 4"),
+        ({"kind": "preference", "source": "uneven"}, "'f02' is not in every model's folder"),
+        ({"gold": "gold.csv"}, "the gold item 'nobody.png' is neither in"),
+        ({"gold": "columns.csv"}, "lacks the column 'low'"),
+        ({"gold": "bounds.csv"}, "give 0 <= low <= high <= 10"),
+        ({"source": "damaged"}, "f00.png"),
+        ({"database": "mysql://x/y"}, "not supported"),
+        ({"database": "no url"}, "cannot be read"),
+    ],
+)
+def test_bad_wishes_leave_nothing_behind(tmp_path: Path, wish: dict[str, str], message: str) -> None:
+    write_pictures(tmp_path / "source", 3)
+    (tmp_path / "empty").mkdir()
+    write_compared(tmp_path / "uneven", 3)
+    (tmp_path / "uneven" / "legan" / "f02.png").unlink()
+    write_pictures(tmp_path / "damaged", 1)
+    (tmp_path / "damaged" / "f00.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    (tmp_path / "gold.csv").write_text("image,low,high\nnobody.png,1,2\n")
+    (tmp_path / "columns.csv").write_text("image,best\nf00.png,x\n")
+    (tmp_path / "bounds.csv").write_text("image,low,high\nf00.png,5,11\n")
+    before = {path for path in tmp_path.rglob("*")}
+    paths = {name: tmp_path / value for name, value in wish.items() if name in ("source", "out", "gold")}
+    asked = {"source": tmp_path / "source", "kind": "rating", "out": tmp_path / "study", "n_practice": 0, **wish, **paths}
+    with pytest.raises((StudyError, ImageError, LeganError), match=message):
+        create_study(Wish(**asked))  # type: ignore[arg-type]
+    assert {path for path in tmp_path.rglob("*")} == before

@@ -1,0 +1,113 @@
+"""A small version of benchmarks/study.py: many simulated raters at once over HTTP, a server killed in the middle, on both databases."""
+
+import asyncio
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from benchmarks.study import Load, Outcome, Result, compare, make, run
+from sqlalchemy import create_engine, text
+from tests.study.studies import counts_are_true, free_port
+
+from legan.study.store import Store
+from legan.study.study import open_study
+
+
+def load(folder: Path, wanted: Load) -> tuple[Result, Outcome]:
+    study = make(folder, wanted)
+    result = asyncio.run(run(study, wanted))
+    with open_study(study) as opened:
+        assert counts_are_true(opened)
+    return result, compare(study, result)
+
+
+def all_there(outcome: Outcome, wanted: Load) -> bool:
+    n_items = wanted.n_answers // wanted.raters_per_item
+    return outcome.n_lost == outcome.n_double == 0 and outcome.per_item == {wanted.raters_per_item: n_items}
+
+
+def test_raters_at_once(tmp_path: Path) -> None:
+    wanted = Load(n_raters=10, n_answers=60, raters_per_item=3, think=0.05)
+    result, outcome = load(tmp_path, wanted)
+    assert all_there(outcome, wanted) and outcome.n_unheard == 0
+    assert len(result.saved) == outcome.n_answers == 60 and result.n_entered >= 10
+
+
+def test_acknowledged_answers_survive_kill_9(tmp_path: Path) -> None:
+    wanted = Load(n_raters=6, n_answers=90, raters_per_item=3, think=0.3, n_kills=2)
+    result, outcome = load(tmp_path, wanted)
+    assert result.n_kills >= 1 and result.n_repeated >= 1
+    assert all_there(outcome, wanted) and outcome.n_answers == 90
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    """URL of an empty database on a PostgreSQL server of its own."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    initdb = shutil.which("initdb") or (str(found[-1]) if found else None)
+    if initdb is None:
+        pytest.skip("this test needs PostgreSQL: apt-get install postgresql")
+    folder, port = Path(tempfile.mkdtemp(prefix="legan-postgres-")), free_port()
+    # The server refuses to run as root.
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    user = None if os.getuid() else "postgres" if "postgres" in names else "nobody"
+    if user:
+        shutil.chown(folder, user)
+    programs, data = Path(initdb).resolve().parent, folder / "data"
+    command = [initdb, "-D", str(data), "-U", "legan", "--auth=trust", "--no-sync"]
+    subprocess.run(command, user=user, check=True, stdout=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        [str(programs / "postgres"), "-D", str(data), "-h", "127.0.0.1", "-p", str(port), "-k", str(folder)],
+        user=user, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    url = f"postgresql://legan@127.0.0.1:{port}/postgres"
+    try:
+        for _ in range(300):
+            try:
+                probe = Store(url, folder)
+                probe.revision()
+                probe.close()
+                break
+            except Exception:  # noqa: BLE001  # whatever a server that starts up says
+                time.sleep(0.1)
+        yield url
+    finally:
+        server.send_signal(signal.SIGINT)  # asks it to end at once, whoever is connected
+        server.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _database(postgres: str, name: str) -> str:
+    engine = create_engine(postgres.replace("postgresql", "postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return postgres.removesuffix("postgres") + name
+
+
+@pytest.mark.postgres
+def test_postgres(postgres: str, tmp_path: Path) -> None:
+    wanted = Load(n_raters=8, n_answers=60, raters_per_item=3, think=0.05, database=_database(postgres, "load"))
+    result, outcome = load(tmp_path, wanted)
+    assert all_there(outcome, wanted) and len(result.saved) == outcome.n_answers == 60
+
+
+@pytest.mark.postgres
+def test_postgres_has_the_same_tables(postgres: str, tmp_path: Path) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    from legan.study import tables
+
+    store = Store(_database(postgres, "tables"), tmp_path)
+    store.migrate()
+    with store.reading() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+    store.close()

@@ -1,0 +1,157 @@
+"""Coming in by invitation or panel, being left out, and being forgotten."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import inspect, select
+from tests.study.conftest import Clock
+from tests.study.studies import counts_are_true, make_study, records_of, taker
+
+from legan.core.errors import StudyError
+from legan.study import raters, tables
+from legan.study.check import look_up
+from legan.study.invite import forget_rater, make_links
+from legan.study.study import Study, open_study
+from legan.study.web import make_app
+
+
+def everything_in(study: Study) -> str:
+    """All that the database holds, as text."""
+    with study.store.reading() as connection:
+        return "\n".join(str(row) for table in tables.metadata.tables.values() for row in connection.execute(select(table)))
+
+
+def test_invitations(tmp_path: Path, clock: Clock) -> None:
+    folder = make_study(tmp_path / "study", 'entry = "invitation"', n=4, n_practice=0)
+    links = make_links(folder, 2, "http://127.0.0.1/", days=1e6)
+    with open_study(folder) as study:
+        app = make_app(study, clock=clock)
+        token = links[0].split("=")[1]
+        assert token not in everything_in(study)
+        assert taker(app).get().status == 403
+        assert taker(app).get("/?invitation=" + "x" * 22).status == 403
+        first = taker(app, links[0].removeprefix("http://127.0.0.1"))
+        page = first.enter()
+        assert token not in page.text and page.is_item
+        # The same link elsewhere goes on with the same rater, and ends the session before.
+        elsewhere = taker(app, first.link)
+        again = elsewhere.get(first.link)
+        assert again.field("assignment") == page.field("assignment")
+        assert first.answer(page).status == 403
+        assert elsewhere.finish(again).code
+        # Once finished, it lets nobody in.
+        assert taker(app).get(first.link).status == 403
+        # A replay of the consent form makes no second rater.
+        second = taker(app, links[1].removeprefix("http://127.0.0.1"))
+        form = second.get(second.link)
+        assert second.post("/consent", token=form.field("token"), agree="yes").status == 200
+        assert second.post("/consent", token=form.field("token"), agree="yes").status == 403
+        assert {row[0] for row in [(r["rater"],) for r in records_of(folder)]} and len(_raters(study)) == 2
+
+
+def test_invitations_run_out(tmp_path: Path, clock: Clock) -> None:
+    folder = make_study(tmp_path / "study", 'entry = "invitation"', n=3)
+    with open_study(folder) as study:
+        with study.store.writing() as connection:
+            (token,) = raters.invite(connection, study.keys, 1, clock.now, days=2)
+        app = make_app(study, clock=clock)
+        assert taker(app).get(f"/?invitation={token}").status == 200
+        clock.now += 3 * 86400
+        assert taker(app).get(f"/?invitation={token}").status == 403
+    with pytest.raises(StudyError, match='set entry = "invitation"'):
+        make_links(make_study(tmp_path / "open", n=3), 1, "http://x", 1)
+
+
+def test_panel(tmp_path: Path) -> None:
+    settings = ('entry = "panel"', 'completion_code = "C0DE"', 'completion_url = "https://panel.example/done?cc={code}"')
+    folder = make_study(tmp_path / "study", *settings, n=4, n_practice=0)
+    with open_study(folder) as study:
+        app = make_app(study)
+        assert taker(app).get().status == 403
+        assert "preview" in taker(app).get("/?assignmentId=ASSIGNMENT_ID_NOT_AVAILABLE&workerId=A1").text
+        person = taker(app, "/?PROLIFIC_PID=5f3a9c&STUDY_ID=1")
+        page = person.enter()
+        page = person.answer(page)
+        # The same person again, in another browser, goes on where they were.
+        back = taker(app, person.link)
+        again = back.get(back.link)
+        assert again.field("assignment") == page.field("assignment")
+        done = back.finish(again)
+        assert done.code == "C0DE" and 'href="https://panel.example/done?cc=C0DE"' in done.text
+        assert "5f3a9c" not in everything_in(study) and len(_raters(study)) == 1
+    assert look_up(folder, "5f3a9c")["n_answers"] == 4
+    with pytest.raises(StudyError, match="no rater is known"):
+        look_up(folder, "5f3a9d")
+
+
+def test_completion_codes_are_found_again(study: Study) -> None:
+    rater = taker(make_app(study))
+    code = rater.finish(rater.enter()).code
+    assert code and look_up(study.folder, code)["finished"]
+    assert rater.get().code == code
+
+
+def test_declining_stores_nothing(study: Study) -> None:
+    rater = taker(make_app(study))
+    rater.get()
+    assert "not been entered" in rater.get("/declined").text
+    page = rater.get()
+    assert "/consent" in rater.post("/consent", token=page.field("token")).text, "the box must be ticked"
+    assert _raters(study) == []
+
+
+def test_excluding_gives_the_items_to_others(study: Study) -> None:
+    app = make_app(study)
+    takers = [taker(app) for _ in range(3)]
+    for one in takers:
+        one.finish(one.enter())
+    assert "No pictures are left" in taker(app).get().text
+    with study.store.writing() as connection:
+        raters.exclude(connection, 1, 0.0)
+        raters.exclude(connection, 1, 0.0)  # twice is once
+    assert counts_are_true(study)
+    assert "No pictures are left" in takers[0].get().text
+    fourth = taker(app)
+    assert fourth.finish(fourth.enter()).code
+    counted = [record for record in records_of(study.folder) if record["counts"]]
+    assert len(counted) == 36 and len({record["rater"] for record in counted}) == 3
+    assert counts_are_true(study)
+
+
+def test_excluded_in_the_middle(study: Study) -> None:
+    rater = taker(make_app(study))
+    page = rater.answer(rater.answer(rater.answer(rater.enter())))
+    with study.store.writing() as connection:
+        raters.exclude(connection, 1, 0.0)
+    assert rater.answer(page).status == 400
+    assert counts_are_true(study) and not any(record["counts"] for record in records_of(study.folder))
+
+
+def test_forgetting_leaves_nothing(study: Study) -> None:
+    app = make_app(study)
+    stays, goes = taker(app), taker(app)
+    stays.finish(stays.enter())
+    page = goes.enter()
+    for _ in range(5):
+        page = goes.answer(page)
+    with study.store.reading() as connection:
+        name = str(connection.execute(select(tables.rater.c.name).where(tables.rater.c.id == 2)).scalar_one())
+    assert name in everything_in(study)
+    assert forget_rater(study.folder, name) == (name, 5)
+    assert name not in everything_in(study) and goes.answer(page).status == 403
+    assert len(records_of(study.folder)) == 14 and counts_are_true(study)
+    study.store.close()
+    assert name.encode() not in (study.folder / "study.sqlite").read_bytes()
+
+
+def test_no_column_for_names_or_addresses(study: Study) -> None:
+    with study.store.reading() as connection:
+        columns = {
+            column["name"] for table in ("rater", "assignment", "answer") for column in inspect(connection).get_columns(table)
+        }
+    assert not columns & {"ip", "address", "email", "user_agent", "panel_id"}
+
+
+def _raters(study: Study) -> list[object]:
+    with study.store.reading() as connection:
+        return list(connection.execute(select(tables.rater.c.id)).scalars())

@@ -1,0 +1,138 @@
+"""The database: migrations, what goes wrong with it, and what is then still there."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import event, select
+from tests.study.studies import make_study, records_of, taker
+
+from legan.core.errors import StudyError
+from legan.study import tables
+from legan.study.store import MIGRATIONS, Store, StoreError
+from legan.study.study import Study, note_missing, open_study
+from legan.study.web import make_app
+
+
+def test_migrations_make_the_tables(tmp_path: Path) -> None:
+    store = Store("sqlite:///new.sqlite", tmp_path)
+    assert store.revision() is None
+    store.migrate()
+    store.migrate()
+    assert store.revision() == tables.REVISION == ScriptDirectory(str(MIGRATIONS)).get_current_head()
+    with store.reading() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
+    store.close()
+
+
+def test_a_database_of_a_newer_version_is_left_alone(study: Study) -> None:
+    with study.store.writing() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StudyError, match="newer version of legan"):
+        open_study(study.folder)
+
+
+def test_a_failed_transaction_leaves_nothing(study: Study) -> None:
+    with pytest.raises(RuntimeError), study.store.writing() as connection:
+        connection.execute(tables.invitation.insert().values(token_hash="x", created_at=0, expires_at=0))
+        raise RuntimeError
+    with study.store.reading() as connection:
+        assert connection.execute(select(tables.invitation)).all() == []
+
+
+@pytest.fixture
+def locked(study: Study) -> Iterator[tuple[Study, sqlite3.Connection]]:
+    """A study whose database another program holds."""
+    with open_study(study.folder, busy_seconds=0.1) as impatient:
+        other = sqlite3.connect(study.folder / "study.sqlite", isolation_level=None)
+        yield impatient, other
+        other.close()
+
+
+def test_locked_database(locked: tuple[Study, sqlite3.Connection], caplog: pytest.LogCaptureFixture) -> None:
+    study, other = locked
+    rater = taker(make_app(study))
+    page = rater.answer(rater.enter(), rating="2")
+    other.execute("BEGIN IMMEDIATE")
+    refused = rater.answer(page, rating="7")
+    assert refused.status == 503 and "What you saved is kept" in refused.text and refused.response.headers["retry-after"]
+    assert "locked" not in refused.text and "locked by another program" in caplog.text
+    assert page.field("assignment") not in rater.saved
+    other.execute("ROLLBACK")
+    assert rater.answer(page, rating="7").status == 200
+    assert [record["rating"] for record in records_of(study.folder)] == [2.0, 7.0]
+
+
+def test_full_disk(study: Study, caplog: pytest.LogCaptureFixture) -> None:
+    rater = taker(make_app(study))
+    page = rater.answer(rater.enter(), rating="2")
+
+    # SQLite's own limit gives the error of a full disk.
+    def fill(connection: sqlite3.Connection, *others: object) -> None:
+        n_pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {n_pages}")
+
+    study.store.close()
+    event.listen(study.store.engine, "connect", fill)
+    saved, code = dict(rater.saved), 200
+    for _ in range(200):
+        after = rater.answer(page)
+        if after.status != 200:
+            code = after.status
+            break
+        saved, page = dict(rater.saved), after if after.is_item else page
+        if after.code:
+            break
+    if code == 200:  # answers fit in pages that were there: invitations do not
+        with pytest.raises(StoreError, match="disk is full"), study.store.writing() as connection:
+            rows = [{"token_hash": str(i) * 9, "created_at": 0, "expires_at": 0} for i in range(9999)]
+            connection.execute(tables.invitation.insert(), rows)
+    else:
+        assert code == 503 and "disk is full" in caplog.text
+    assert len(records_of(study.folder)) == len(saved)
+
+
+def test_database_gone(study: Study, tmp_path: Path) -> None:
+    (study.folder / "study.sqlite").rename(tmp_path / "elsewhere.sqlite")
+    with pytest.raises(StudyError, match="is missing"):
+        open_study(study.folder)
+    with pytest.raises(StoreError, match="cannot be reached"):
+        Store("postgresql://nobody@127.0.0.1:1/none", tmp_path).revision()
+
+
+def test_picture_deleted(study: Study) -> None:
+    rater = taker(make_app(study))
+    page = rater.enter()
+    for _ in range(3):
+        page = rater.answer(page)
+    one = study.pictures[study.by_code[page.pictures[0]]]
+    data = one.path.read_bytes()
+    one.path.unlink()
+    assert rater.client.get(f"/picture/{one.code}").status_code == 404
+    after = rater.get()
+    assert after.is_item and after.pictures != page.pictures, "another item is given at once"
+    late = rater.answer(page)
+    assert late.status == 200 and "went to someone else" in late.text
+    assert rater.finish(late).code
+    assert one.code not in rater.saved and len(records_of(study.folder)) == 2 + 11
+    assert len(note_missing(study)) == 1
+    one.path.write_bytes(data)
+    assert note_missing(study) == []
+    second = taker(make_app(study))
+    second.finish(second.enter())
+    assert len(second.saved) == 14, "the restored picture is given out again"
+
+
+def test_all_pictures_deleted(tmp_path: Path) -> None:
+    with open_study(make_study(tmp_path / "study", n=3, n_practice=0)) as study:
+        rater = taker(make_app(study))
+        rater.enter()
+        for one in study.pictures.values():
+            one.path.unlink()
+        assert "No pictures are left" in rater.get().text

@@ -1,0 +1,129 @@
+"""Training of the expression classifier: resume, learning, imbalance as it is, export."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.face_sets import make_face_set, png, row
+from tests.train.tasks import InterruptAt, same
+
+from legan.core.config import load_config
+from legan.core.errors import ConfigError, DataError
+from legan.core.manifest import read_manifest, write_manifest
+from legan.data.faces import LabelledFaces
+from legan.models.lightcnn import load_lightcnn
+from legan.train import expression as training
+from legan.train.checkpoint import newest_checkpoint
+from legan.train.expression import WEIGHTS, ExpressionBatches, ExpressionConfig, build_expression, preset, train_expression
+from legan.train.loop import Rehearsal
+
+CPU = torch.device("cpu")
+TINY = [
+    *("network.widths=[4, 6, 6, 6, 4]", "batch_size=4", "precision=fp32"),
+    *("loop.n_steps=12", "loop.log_every=3", "loop.sample_every=6", "loop.checkpoint_every=100"),
+]
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_face_set(tmp_path_factory.mktemp("data") / "drawn", n_identities=10, size=128, lightings=(0,))
+
+
+@pytest.fixture(scope="module")
+def run(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "run"
+    assert train_expression("lite", [faces], folder, TINY).finished
+    return folder
+
+
+def test_five_steps_resumed_for_seven_equal_twelve(
+    run: Path, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(config: ExpressionConfig, device: torch.device):
+        task, batches = build_expression(config, device)
+        return task, InterruptAt(batches, 4)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "build_expression", interrupted)
+        stopped = train_expression("lite", [faces], tmp_path / "parts", TINY)
+    assert stopped.n_steps_done == 5 and not (tmp_path / "parts" / WEIGHTS).exists()
+    assert train_expression("lite", [faces], tmp_path / "parts", TINY).finished
+    whole, parts = newest_checkpoint(run), newest_checkpoint(tmp_path / "parts")
+    assert whole["n_steps_done"] == 12 and same(whole, parts)
+    assert (run / WEIGHTS).read_bytes() == (tmp_path / "parts" / WEIGHTS).read_bytes()
+
+
+def test_a_run_leaves_weights_that_say_what_they_are(run: Path) -> None:
+    net, metadata = load_lightcnn(run / WEIGHTS)
+    assert metadata["model"] == "legan-expression" and metadata["steps"] == 12
+    assert metadata["labels"] == ["disgust", "neutral", "scream", "smile", "squint", "surprise"]
+    assert net.config.n_classes == 6 and metadata["data"] == "drawn: 8 people, 48 images"
+    assert str(run.parent) not in json.dumps(metadata), "no path of this machine"
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    figures = next(line for line in lines if "val/auc" in line)
+    assert 0 <= figures["val/auc/smile"] <= 1 and 0 <= figures["val/right"] <= 1
+
+
+@pytest.fixture(scope="module")
+def stripes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three labels of another data set, each a direction of stripes: 20 of one, 10 of another, 2 of the third."""
+    folder = tmp_path_factory.mktemp("stripes") / "stripes"
+    folder.mkdir()
+    y, x = np.mgrid[:128, :128]
+    rows = []
+    for label, angle, n in (("anger", x, 20), ("contempt", y, 10), ("fear", x + y, 2), ("", x, 5)):
+        for number in range(n + 2):
+            noise = np.random.default_rng(len(rows)).normal(0, 20, (128, 128, 3))
+            picture = 128 + 60 * np.sin(angle / 5 + number)[..., None] + noise
+            name = f"{label or 'unknown'}_{number}.png"
+            (folder / name).write_bytes(png(picture.clip(0, 255).astype(np.uint8)))
+            rows.append(row(f"{label}{number}", label, "", path=name, split="train" if number < n else "val"))
+    write_manifest(rows, folder)
+    return folder
+
+
+def test_it_learns_labels_of_any_name(stripes: Path, tmp_path: Path) -> None:
+    settings = [*TINY, "augment=0.0", "network.dropout=0.0", "batch_size=8", "rate.lr=0.005", "rate.n_warmup_steps=1"]
+    settings += ["rate.weight_decay=0.0", "rate.average=0.9", "loop.n_steps=40", "loop.log_every=5", "loop.sample_every=40"]
+    train_expression("lite", [stripes], tmp_path / "run", settings)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [line["right"] for line in lines if "right" in line][-1] > 0.9
+    figures = next(line for line in lines if "val/auc" in line)
+    assert figures["val/auc"] > 0.7
+
+
+def test_images_are_drawn_as_they_are(stripes: Path) -> None:
+    """As often as any other: no class is weighed, and images without a label are not drawn."""
+    drawn = LabelledFaces([stripes], "train")
+    config = replace(preset("lite"), batch_size=64, augment=0.0)
+    batches = ExpressionBatches(drawn, ["anger", "contempt", "fear"], config)
+    labels = np.concatenate([batches(step, 0, 1)["label"].numpy() for step in range(30)])
+    assert np.bincount(labels) / len(labels) == pytest.approx([20 / 32, 10 / 32, 2 / 32], abs=0.04)
+    whole, halves = batches(7, 0, 1), [batches(7, rank, 2) for rank in range(2)]
+    for name in ("picture", "label"):
+        assert torch.equal(whole[name], torch.cat([half[name] for half in halves]))
+
+
+def test_what_cannot_be_trained_is_refused(faces: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'lite'"):
+        preset("light")
+    config = load_config(ExpressionConfig, overrides=[*TINY, "network.n_classes=3"], base=preset("lite"))
+    with pytest.raises(ConfigError, match="n_classes comes from the data"):
+        build_expression(config, CPU)
+    folder = tmp_path / "one"
+    make_face_set(folder, 10, 128, (0,))
+    frame = read_manifest(folder).assign(expression="smile")
+    write_manifest(frame.astype(object).where(frame.notna(), None).to_dict("records"), folder)
+    with pytest.raises(DataError, match="have 1 labels: give at least two"):
+        train_expression("lite", [folder], tmp_path / "run", TINY)
+    task, _ = build_expression(replace(load_config(ExpressionConfig, overrides=TINY), folders=(str(faces),)), CPU)
+    with pytest.raises(DataError, match="data has changed"):
+        task.load_extra_state({"data": [], "labels": task.labels})
+
+
+def test_dry_run_writes_nothing(faces: Path, tmp_path: Path) -> None:
+    plan = train_expression("lite", [faces], tmp_path / "run", TINY, dry_run=True)
+    assert isinstance(plan, Rehearsal) and plan.n_steps == 12 and not (tmp_path / "run").exists()
