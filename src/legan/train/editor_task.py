@@ -1,4 +1,4 @@
-"""What the trainings of StarGAN and StarGAN v2 share: data and judges in the checkpoint, held-out figures, averages, precision."""
+"""What the trainings of editors share: data and judges in the checkpoint, held-out figures, precision."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -57,7 +57,9 @@ class EditorTask(Task):
         if state["data"] != self.data:
             raise DataError("the data has changed since the checkpoint was written: start a new run folder, or restore it")
         if state["judges"] != self.judges:
-            raise WeightsError("the quality network has changed since the checkpoint was written: start a new run folder")
+            raise WeightsError(
+                "the identity or quality network has changed since the checkpoint was written: start a new run folder, or restore it"
+            )
 
     def samples(self, step: int) -> np.ndarray | None:
         """Held-out faces, their edits by the averaged networks, and the truths."""
@@ -82,11 +84,3 @@ class EditorTask(Task):
             return self.run_mixed(editor, x.to(memory_format=self.layout), expression, lighting).clamp(-1, 1).cpu()
 
         return edit
-
-
-@torch.no_grad()
-def move_average(average: nn.Module, net: nn.Module, decay: float, n_updates: int) -> None:
-    """Move an average of weights towards `net` after its `n_updates`-th update; the first updates move it faster than `decay`."""
-    decay = min(decay, (1 + n_updates) / (10 + n_updates))
-    for kept, weight in zip(average.parameters(), net.parameters(), strict=True):
-        kept.lerp_(weight, 1 - decay)

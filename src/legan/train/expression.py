@@ -32,6 +32,7 @@ from legan.train.loop import Outcome, Rehearsal, rehearse, run_task
 from legan.train.recognition_config import RateConfig
 from legan.train.recognition_pictures import changed
 from legan.train.run import LoopConfig
+from legan.train.schedules import move_average, rise_and_fall
 from legan.train.task import Batch, Task, Update, autocast, mixed_dtype
 
 MODEL, WEIGHTS = "legan-expression", "expression.safetensors"  # the file is in the run folder when the training is finished
@@ -147,17 +148,12 @@ class ExpressionTask(Task):
 
     def learning_rates(self, step: int) -> Mapping[str, float]:
         """A linear rise, then a cosine to zero."""
-        n_steps, n_warmup = self.config.loop.n_steps, self.config.rate.n_warmup_steps
-        rise = min(1.0, (step + 1) / max(n_warmup, 1))
-        fall = 0.5 * (1 + math.cos(math.pi * max(0, step - n_warmup) / max(1, n_steps - n_warmup)))
-        return {"net": self.config.rate.lr * rise * fall}
+        rate = self.config.rate
+        return {"net": rate.lr * rise_and_fall(step, rate.n_warmup_steps, self.config.loop.n_steps)}
 
     def after_step(self, step: int) -> None:
         """Move the average, which follows quickly at first."""
-        keep = min(self.config.rate.average, (step + 1) / (step + 10))
-        with torch.no_grad():
-            for average, weight in zip(self.networks["average"].parameters(), self.networks["net"].parameters(), strict=True):
-                average.lerp_(weight, 1 - keep)
+        move_average(self.networks["average"], self.networks["net"], self.config.rate.average, step)
 
     def extra_state(self) -> dict[str, object]:
         """The description of the data and its labels: an exported network names what it was trained on."""

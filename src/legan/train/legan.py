@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from legan import losses
 from legan.core.config import load_config
-from legan.core.errors import ConfigError, DataError, WeightsError
+from legan.core.errors import ConfigError, WeightsError
 from legan.core.files import sha256_of
 from legan.core.manifest import MANIFEST
 from legan.core.weights import load_weights
@@ -21,28 +21,31 @@ from legan.data.loaders import FaceBatches
 from legan.models.critic import Critic
 from legan.models.generator import Generator, GeneratorOutput
 from legan.models.quality import TOP_SCORE
+from legan.train.editor_task import EditorTask
 from legan.train.frozen import Frozen, load_identity, load_quality
 from legan.train.legan_config import LeganConfig, OptimizerConfig, preset
 from legan.train.loop import Outcome, Rehearsal, rehearse, run_task
 from legan.train.probe import Probe
 from legan.train.regions import region_weights
-from legan.train.task import Batch, Task, Update, autocast, mixed_dtype
+from legan.train.schedules import move_average
+from legan.train.task import Batch, Update, autocast, mixed_dtype
 
-_CRITIC_LOSSES = {
-    "wgan-gp": losses.wasserstein_critic,
-    "hinge": losses.hinge_critic,
-    "nonsaturating": losses.nonsaturating_critic,
-}
-_GENERATOR_LOSSES = {
-    "wgan-gp": losses.wasserstein_generator,
-    "hinge": losses.hinge_generator,
-    "nonsaturating": losses.nonsaturating_generator,
-}
 # Frozen networks: crops (B, 3, H, W) in [-1, 1] to features (B, n), or to scores (B,) from 0 to 10.
 Scorer = Callable[[Tensor], Tensor]
 
 
-class LeganTask(Task):
+class _Image(nn.Module):
+    """A generator's image alone."""
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, x: Tensor, expression: Tensor, lighting: Tensor) -> Tensor:
+        return self.generator(x, expression, lighting).image
+
+
+class LeganTask(EditorTask):
     """One critic update a step, and a generator update every `n_critic` steps.
 
     Args:
@@ -71,10 +74,8 @@ class LeganTask(Task):
         for name, network in (("identity", identity), ("quality", quality)):
             if getattr(config.loss, name) > 0 and network is None:
                 raise ConfigError(f"loss.{name} is above 0 but there is no {name} network: give one, or set loss.{name}=0")
-        self.config, self.probe, self.data = config, probe, [dict(folder) for folder in data]
-        self.identity, self.quality, self.judges = identity, quality, {**(judges or {})}
-        self.device, self.dtype = device, mixed_dtype(config.precision, device)
-        self.layout = torch.channels_last if config.channels_last else torch.contiguous_format
+        super().__init__(device, config.precision, config.channels_last, probe, data, judges)
+        self.config, self.identity, self.quality = config, identity, quality
         self.generator = Generator(config.generator).to(memory_format=self.layout)
         self.critic = Critic(config.critic).to(memory_format=self.layout)
         self.ema = copy.deepcopy(self.generator).eval().requires_grad_(False)
@@ -112,36 +113,11 @@ class LeganTask(Task):
         if not self._has_turn(step):
             return
         n_updates = (step + 1) // self.config.adversarial.n_critic
-        decay = min(self.config.optimizer.ema_decay, (1 + n_updates) / (10 + n_updates))
-        with torch.no_grad():
-            for average, weight in zip(self.ema.parameters(), self.generator.parameters(), strict=True):
-                average.lerp_(weight, 1 - decay)
+        move_average(self.ema, self.generator, self.config.optimizer.ema_decay, n_updates)
 
-    def extra_state(self) -> dict[str, object]:
-        """The descriptions of the data and of the frozen networks: an exported network names what it was trained with."""
-        return {"data": self.data, "judges": self.judges}
-
-    def load_extra_state(self, state: Mapping[str, object]) -> None:
-        """Check that the data and the frozen networks are the same.
-
-        Raises:
-            DataError: the data is not.
-            WeightsError: a network is not.
-        """
-        if state["data"] != self.data:
-            raise DataError("the data has changed since the checkpoint was written: start a new run folder, or restore it")
-        if state.get("judges", {}) != self.judges:
-            raise WeightsError(
-                "the identity or quality network has changed since the checkpoint was written: start a new run folder, or restore it"
-            )
-
-    def samples(self, step: int) -> np.ndarray | None:
-        """Held-out faces, their edits by the averaged generator, and the truths."""
-        return None if self.probe is None else self.probe.picture(self._edit)
-
-    def evaluate(self, step: int) -> Mapping[str, float]:
-        """Distances of edits from the truth on held-out faces."""
-        return {} if self.probe is None else self.probe.figures(self._edit)
+    def editor(self) -> nn.Module:
+        """The averaged generator as an editor."""
+        return _Image(self.ema)
 
     def _has_turn(self, step: int) -> bool:
         return (step + 1) % self.config.adversarial.n_critic == 0
@@ -150,12 +126,6 @@ class LeganTask(Task):
         with autocast(self.dtype, self.device):
             output = net(x, expression, lighting)
         return output._replace(image=output.image.float())
-
-    @torch.no_grad()
-    def _edit(self, x: Tensor, expression: Tensor, lighting: Tensor) -> Tensor:
-        x, expression, lighting = (t.to(self.device) for t in (x, expression, lighting))
-        output = self._translate(self.ema, x.to(memory_format=self.layout), expression, lighting)
-        return output.image.clamp(-1, 1).cpu()
 
     def _judge(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The critic's three outputs in float32."""
@@ -168,7 +138,7 @@ class LeganTask(Task):
         # Adversarial: reals up, fakes down.
         real, expression, lighting = self._judge(x_real)
         fake, _, _ = self._judge(x_fake)
-        adversarial = _CRITIC_LOSSES[config.kind](real, fake)
+        adversarial = losses.CRITIC_LOSSES[config.kind](real, fake)
 
         # Classification: the reals' own classes.
         classification = losses.classification(expression, batch["expression_src"])
@@ -205,7 +175,7 @@ class LeganTask(Task):
 
         # Adversarial and classification: the critic takes the fake for real, and for the target's classes.
         realness, expression, lighting = self._judge(x_fake)
-        terms["adversarial"] = _GENERATOR_LOSSES[self.config.adversarial.kind](realness)
+        terms["adversarial"] = losses.GENERATOR_LOSSES[self.config.adversarial.kind](realness)
         terms["classification"] = losses.classification(expression, batch["expression_trg"])
         terms["classification"] = terms["classification"] + losses.classification(lighting, batch["lighting_trg"])
 

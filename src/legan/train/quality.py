@@ -32,6 +32,7 @@ from legan.train.export import check_name, provenance
 from legan.train.loop import Outcome, Rehearsal, rehearse, run_task
 from legan.train.quality_ranks import RankedBatches
 from legan.train.run import CONFIG, LoopConfig
+from legan.train.schedules import move_average, rise_and_fall
 from legan.train.task import Batch, Batches, Task, Update, autocast, mixed_dtype
 
 WEIGHTS = "quality.safetensors"  # in the run folder, when the training is finished
@@ -164,18 +165,12 @@ class QualityTask(Task):
 
     def learning_rates(self, step: int) -> Mapping[str, float]:
         """A linear rise, then a cosine to zero."""
-        n_steps, n_warmup = self.config.loop.n_steps, self.config.n_warmup_steps
-        rise = min(1.0, (step + 1) / max(n_warmup, 1))
-        fall = 0.5 * (1 + np.cos(np.pi * max(0, step - n_warmup) / max(1, n_steps - n_warmup)))
-        return {"net": float(self.config.lr * rise * fall)}
+        share = rise_and_fall(step, self.config.n_warmup_steps, self.config.loop.n_steps)
+        return {"net": self.config.lr * share}
 
     def after_step(self, step: int) -> None:
         """Move the average, which follows quickly at first."""
-        keep = min(self.config.average, (step + 1) / (step + 10))
-        with torch.no_grad():
-            pairs = zip(self.networks["average"].parameters(), self.networks["net"].parameters(), strict=True)
-            for average, weight in pairs:
-                average.lerp_(weight, 1 - keep)
+        move_average(self.networks["average"], self.networks["net"], self.config.average, step)
 
     def extra_state(self) -> dict[str, object]:
         """The description of the data: an exported network names what it was trained on."""

@@ -19,11 +19,12 @@ from legan.data.faces import FaceDataset
 from legan.data.loaders import FaceBatches
 from legan.models.critic import CriticOutput
 from legan.models.stargan import N_LABELS, StarGANCritic, StarGANGenerator, by_attribute, joint_label
-from legan.train.editor_task import EditorTask, move_average
+from legan.train.editor_task import EditorTask
 from legan.train.frozen import load_quality
 from legan.train.legan import describe, schedule
 from legan.train.loop import Outcome, Rehearsal, rehearse, run_task
 from legan.train.probe import Probe
+from legan.train.schedules import move_average
 from legan.train.stargan_config import StarGANConfig, preset
 from legan.train.task import Batch, Update, mixed_dtype
 
@@ -167,9 +168,8 @@ def build_stargan(config: StarGANConfig, device: torch.device) -> tuple[StarGANT
     train, val = (FaceDataset(folders, split, data.paired_domains, size, data.memory_gb) for split in ("train", "val"))
     quality, judges = None, {}
     if config.loss.quality > 0:
-        with torch.random.fork_rng(
-            []
-        ):  # making Q draws numbers: a training with it starts from the same weights as one without
+        # Making Q draws numbers: a training with it starts from the same weights as one without.
+        with torch.random.fork_rng([]):
             judge = load_quality(config.quality, mixed_dtype(config.precision, device), device)
         quality, judges = judge.net, {"quality": judge.facts()}
     task = StarGANTask(config, device, quality, Probe(val), describe(train), judges)

@@ -23,10 +23,11 @@ from legan.data.loaders import FaceBatches
 from legan.data.references import ReferenceBatches
 from legan.models import starganv2 as models
 from legan.models.starganv2 import DomainCode, StyledEditor, domain_of
-from legan.train.editor_task import EditorTask, move_average
+from legan.train.editor_task import EditorTask
 from legan.train.legan import describe
 from legan.train.loop import Outcome, Rehearsal, rehearse, run_task
 from legan.train.probe import Probe
+from legan.train.schedules import move_average
 from legan.train.starganv2_config import StarGANv2LossConfig, StarGANv2TrainingConfig, preset
 from legan.train.task import Batch, Update
 
