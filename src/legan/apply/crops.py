@@ -9,6 +9,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
+import torch
 from PIL import Image
 
 from legan.core.crop import CROP_SIZE
@@ -62,9 +63,10 @@ def prepare_many(
     paths: Iterable[Path], size: int = CROP_SIZE, faces: Faces = "auto", n_threads: int = N_THREADS
 ) -> Iterator[Prepared]:
     """Prepare files in threads; yields in the order of `paths`. A file that cannot be read has no crop and a reason."""
-    # OpenCV's own threads would fight with ours.
+    # OpenCV's and PyTorch's own threads would fight with ours.
     cv2.setNumThreads(1)
-    with ThreadPoolExecutor(n_threads) as pool:
+    n_before = torch.get_num_threads()
+    with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         waiting: deque[Future[Prepared]] = deque()
         try:
             for path in paths:
@@ -76,6 +78,8 @@ def prepare_many(
         finally:
             for future in waiting:
                 future.cancel()
+            pool.shutdown()
+            torch.set_num_threads(n_before)  # a thread's number is also that of all threads begun later
 
 
 def _prepared(path: Path, size: int, faces: Faces) -> Prepared:
