@@ -7,6 +7,20 @@ import torch
 from torch import Tensor, nn
 
 
+class InstanceNorm(nn.InstanceNorm2d):
+    """Instance norm with the kernel of group norm where that is faster: the same formula, without leaving channels-last.
+
+    On a CPU without gradients, for planes of 32 x 32 and more: an edit of 16 crops takes 0.85 to 0.95 of the time. Smaller planes, and
+    the backward pass, are slower so.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same."""
+        if torch.is_grad_enabled() or x.device.type != "cpu" or x.shape[2] * x.shape[3] < 1024:
+            return super().forward(x)
+        return nn.functional.group_norm(x, self.num_features, self.weight, self.bias, self.eps)
+
+
 class ConvNorm(nn.Sequential):
     """conv -> instance norm -> ReLU. (B, n_in, H, W) -> (B, n_out, H/stride, W/stride).
 
@@ -23,7 +37,7 @@ class ConvNorm(nn.Sequential):
         # With a norm its shift is the bias.
         layers: list[nn.Module] = [nn.Conv2d(n_in, n_out, kernel, stride, padding, bias=not norm)]
         if norm:
-            layers.append(nn.InstanceNorm2d(n_out, affine=True))
+            layers.append(InstanceNorm(n_out, affine=True))
         if active:
             layers.append(nn.ReLU(inplace=True))
         super().__init__(*layers)
