@@ -4,8 +4,8 @@
 
 Trains one network for each loss and seed on the split `train`, measures on `test` (people and settings of synthesis unseen): Pearson,
 Spearman and mean error against the rating means, beside the noise ceiling of those means, all together and by kind; then how many
-ladders of five strengths of a degradation have scores that fall step by step. The same command again continues. Ratings by simulated
-raters are called simulated in what it prints.
+ladders of five strengths of a degradation have scores that fall step by step (in the table of losses as `falling`, the mean over the
+kinds of degradation). The same command again continues. Ratings by simulated raters are called simulated in what it prints.
 """
 
 import argparse
@@ -95,10 +95,12 @@ def main() -> None:
             run = words.work / f"{loss}-{seed}"
             train_quality("lite", [words.data], path, run, [f"loss={loss}", f"loop.seed={seed}", *words.settings])
             test = test or RatedImages([words.data], labels, "test")
-            table.append({"loss": loss, "seed": seed, **figures(scores_of(run / WEIGHTS, test), test.mean)})
+            scores = scores_of(run / WEIGHTS, test)
+            falling = float(np.mean([ladder["monotone"] for ladder in falls(scores, test)]))
+            table.append({"loss": loss, "seed": seed, **figures(scores, test.mean), "falling": falling})
     assert test is not None
     frame = pd.DataFrame(table)
-    summary = frame.groupby("loss")[["pearson", "spearman", "mae"]].agg(["mean", "std"]).round(4)
+    summary = frame.groupby("loss")[["pearson", "spearman", "mae", "falling"]].agg(["mean", "std"]).round(4)
     best = frame.groupby("loss")["pearson"].mean().idxmax()
     first = words.work / f"{best}-{words.seeds.split(',')[0]}" / WEIGHTS
     scores = scores_of(first, test)

@@ -113,7 +113,9 @@ def test_both_gives_the_new_expressions_lights_too(faces: Path, networks: dict[s
     report = augment(faces, tmp_path / "out", Request("both", ratio=1.5, **networks))
     new = made(tmp_path / "out")
     assert len(new) == round(1.5 * 28) and (new["target_lighting"] != "own").all()
-    assert (new["target_expression"] != "own").sum() == 20 and report.after["surprise"] >= 16
+    filled = new["target_expression"] != "own"
+    assert filled.sum() == round(42 * 20 / 48), "20 are lacking and 28 may be relit: both are cut down alike"
+    assert report.after["surprise"] >= 15 and set(new.loc[~filled, "expression"]) >= {"neutral", "smile"}
 
 
 def test_images_are_what_the_editor_gives(
@@ -215,7 +217,9 @@ def test_orders_fill_the_rarest_first() -> None:
     assert level({"a": 10, "b": 2, "c": 0}, 10, 6) == {"a": 0, "b": 2, "c": 4}
     counts = Counts(100, {"neutral": 50, "smile": 20, "sad": 3, "": 7})
     orders = place_orders(counts, Policy.parse("both:2"), 0.5, Names())
-    assert orders.filled == {"smile": 30} and orders.n_relit == 10 and orders.unmakeable == ("sad",)
+    assert orders.filled == {"smile": round(40 * 30 / 190)} and orders.n_relit == 34 and orders.unmakeable == ("sad",)
+    orders = place_orders(counts, Policy.parse("both:2"), None, Names())
+    assert orders.filled == {"smile": 30} and orders.n_relit == 160
     assert place_orders(counts, Policy.parse("relight"), None, Names()).n_relit == 80
 
 

@@ -144,8 +144,9 @@ def place_orders(counts: Counts, policy: Policy, ratio: float | None, names: Nam
     Args:
         counts: of the data set.
         policy: what to make.
-        ratio: at most this many synthetic images for each training image; None for what the policy asks for. Rare expressions
-            come first.
+        ratio: at most this many synthetic images for each training image; None for what the policy asks for. Where that is less,
+            new expressions and relit images are cut down alike, so that frequent labels too have synthetic images: where only the
+            rare ones had, a classifier would learn to tell synthetic images from others.
         names: what the editor calls the labels; one that the data does not have begins at none.
 
     Raises:
@@ -157,6 +158,7 @@ def place_orders(counts: Counts, policy: Policy, ratio: float | None, names: Nam
     room = 10**12 if ratio is None else round(ratio * counts.n_train)
     labels = dict.fromkeys(names.given, 0) | {label: n for label, n in counts.by_label.items() if label}
     filled: dict[str, int] = {}
+    n_relit = policy.n_lights * counts.n_train
     unmakeable: tuple[str, ...] = ()
     if policy.balances:
         if not any(labels.values()):
@@ -164,9 +166,11 @@ def place_orders(counts: Counts, policy: Policy, ratio: float | None, names: Nam
                 "the data has no expressions to balance: give their names in its manifest, or choose --policy relight:2"
             )
         most = max(labels.values())
-        filled = level({label: n for label, n in labels.items() if names.of(label)}, most, room)
+        makeable = {label: n for label, n in labels.items() if names.of(label)}
+        n_lacking = sum(most - n for n in makeable.values())
+        filled = level(makeable, most, min(room, round(room * n_lacking / max(1, n_lacking + n_relit))))
         unmakeable = tuple(label for label, n in labels.items() if n < most and not names.of(label))
-    n_relit = min(policy.n_lights * counts.n_train, room - sum(filled.values()))
+    n_relit = min(n_relit, room - sum(filled.values()))
     if not n_relit and not any(filled.values()):
         raise DataError("nothing to make: the expressions that the editor knows are as frequent as the others already")
     return Orders({label: n for label, n in filled.items() if n}, n_relit, unmakeable)
