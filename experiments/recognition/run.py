@@ -99,7 +99,9 @@ def one(what: str, training: str, seed: int, options: argparse.Namespace, tests:
         train_expression("lite", [data], folder / "run", [*settings, *own])
         measures = recognize(ExpressionClassifier(folder / "run" / EXPRESSION_WEIGHTS), tests)
     facts = {"training": training, "seed": seed, "steps": n_steps, "seconds": round(time.perf_counter() - start, 1)}
-    facts = {name: done.get(name, value) for name, value in facts.items()}  # the time of the training, not of measuring it again
+    facts = {
+        name: done.get(name, value) for name, value in facts.items()
+    }  # the time of the training, not of measuring it again
     write_atomic(result, json.dumps({**facts, "measures": measures}, indent=2).encode())
     print(json.dumps({"what": what, **facts}), flush=True)
 

@@ -3,16 +3,18 @@
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 from sqlalchemy import select
 from tests.face_sets import make_face_set
-from tests.study.studies import write_compared, write_pictures
+from tests.study.studies import make_study, write_compared, write_pictures
 
 from legan.core.errors import ConfigError, ImageError, LeganError, StudyError
 from legan.core.manifest import image_names, read_manifest
 from legan.study import tables
+from legan.study.check import check_study
 from legan.study.config import StudyConfig, read_settings, write_settings
 from legan.study.create import Wish, create_study
 from legan.study.keys import read_keys
@@ -138,9 +140,11 @@ def test_settings_are_read_as_written(tmp_path: Path) -> None:
         ({"source": "damaged"}, "f00.png"),
         ({"database": "mysql://x/y"}, "not supported"),
         ({"database": "no url"}, "cannot be read"),
+        ({"n_practice": -1}, "--n-practice must be 0 or more"),
+        ({"n_items": 0}, "--n-items 1 or more"),
     ],
 )
-def test_bad_wishes_leave_nothing_behind(tmp_path: Path, wish: dict[str, str], message: str) -> None:
+def test_bad_wishes_leave_nothing_behind(tmp_path: Path, wish: dict[str, Any], message: str) -> None:
     write_pictures(tmp_path / "source", 3)
     (tmp_path / "empty").mkdir()
     write_compared(tmp_path / "uneven", 3)
@@ -156,3 +160,28 @@ def test_bad_wishes_leave_nothing_behind(tmp_path: Path, wish: dict[str, str], m
     with pytest.raises((StudyError, ImageError, LeganError), match=message):
         create_study(Wish(**asked))  # type: ignore[arg-type]
     assert {path for path in tmp_path.rglob("*")} == before
+
+
+@pytest.mark.parametrize("name", ["f01", "f01.png"])
+def test_gold_of_preferences_is_named_with_or_without_its_ending(tmp_path: Path, name: str) -> None:
+    write_compared(tmp_path / "compared", 4)
+    gold = tmp_path / "gold.csv"
+    gold.write_text(f"image,best\n{name},legan\n")
+    made = create_study(Wish(tmp_path / "compared", "preference", tmp_path / "study", gold=gold, n_practice=0))
+    assert (made.n_main, made.n_gold) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "n_faults"),
+    [
+        (("panel_parameter = 'workerId'",), 0),
+        ((), 1),
+        (("completion_code = 'C1'",), 0),
+        (("completion_url = 'https://x/?cc={code}'",), 1),
+        (("completion_url = 'https://x/?cc={code}'", "completion_code = 'C1'"), 0),
+    ],
+)
+def test_a_panel_needs_a_way_back(tmp_path: Path, settings: tuple[str, ...], n_faults: int) -> None:
+    make_study(tmp_path / "study", "entry = 'panel'", *settings)
+    faults = check_study(tmp_path / "study")
+    assert sum("Prolific" in fault for fault in faults) == n_faults, faults

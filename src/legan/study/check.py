@@ -12,6 +12,7 @@ from legan.study.records import rater_rows, read_records
 from legan.study.study import Study, note_missing, open_study
 
 PLACEHOLDER = "REPLACE THIS TEXT"
+PROLIFIC = "PROLIFIC_PID"  # its participants' parameter; other panels take a code of each rater's own
 
 
 def check_study(folder: Path) -> list[str]:
@@ -21,7 +22,7 @@ def check_study(folder: Path) -> list[str]:
         StudyError: no study there, or nothing can be read.
     """
     with open_study(folder) as study:
-        found = _text_faults(study.config.texts) + _setting_faults(study)
+        found = text_faults(study.config.texts) + _setting_faults(study)
         found += [
             f"'{name}' is left out: a picture of it is gone; restore it in {folder}/pictures" for name in note_missing(study)
         ]
@@ -34,7 +35,7 @@ def check_study(folder: Path) -> list[str]:
         return found
 
 
-def _text_faults(texts: Texts) -> list[str]:
+def text_faults(texts: Texts) -> list[str]:
     found = []
     if not texts.consent.strip() or PLACEHOLDER in texts.consent:
         found.append("the consent text is not written: set texts.consent in study.toml")
@@ -47,8 +48,11 @@ def _text_faults(texts: Texts) -> list[str]:
 
 def _setting_faults(study: Study) -> list[str]:
     config, found = study.config, []
-    if config.entry == "panel" and not config.completion_url and not config.completion_code:
-        found.append("a panel needs a way back: set completion_url (Prolific) or completion_code in study.toml")
+    if config.entry == "panel" and config.panel_parameter == PROLIFIC:
+        if not config.completion_url and not config.completion_code:
+            found.append("Prolific needs a way back: set completion_code, and completion_url if you like, in study.toml")
+        elif "{code}" in config.completion_url and not config.completion_code:
+            found.append("completion_url has {code}, and each rater would get another: set completion_code to Prolific's")
     if config.simulated:
         found.append(
             "simulated = true: answers of people would be taken for simulated ones; make a study of its own for people"

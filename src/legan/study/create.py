@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sqlalchemy import Connection, insert, select
@@ -91,6 +91,8 @@ def create_study(wish: Wish, progress: Callable[[int, int], None] = lambda done,
     """
     if wish.kind not in KINDS:
         raise StudyError(f"unknown kind '{wish.kind}': choose {' or '.join(KINDS)}")
+    if wish.n_practice < 0 or (wish.n_items is not None and wish.n_items < 1):
+        raise StudyError("--n-practice must be 0 or more, and --n-items 1 or more")
     out = Path(wish.out)
     if out.exists():
         raise StudyError(f"{out} exists already: choose another folder for the study, or delete it")
@@ -113,6 +115,8 @@ def _choose(wish: Wish, items: list[SourceItem], models: list[str]) -> Chosen:
     """Give each item its role. Gold and practice items are not judged otherwise: a rater who has seen one could not rate it anew."""
     gold = read_gold(wish.gold, wish.kind, models) if wish.gold else {}
     by_name = {item.name: item for item in items}
+    if wish.kind == "preference":  # whose items have several files, so that a name's ending says nothing
+        gold = {name if name in by_name else str(PurePosixPath(name).with_suffix("")): answer for name, answer in gold.items()}
     beside = {}
     if wish.gold and not set(gold) <= set(by_name) and wish.kind == "rating":
         beside = {item.name: item for item in read_items(wish.gold.parent, "rating")[0]}
@@ -124,7 +128,7 @@ def _choose(wish: Wish, items: list[SourceItem], models: list[str]) -> Chosen:
     draw = random.Random(wish.seed)
     if wish.practice:
         practice = read_items(wish.practice, wish.kind)[0][: wish.n_practice]
-        if wish.kind == "preference" and set(practice[0].pictures) - {INPUT} != set(models):
+        if practice and wish.kind == "preference" and set(practice[0].pictures) - {INPUT} != set(models):
             raise StudyError(f"{wish.practice} has other models than {wish.source}: practise on the same ones")
     else:
         practice = draw.sample(main, min(wish.n_practice, max(0, len(main) - 1)))

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from legan.core.errors import StudyError
+from legan.study.check import text_faults
 from legan.study.study import note_missing, open_study
 from legan.study.web import LOOPBACK, make_app
 
@@ -42,6 +43,8 @@ def serve_study(folder: Path, address: Address, say: Callable[[str], None]) -> N
     with open_study(folder) as study:
         for name in note_missing(study):
             say(f"note: '{name}' is left out, a picture of it is gone")
+        for fault in text_faults(study.config.texts):
+            say(f"note: {fault}")
         app = make_app(study, address.admin, address.public_url, hosts=[address.host])
         page = "/admin" if address.admin == "only" else "/"
         say(f"serving {folder} on http://{address.host}:{address.port}{page} (Ctrl-C stops; every answer is on the disk)")
@@ -60,6 +63,8 @@ def serve_study(folder: Path, address: Address, say: Callable[[str], None]) -> N
 
 
 def _check(address: Address) -> None:
+    if not 0 < address.port < 65536:
+        raise StudyError(f"--port {address.port} is out of range: choose one from 1 to 65535")
     if address.admin not in ADMIN_CHOICES:
         raise StudyError(f"unknown --admin '{address.admin}': choose {', '.join(ADMIN_CHOICES)}")
     if address.public_url and urlsplit(address.public_url).scheme not in ("http", "https"):

@@ -136,15 +136,15 @@ document.addEventListener("submit", (event) => {
 
 document.addEventListener("keydown", (event) => {
   const form = document.getElementById("answer");
-  if (!form || event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
+  if (!form || event.ctrlKey || event.altKey || event.metaKey) return;
   const key = event.key.toLowerCase(), slider = document.getElementById("rating");
   const onControl = event.target.closest("button, summary, a, #shortcuts");
-  if (key === "enter" && !onControl && !form.elements.save.disabled) {
-    event.preventDefault();
-    form.requestSubmit(form.elements.save);
+  if (key === "enter" && !onControl) {
+    event.preventDefault(); // the browser itself would press the form's first button that can be pressed: Skip
+    if (!event.repeat && !form.elements.save.disabled) form.requestSubmit(form.elements.save);
     return;
   }
-  if (!useShortcuts()) return;
+  if (event.repeat || !useShortcuts()) return;
   if (/^[0-9]$/.test(key)) {
     event.preventDefault();
     if (slider) { setRating(slider, key); slider.focus({ preventScroll: true }); }
