@@ -15,7 +15,7 @@ from legan.faces.landmarks import LandmarkNet, locate
 _FIRST_SIDE, _SECOND_SIDE = 360, 1600
 _LARGEST_ENLARGEMENT = 2.0
 # dlib's detector keeps its pyramid in itself and frees the interpreter while it runs: threads must not share one. Making one takes
-# longer than reading a hundred photos, so a call takes one that no other call is using.
+# far longer than a look at a photo, so a call takes one that no other call is using.
 _IDLE: deque[Any] = deque()
 
 MIN_FACE_SIDE = 40  # pixels; for the caller's message where no face is found

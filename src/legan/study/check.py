@@ -36,6 +36,7 @@ def check_study(folder: Path) -> list[str]:
 
 
 def text_faults(texts: Texts) -> list[str]:
+    """What raters must read and nobody has written yet, one line each."""
     found = []
     if not texts.consent.strip() or PLACEHOLDER in texts.consent:
         found.append("the consent text is not written: set texts.consent in study.toml")

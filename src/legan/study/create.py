@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, insert, select
@@ -116,7 +116,7 @@ def _choose(wish: Wish, items: list[SourceItem], models: list[str]) -> Chosen:
     gold = read_gold(wish.gold, wish.kind, models) if wish.gold else {}
     by_name = {item.name: item for item in items}
     if wish.kind == "preference":  # whose items have several files, so that a name's ending says nothing
-        gold = {name if name in by_name else str(PurePosixPath(name).with_suffix("")): answer for name, answer in gold.items()}
+        gold = {name if name in by_name else name.rsplit(".", 1)[0]: answer for name, answer in gold.items()}
     beside = {}
     if wish.gold and not set(gold) <= set(by_name) and wish.kind == "rating":
         beside = {item.name: item for item in read_items(wish.gold.parent, "rating")[0]}
