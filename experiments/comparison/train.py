@@ -24,7 +24,7 @@ from torch import Tensor
 
 from legan.core.config import load_config
 from legan.core.errors import LeganError
-from legan.core.files import make_folder
+from legan.core.files import atomic_write, make_folder
 from legan.train import legan, legan_config, stargan, stargan_config, starganv2, starganv2_config
 from legan.train.export import export_run
 from legan.train.loop import run_task
@@ -109,15 +109,15 @@ def take_turn(name: str, config: Any, run: Path, until: int) -> bool:
     return True
 
 
-def write_curves(runs: Path, configs: Mapping[str, Any]) -> None:
-    """Write every figure on held-out people as `model,images,figure,value`."""
+def write_curves(runs: Path, batch_size: int) -> None:
+    """Write every figure on held-out people, of all models that were trained in `runs`, as `model,images,figure,value`."""
     rows = []
-    for name, config in configs.items():
+    for name in MODELS:
         log = runs / name / "log.jsonl"
         for line in map(json.loads, log.read_text().splitlines() if log.exists() else ()):
             figures = {key: value for key, value in line.items() if key.startswith("val/")}
-            rows += [(name, line["step"] * config.data.batch_size, key, value) for key, value in figures.items()]
-    with open(runs / "curves.csv", "w", newline="") as file:
+            rows += [(name, line["step"] * batch_size, key, value) for key, value in figures.items()]
+    with atomic_write(runs / "curves.csv", "w") as file:
         csv.writer(file).writerows([("model", "images", "figure", "value"), *rows])
 
 
@@ -128,6 +128,7 @@ def main() -> int:
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--images", type=int, required=True, help="images that each model is shown")
     parser.add_argument("--snapshots", type=int, default=8)
+    parser.add_argument("--turns", type=int, help="stop after so many of the snapshots; the same command with more continues")
     parser.add_argument("--only", choices=MODELS, action="append", help="may be repeated")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -139,7 +140,7 @@ def main() -> int:
     configs = {
         name: config_of(name, words.data, words.images, words.snapshots, settings) for name in words.only or list(MODELS)
     }
-    for turn in range(1, words.snapshots + 1):
+    for turn in range(1, (words.turns or words.snapshots) + 1):
         for name, config in configs.items():
             loop, run = config.loop, words.runs / name
             until = loop.n_steps if turn == words.snapshots else min(turn * loop.sample_every + 1, loop.n_steps)
@@ -149,7 +150,7 @@ def main() -> int:
                 return 130
             if turn == words.snapshots:
                 export_run(run, words.runs / f"{name}.safetensors")
-            write_curves(words.runs, configs)
+            write_curves(words.runs, config.data.batch_size)
     return 0
 
 

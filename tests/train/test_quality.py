@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from legan.data.rated import RatedBatches, RatedImages
 from legan.data.ratings import read_labels
 from legan.models.quality import load_quality_net
 from legan.synthesis.degradations import degrade
+from legan.train import quality_ranks
 from legan.train.checkpoint import newest_checkpoint
 from legan.train.hooks import _lines
 from legan.train.quality import WEIGHTS, QualityTrainingConfig, build_quality, preset, train_quality
@@ -143,6 +145,24 @@ def test_ranked_pairs_are_one_fault_at_two_strengths(rated: tuple[Path, Path]) -
     assert not any(map(torch.equal, batch["better"], batch["worse"]))
     parts = [batches(3, rank, 2)["better"] for rank in (0, 1)]
     assert [len(part) for part in parts] == [4, 4] and not torch.equal(*parts)
+
+
+def test_faults_of_pairs_are_those_named_and_as_often(rated: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    data, labels = rated
+    images = RatedImages([data], read_labels(labels), "train", 64)
+    seen: list[str] = []
+
+    def note(name: str, *rest: Any) -> np.ndarray:
+        seen.append(name)
+        return degrade(name, *rest)
+
+    monkeypatch.setattr(quality_ranks, "degrade", note)
+    RankedBatches(RatedBatches(images, 16, 3, True, 0), 200, ["jpeg", "eyes", "jpeg", "jpeg"])(0, 0, 1)
+    assert set(seen) == {"jpeg", "eyes"} and 0.65 < seen.count("jpeg") / len(seen) < 0.85
+    with pytest.raises(ConfigError, match="rank_faults is empty"):
+        RankedBatches(RatedBatches(images, 16, 3, True, 0), 8, [])
+    with pytest.raises(ConfigError, match=r"unknown degradation 'jpg'.*did you mean 'jpeg'"):
+        train_quality("lite", [data], labels, data.parent / "wrong", [*SMALL, "rank=1", 'rank_faults=["jpg"]'])
 
 
 def test_rank_teaches_the_order_of_strengths(rated: tuple[Path, Path]) -> None:

@@ -58,8 +58,7 @@ def degrade(name: str, image: Array, points: Array, strength: float, seed: int) 
     Raises:
         ConfigError: an unknown name, or a strength out of range.
     """
-    if name not in DEGRADATIONS:
-        raise ConfigError(f"unknown degradation '{name}': choose from {', '.join(DEGRADATIONS)}{nearest(name, DEGRADATIONS)}")
+    known_fault(name)
     if not 0 <= strength <= 1:
         raise ConfigError(f"a strength must lie in 0..1, not {strength:g}")
     if strength == 0:
@@ -168,6 +167,17 @@ DEGRADATIONS: dict[str, Callable[[Array, Fault], Array]] = {
     "jpeg": jpeg,
     "noise": noise,
 }
+
+
+def known_fault(name: str) -> str:
+    """Return `name`, one of `DEGRADATIONS`.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if name not in DEGRADATIONS:
+        raise ConfigError(f"unknown degradation '{name}': choose from {', '.join(DEGRADATIONS)}{nearest(name, DEGRADATIONS)}")
+    return name
 
 
 def face_mask(size: int, points: Array, raise_brows: float = 0.05) -> Array:

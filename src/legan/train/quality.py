@@ -27,6 +27,7 @@ from legan.data.ratings import read_labels
 from legan.metrics.human_agreement import figures
 from legan.models import quality as models
 from legan.models.quality import MODEL, Quality, QualityConfig, load_quality_net
+from legan.synthesis.degradations import DEGRADATIONS
 from legan.train.checkpoint import newest_checkpoint
 from legan.train.export import check_name, provenance
 from legan.train.loop import Outcome, Rehearsal, rehearse, run_task
@@ -57,6 +58,7 @@ class QualityTrainingConfig:
             weaker of which is to score higher; 0 for none. The weights' `training` says so.
         rank_gap: points between the two, for strengths that differ by 1.
         rank_pairs: pairs of a step.
+        rank_faults: the faults of the pairs; one that is named twice comes twice as often. All alike by default.
         batch_size: images of a step.
         lr: highest learning rate; it rises over `n_warmup_steps` and falls to nothing along a cosine.
         weight_decay: of AdamW.
@@ -76,6 +78,7 @@ class QualityTrainingConfig:
     rank: float = 0.0
     rank_gap: float = 3.0
     rank_pairs: int = 16
+    rank_faults: tuple[str, ...] = tuple(DEGRADATIONS)
     batch_size: int = 64
     lr: float = 1e-3
     n_warmup_steps: int = 100
@@ -233,7 +236,7 @@ def build_quality(config: QualityTrainingConfig, device: torch.device) -> tuple[
     batches = RatedBatches(train, config.batch_size, config.shift, config.flip, config.loop.seed)
     facts = [{**folder, "labels_sha256": sha256_of(Path(config.labels))} for folder in train.facts()]
     task = QualityTask(config, device, held_out, facts, init)
-    return task, RankedBatches(batches, config.rank_pairs) if config.rank > 0 else batches
+    return task, RankedBatches(batches, config.rank_pairs, config.rank_faults) if config.rank > 0 else batches
 
 
 def train_quality(

@@ -4,14 +4,17 @@ What ratings by few raters say about small differences is mostly noise; an order
 Weijer and Bagdanov, "RankIQA", ICCV 2017). Only clean training pictures are taken.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from legan.core.errors import ConfigError
 from legan.core.images import to_network
 from legan.data.rated import RatedBatches, RatedImages, shifted
 from legan.faces.landmarks import locate_in_crop
-from legan.synthesis.degradations import DEGRADATIONS, degrade
+from legan.synthesis.degradations import DEGRADATIONS, degrade, known_fault
 
 MIN_STEP = 0.15  # of the strengths of a pair: less is hardly seen
 
@@ -25,10 +28,17 @@ class RankedBatches:
     Args:
         rated: batches of rated images.
         n_pairs: pairs a step, over all processes.
+        faults: names of `DEGRADATIONS`, each as often as it is named.
+
+    Raises:
+        ConfigError: there is no such fault, or none is named.
     """
 
-    def __init__(self, rated: RatedBatches, n_pairs: int) -> None:
+    def __init__(self, rated: RatedBatches, n_pairs: int, faults: Sequence[str] = tuple(DEGRADATIONS)) -> None:
         self.rated, self.n_pairs, self.batch_size = rated, n_pairs, rated.batch_size
+        self.faults = [known_fault(name) for name in faults]
+        if not self.faults:
+            raise ConfigError("rank_faults is empty: name faults, or set rank=0")
         self.clean = clean_images(rated.images)
         self._points: dict[int, np.ndarray] = {}
 
@@ -41,9 +51,9 @@ class RankedBatches:
         return {**self.rated(step, rank, n_ranks), "better": better, "worse": worse, "step": steps}
 
     def _pair(self, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
-        index, name = int(random.choice(self.clean)), str(random.choice(list(DEGRADATIONS)))
+        index, name = int(random.choice(self.clean)), str(random.choice(self.faults))
         weak = random.uniform(0, 1 - MIN_STEP)
-        strong = random.uniform(weak + MIN_STEP, 1)
+        strong = weak + MIN_STEP + (1 - MIN_STEP - weak) * random.random() ** 2  # small steps, the hard ones, more often
         seed, most = int(random.integers(2**31)), self.rated.shift
         down, right = random.integers(-most, most + 1, 2).tolist()
         mirror = -1 if self.rated.flip and random.random() < 0.5 else 1
