@@ -22,10 +22,11 @@ from legan.apply.quality_images.imports import import_faces, parse_source
 from legan.core.errors import ConfigError, DataError
 from legan.core.files import make_folder, sha256_of, write_atomic
 from legan.core.manifest import MANIFEST, write_manifest
+from legan.core.set_folder import check_set_folder, open_set_folder
 from legan.core.workers import run_jobs
 
 VERSION = 1  # raised when the images change, so that a resumed folder never mixes two looks
-_SETTINGS, _SHARDS, _PLAN, _REPORT, _IMPORTED = "settings.json", "shards", "plan.parquet", "report.json", "imported"
+_PLAN, _REPORT, _IMPORTED = "plan.parquet", "report.json", "imported"
 
 Progress = Callable[[int, int], None]  # shards done, shards in all
 
@@ -135,7 +136,8 @@ def augment(source: str | Path, out: Path, request: Request, n_workers: int = 1,
         return _reported(out)
     counts = count_images(folder)
     orders = place_orders(counts, policy, request.ratio, names)
-    _open_folder(out, settings | {"data": {"name": folder.resolve().name, "sha256": sha256_of(folder / MANIFEST)}})
+    data = {"name": folder.resolve().name, "sha256": sha256_of(folder / MANIFEST)}
+    open_set_folder(out, settings | {"data": data}, besides={_IMPORTED})
     if (out / _REPORT).exists():
         return _reported(out)
     if not (out / _PLAN).exists():
@@ -157,7 +159,7 @@ def _opened(source: str | Path, out: Path, settings: dict[str, Any], n_workers: 
         return Path(source), False
     name, folder = parse_source(str(source))
     imported = out / _IMPORTED
-    _check_folder(out, settings)
+    check_set_folder(out, settings, besides={_IMPORTED})
     if not (out / _REPORT).exists():
         make_folder(out)
         import_faces(name, folder, imported, n_workers=n_workers)
@@ -179,28 +181,6 @@ def _settings(request: Request) -> dict[str, Any]:
         "quality network": load_quality(request.quality, request.device).checksum,
         "identity network": load_embedding(request.identity, request.device).provenance["sha256"],
     }
-
-
-def _check_folder(out: Path, settings: dict[str, Any]) -> None:
-    """Check that a folder is new, or holds a set of the same request."""
-    path = out / _SETTINGS
-    if path.exists():
-        found = json.loads(path.read_text(encoding="utf-8"))
-        for name, value in settings.items():
-            if found.get(name) != value:
-                raise DataError(
-                    f"{out} was made with another {name} ({found.get(name)!r}, now {value!r}): ask for the same, or choose another folder"
-                )
-    elif out.is_dir() and any(place.name != _IMPORTED for place in out.iterdir()):
-        raise DataError(f"{out} holds other files: choose an empty or a new folder")
-
-
-def _open_folder(out: Path, settings: dict[str, Any]) -> None:
-    _check_folder(out, settings)
-    make_folder(out / _SHARDS)
-    write_atomic(out / _SETTINGS, json.dumps(settings, indent=2).encode())
-    for left_over in (*out.glob(".*.tmp"), *(out / _SHARDS).glob(".*.tmp")):  # of a process that was killed while writing
-        left_over.unlink(missing_ok=True)
 
 
 def _reported(out: Path) -> Augmented:

@@ -25,6 +25,7 @@ from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES
 from legan.core.errors import ConfigError, DataError
 from legan.core.images import from_network, to_network
 from legan.core.manifest import COLUMNS, ShardWriter, read_bytes
+from legan.core.set_folder import SHARDS
 from legan.faces.resample import warp
 from legan.metrics.match import match_scores
 from legan.train.task import autocast, mixed_dtype
@@ -78,7 +79,7 @@ class Recipe:
 
     def shard(self, number: int) -> Path:
         """Where a shard is written."""
-        return self.out / "shards" / f"{number:06d}.tar"
+        return self.out / SHARDS / f"{number:06d}.tar"
 
 
 @dataclass(frozen=True)

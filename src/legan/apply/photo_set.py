@@ -23,11 +23,12 @@ from PIL import Image
 
 from legan.apply.photo_list import PhotoEntry
 from legan.core.errors import ConfigError, DataError
-from legan.core.files import make_folder, write_atomic
+from legan.core.files import write_atomic
 from legan.core.manifest import ManifestRow, ShardWriter, write_manifest
+from legan.core.set_folder import SHARDS, open_set_folder
 from legan.core.workers import run_jobs
 
-_SETTINGS, _SHARDS, _RECORD, _DROPPED = "settings.json", "shards", "record.json", "dropped.csv"
+_RECORD, _DROPPED = "record.json", "dropped.csv"
 EXTRA_COLUMNS = {"confidence": "float"}
 
 Progress = Callable[[int, int], None]  # people done, people in all
@@ -121,7 +122,7 @@ def make_set(
     if n_workers < 1:
         raise ConfigError(f"workers must be at least 1, not {n_workers}")
     out = Path(out)
-    _open_folder(out, dict(settings))
+    open_set_folder(out, settings)
     people = {name: list(group) for name, group in groupby(entries, key=lambda entry: entry.identity)}
     missing = [name for name, photos in people.items() if not _is_made(_shard(out, name), photos)]
     n_done = len(people) - len(missing)
@@ -156,28 +157,7 @@ def _finish(out: Path, people: Mapping[str, list[PhotoEntry]], new: set[str]) ->
 
 
 def _shard(out: Path, identity: str) -> Path:
-    return out / _SHARDS / f"{identity}.tar"
-
-
-def _open_folder(out: Path, settings: dict[str, Any]) -> None:
-    """Make the folder, or check that it holds a set of the same settings."""
-    path = out / _SETTINGS
-    if not path.exists():
-        if out.is_dir() and any(out.iterdir()):
-            raise DataError(f"{out} holds other files and no such set: choose an empty or a new folder")
-        make_folder(out / _SHARDS)
-        write_atomic(path, json.dumps(settings, indent=2).encode())
-        return
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path} cannot be read: delete {out} and run the same command again") from error
-    for name in sorted(settings.keys() | found.keys()):
-        if found.get(name) != settings.get(name):
-            raise DataError(f"{out} was made with {name} {found.get(name)}, not {settings.get(name)}: choose another folder")
-    make_folder(out / _SHARDS)
-    for left_over in (out / _SHARDS).glob(".*.tmp"):  # of a process that was killed while writing
-        left_over.unlink(missing_ok=True)
+    return out / SHARDS / f"{identity}.tar"
 
 
 def _inputs(photos: Sequence[PhotoEntry]) -> list[dict[str, Any]]:
@@ -246,7 +226,7 @@ def write_shard(path: Path, photos: Sequence[PhotoEntry], maker: Maker) -> None:
             for name, crop in crops.items():
                 key, data = f"{photo.name}_{name}.png", _encode(crop.image)
                 offset, n_bytes = shard.add(key, data)
-                place = {"path": f"{_SHARDS}/{path.name}", "offset": offset, "n_bytes": n_bytes, "key": key}
+                place = {"path": f"{SHARDS}/{path.name}", "offset": offset, "n_bytes": n_bytes, "key": key}
                 record["rows"].append({**_row(photo, crop), **place, "sha256": hashlib.sha256(data).hexdigest()})
             record["seconds"].append(round(time.perf_counter() - start, 3))
         shard.add(_RECORD, json.dumps(record).encode())

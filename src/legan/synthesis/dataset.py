@@ -21,15 +21,15 @@ from PIL import Image
 
 from legan.core.conditions import EXPRESSIONS
 from legan.core.errors import ConfigError, DataError
-from legan.core.files import make_folder, write_atomic
 from legan.core.manifest import ManifestRow, ShardWriter, split_of, write_manifest
+from legan.core.set_folder import SHARDS, open_set_folder
 from legan.core.workers import run_jobs
 from legan.synthesis.renderer import Renderer, View
 from legan.synthesis.vectors import Array
 
 RENDER_VERSION = 3  # raised when the pictures change, so that a resumed folder never mixes two looks
 SOURCE, LICENCE = "rendered set", "CC0-1.0"
-_SETTINGS, _SHARDS, _ROWS = "settings.json", "shards", "rows.json"
+_ROWS = "rows.json"
 
 Progress = Callable[[int, int], None]  # identities done, identities in all
 
@@ -86,7 +86,7 @@ def render_set(
         if value < least:
             raise ConfigError(f"{name} must be at least {least}, not {value}")
     settings = SetSettings(seed, View(view).value, size, samples_per_axis)
-    _open_folder(Path(out), settings)
+    open_set_folder(Path(out), asdict(settings))
     shards = {index: _shard_path(Path(out), index) for index in range(n_identities)}
     missing = [index for index, path in shards.items() if not path.exists()]
     n_done = n_identities - len(missing)
@@ -104,30 +104,7 @@ def render_set(
 
 
 def _shard_path(out: Path, index: int) -> Path:
-    return out / _SHARDS / f"{identity_name(index)}.tar"
-
-
-def _open_folder(out: Path, settings: SetSettings) -> None:
-    """Makes the folder, or checks that it holds a set of the same settings."""
-    path = out / _SETTINGS
-    if not path.exists():
-        if out.is_dir() and any(out.iterdir()):
-            raise DataError(f"{out} holds other files and no rendered set: choose an empty or a new folder")
-        make_folder(out / _SHARDS)
-        write_atomic(path, json.dumps(asdict(settings), indent=2).encode())
-        return
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path} cannot be read: delete {out} and render it again") from error
-    for name, value in asdict(settings).items():
-        if found.get(name) != value:
-            raise DataError(
-                f"{out} was made with {name} {found.get(name)}, not {value}: ask for the same {name}, or choose another folder"
-            )
-    make_folder(out / _SHARDS)
-    for left_over in (out / _SHARDS).glob(".*.tmp"):  # of a process that was killed while writing
-        left_over.unlink(missing_ok=True)
+    return out / SHARDS / f"{identity_name(index)}.tar"
 
 
 class _Worker:
@@ -164,7 +141,7 @@ def write_shard(renderer: Renderer, path: Path, set_seed: int, index: int, view:
                 offset, n_bytes = shard.add(key, data)
                 rows.append(
                     ManifestRow(
-                        path=f"{_SHARDS}/{path.name}",
+                        path=f"{SHARDS}/{path.name}",
                         offset=offset,
                         n_bytes=n_bytes,
                         key=key,

@@ -100,7 +100,7 @@ def test_second_run_makes_only_what_is_missing_and_equal_bytes(made, request_, m
 def test_other_requests_for_the_same_folder_are_refused(made, request_):
     from dataclasses import replace
 
-    with pytest.raises(DataError, match="other seed"):
+    with pytest.raises(DataError, match="with seed 1, not 2"):
         synthesize(replace(request_, seed=2), made.out)
 
 

@@ -56,7 +56,7 @@ def test_limit_spreads_over_the_folder_and_a_second_run_keeps_what_is_there(tmp_
     assert found["n_images"] == 4
     monkeypatch.setattr(imports, "detect", None)  # nothing is left to do
     assert import_faces("stylegan", samples, tmp_path / "out", limit=4) == found
-    with pytest.raises(DataError, match="other pictures"):
+    with pytest.raises(DataError, match="was made with n 4, not 5"):
         import_faces("stylegan", samples, tmp_path / "out", limit=5)
 
 

@@ -24,15 +24,16 @@ from legan.apply.quality_images.makers import Makers
 from legan.apply.quality_images.pictures import FAKES, EditorFile, Picture
 from legan.apply.quality_images.plan import draw_plan
 from legan.core.errors import ConfigError, DataError
-from legan.core.files import make_folder, sha256_of, write_atomic
+from legan.core.files import sha256_of
 from legan.core.manifest import MANIFEST, QUALITY_COLUMNS, ShardWriter, image_names, write_manifest
+from legan.core.set_folder import SETTINGS, SHARDS, open_set_folder
 from legan.core.weights import load_weights, save_weights
 from legan.core.workers import run_jobs
 from legan.synthesis.dataset import RENDER_VERSION
 from legan.synthesis.eigenfaces import FaceModel, fit_model
 
 VERSION = 1  # raised when the pictures change, so that a resumed folder never mixes two looks
-_SETTINGS, _SHARDS, _ROWS, _MODEL = "settings.json", "shards", "rows.json", "face-model.safetensors"
+_ROWS, _MODEL = "rows.json", "face-model.safetensors"
 _GROUPS_OF_SHARD = {"graded": 30}
 _GROUPS = 60  # of other kinds
 _N_MODEL_FACES = 500
@@ -100,7 +101,7 @@ def synthesize(request: Request, out: Path, n_workers: int = 1, progress: Progre
     editors = find_editors(request.editors) if "edit" in request.kinds else []
     drawing = Drawing(catalogue, editors, request.seed)
     groups = draw_plan(drawing, request.n, request.kinds)
-    _open_folder(out, _settings(request, folders, editors, groups))
+    open_set_folder(out, _settings(request, folders, editors, groups))
     if "sample" in request.kinds:
         _make_model(out / _MODEL, catalogue, request.seed)
     shards = _shards(out, groups)
@@ -125,27 +126,6 @@ def _settings(
         "editors": [{"setting": editor.setting, "sha256": sha256_of(Path(editor.path))} for editor in editors],
         "plan": hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest(),
     }
-
-
-def _open_folder(out: Path, settings: Mapping[str, Any]) -> None:
-    """Makes the folder, or checks that it holds a set of the same request."""
-    path = out / _SETTINGS
-    if not path.exists():
-        if out.is_dir() and any(out.iterdir()):
-            raise DataError(f"{out} holds other files and no images to rate: choose an empty or a new folder")
-        make_folder(out / _SHARDS)
-        write_atomic(path, json.dumps(settings, indent=2).encode())
-        return
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path} cannot be read: delete {out} and make it again") from error
-    for name, value in settings.items():
-        if found.get(name) != value:
-            raise DataError(f"{out} was made with other {name}: ask for the same again, or choose another folder")
-    make_folder(out / _SHARDS)
-    for left_over in (out / _SHARDS).glob(".*.tmp"):  # of a process that was killed while writing
-        left_over.unlink(missing_ok=True)
 
 
 def _make_model(path: Path, catalogue: Catalogue, seed: int) -> None:
@@ -174,7 +154,7 @@ def _shards(out: Path, groups: Iterable[list[Picture]]) -> list[Shard]:
     for kind, found in by_kind.items():
         n = _GROUPS_OF_SHARD.get(kind, _GROUPS)
         for number, start in enumerate(range(0, len(found), n)):
-            shards.append(Shard(out / _SHARDS / f"{kind}-{number:03d}.tar", found[start : start + n]))
+            shards.append(Shard(out / SHARDS / f"{kind}-{number:03d}.tar", found[start : start + n]))
     return shards
 
 
@@ -220,7 +200,7 @@ def _start_worker(folders: Sequence[Path], editors: Mapping[str, str], model: Pa
 
 def _set_seed(folder: Path) -> int | None:
     """The seed that `legan render` was given for a folder of crops of this version, or None."""
-    path = Path(folder) / _SETTINGS
+    path = Path(folder) / SETTINGS
     if not path.is_file():
         return None
     settings = json.loads(path.read_text(encoding="utf-8"))
@@ -243,7 +223,7 @@ def _make_shard(shard: Shard) -> int:
 
 def _row(picture: Picture, path: Path, offset: int, n_bytes: int, digest: str) -> dict[str, Any]:
     return {
-        "path": f"{_SHARDS}/{path.name}",
+        "path": f"{SHARDS}/{path.name}",
         "offset": offset,
         "n_bytes": n_bytes,
         "key": picture.name,

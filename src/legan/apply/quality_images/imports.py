@@ -5,7 +5,7 @@ import io
 import json
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from PIL import Image
 
 from legan.core.crop import CROP_SIZE
 from legan.core.errors import ConfigError, DataError, FaceError, ImageError
-from legan.core.files import make_folder, write_atomic
 from legan.core.images import load_photo
 from legan.core.manifest import QUALITY_COLUMNS, ShardWriter, split_of, write_manifest
+from legan.core.set_folder import SHARDS, open_set_folder
 from legan.core.workers import run_jobs
 from legan.data.sources.affectnet import read_affectnet
 from legan.data.sources.casia_webface import read_casia_webface
@@ -41,7 +41,7 @@ READERS: dict[str, Callable[[Path], list[SourceImage]]] = {
     "progan": read_progan,
     "stylegan": read_stylegan,
 }
-_SETTINGS, _SHARDS, _ROWS = "settings.json", "shards", "rows.json"
+_ROWS = "rows.json"
 _PICTURES_OF_SHARD = 100
 
 Progress = Callable[[int, int], None]  # pictures done, pictures in all
@@ -102,7 +102,7 @@ def import_faces(
     images = READERS[name](folder) if name in READERS else read_folder(folder, name)
     if limit is not None and limit < len(images):
         images = [images[step * len(images) // limit] for step in range(limit)]
-    _open_folder(Path(out), {"import": name, "folder": Path(folder).resolve().name, "n": len(images)})
+    open_set_folder(Path(out), {"import": name, "folder": Path(folder).resolve().name, "n": len(images)})
     batches = _batches(Path(out), images, Path(folder), name, licence)
     missing = [batch for batch in batches if not batch.path.exists()]
     n_done = len(images) - sum(len(batch.pictures) for batch in missing)
@@ -130,17 +130,6 @@ def import_faces(
     return {"manifest": str(manifest), **counts}
 
 
-def _open_folder(out: Path, settings: Mapping[str, Any]) -> None:
-    path = out / _SETTINGS
-    if path.exists():
-        if json.loads(path.read_text(encoding="utf-8")) != settings:
-            raise DataError(f"{out} was made from other pictures: ask for the same again, or choose another folder")
-    elif out.is_dir() and any(out.iterdir()):
-        raise DataError(f"{out} holds other files: choose an empty or a new folder")
-    make_folder(out / _SHARDS)
-    write_atomic(path, json.dumps(settings).encode())
-
-
 def _batches(out: Path, images: Sequence[SourceImage], folder: Path, name: str, licence: str) -> list[Batch]:
     people = {identity: number for number, identity in enumerate(dict.fromkeys(image.identity for image in images))}
     pictures = [
@@ -148,7 +137,7 @@ def _batches(out: Path, images: Sequence[SourceImage], folder: Path, name: str, 
         for number, image in enumerate(images)
     ]
     return [
-        Batch(out / _SHARDS / f"{name}-{start // _PICTURES_OF_SHARD:04d}.tar", folder.resolve().name, licence,
+        Batch(out / SHARDS / f"{name}-{start // _PICTURES_OF_SHARD:04d}.tar", folder.resolve().name, licence,
               pictures[start : start + _PICTURES_OF_SHARD])
         for start in range(0, len(pictures), _PICTURES_OF_SHARD)
     ]  # fmt: skip
@@ -199,7 +188,7 @@ def _aligned(image: SourceImage) -> tuple[Image.Image, list[float], list[float]]
 
 def _row(batch: Batch, image: SourceImage, split: str) -> dict[str, Any]:
     return {
-        "path": f"{_SHARDS}/{batch.path.name}",
+        "path": f"{SHARDS}/{batch.path.name}",
         "identity": image.identity,
         "expression": image.expression,
         "lighting": "",

@@ -1,0 +1,54 @@
+"""The folder that a long run fills with shards: begun once with its settings, continued with the same ones only."""
+
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from legan.core.errors import DataError
+from legan.core.files import make_folder, write_atomic
+
+SETTINGS, SHARDS = "settings.json", "shards"
+_LONG = 60  # letters of a setting that no message shows
+
+
+def open_set_folder(out: Path, settings: Mapping[str, Any], besides: Collection[str] = ()) -> None:
+    """Make the folder with its settings and an empty `shards`, or clear one that was begun of half-written files.
+
+    Args:
+        out: the folder.
+        settings: plain values that everything in it depends on.
+        besides: names of what may lie in a folder without settings.
+
+    Raises:
+        DataError: as `check_set_folder`.
+        LeganError: the place cannot be written.
+    """
+    check_set_folder(out, settings, besides)
+    make_folder(out / SHARDS)
+    if not (out / SETTINGS).exists():
+        write_atomic(out / SETTINGS, json.dumps(settings, indent=2).encode())
+    for left_over in (*out.glob(".*.tmp"), *(out / SHARDS).glob(".*.tmp")):  # of a process that was killed while writing
+        left_over.unlink(missing_ok=True)
+
+
+def check_set_folder(out: Path, settings: Mapping[str, Any], besides: Collection[str] = ()) -> None:
+    """Check that a folder is new, or was begun with these settings; arguments as for `open_set_folder`, some settings are enough.
+
+    Raises:
+        DataError: it holds something else, was begun with other settings, or its settings cannot be read.
+    """
+    path = out / SETTINGS
+    if not path.exists():
+        if out.is_dir() and any(place.name not in besides for place in out.iterdir()):
+            raise DataError(f"{out} holds other files: choose an empty or a new folder")
+        return
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} cannot be read: delete {out} and run the same command again") from error
+    for name, value in json.loads(json.dumps(settings)).items():
+        if found.get(name) != value:
+            short = max(len(str(found.get(name))), len(str(value))) <= _LONG
+            told = f"{name} {found.get(name)}, not {value}" if short else f"another {name}"
+            raise DataError(f"{out} was made with {told}: ask for the same {name}, or choose another folder")

@@ -1,0 +1,42 @@
+"""The folder of a long run: begun once, continued with equal settings, and never mixed with something else."""
+
+from pathlib import Path
+
+import pytest
+
+from legan.core.errors import DataError
+from legan.core.set_folder import SETTINGS, SHARDS, check_set_folder, open_set_folder
+
+
+def test_begins_and_continues(tmp_path: Path) -> None:
+    out, settings = tmp_path / "new" / "set", {"seed": 0, "kinds": ("a", "b")}
+    open_set_folder(out, settings)
+    before = (out / SETTINGS).read_bytes()
+    (out / SHARDS / "a.tar").write_bytes(b"made")
+    for left_over in (out / ".manifest.x.tmp", out / SHARDS / ".b.tar.x.tmp"):
+        left_over.write_bytes(b"half")
+    open_set_folder(out, settings)
+    assert (out / SETTINGS).read_bytes() == before
+    assert sorted(path.name for path in out.rglob("*")) == ["a.tar", SETTINGS, SHARDS]
+    check_set_folder(out, {"seed": 0})
+
+
+def test_refuses_other_settings(tmp_path: Path) -> None:
+    open_set_folder(tmp_path / "set", {"seed": 0, "plan": "a" * 80})
+    with pytest.raises(DataError, match="was made with seed 0, not 1: ask for the same seed"):
+        open_set_folder(tmp_path / "set", {"seed": 1, "plan": "a" * 80})
+    with pytest.raises(DataError, match="was made with another plan: ask for the same plan"):
+        open_set_folder(tmp_path / "set", {"seed": 0, "plan": "b" * 80})
+    with pytest.raises(DataError, match="was made with version None, not 2"):
+        check_set_folder(tmp_path / "set", {"version": 2})
+
+
+def test_refuses_what_is_no_such_folder(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match="holds other files"):
+        open_set_folder(tmp_path, {"seed": 0})
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
+    open_set_folder(tmp_path, {"seed": 0}, besides={"photo.jpg"})
+    (tmp_path / SETTINGS).write_text("{half")
+    with pytest.raises(DataError, match="cannot be read: delete"):
+        open_set_folder(tmp_path, {"seed": 0})
