@@ -83,7 +83,7 @@ def test_unnaturalness_is_bounded_and_never_flat() -> None:
     score = torch.tensor([-30.0, 0.0, 5.0, 10.0, 30.0], requires_grad=True)
     loss = losses.unnaturalness(score)
     (slope,) = torch.autograd.grad(loss.sum(), score)
-    assert loss.min() >= 0 and loss.max() <= 1 and float(loss[2]) == pytest.approx(0.5)
+    assert loss.min() >= 0 and loss.max() <= 1 and loss[2].item() == pytest.approx(0.5)
     assert (slope < 0).all() and slope[2] == pytest.approx(-0.1)
 
 

@@ -72,24 +72,19 @@ def write_editor(
         WeightsError: no checkpoint yet, or none that can be read.
         LeganError: `out` cannot be written.
     """
-    state = newest_checkpoint(run)
-    if state is None:
-        raise WeightsError(f"{run} has no checkpoint yet: train first")
+    state = trained_state(run)
     training = config_to_dict(config)
     training["data"]["folders"] = [Path(folder).name for folder in config.data.folders]
     for name in ("init", "identity", "quality"):
         path = getattr(config, name, None)
         training[name] = path and path.name
-    folders = state["extra"]["data"]
     metadata = {
         **what,
         "training": training,
         "steps": state["n_steps_done"],
         "seed": config.loop.seed,
-        "data": "; ".join(_in_words(folder) for folder in folders),
-        "data_folders": folders,
+        **data_facts(state["extra"]["data"]),
         "judges": state["extra"].get("judges", {}),
-        "licence": ", ".join(sorted({licence for folder in folders for licence in folder["licence"]})),
         "known_faults": list(known_faults),
         **provenance(),
     }
@@ -99,8 +94,25 @@ def write_editor(
     return metadata
 
 
-def _in_words(folder: Mapping[str, Any]) -> str:
-    return f"{', '.join(folder['source'])}: {folder['n_identities']} people, {folder['n_images']} images"
+def trained_state(run: Path) -> dict[str, Any]:
+    """Return the newest checkpoint of a run.
+
+    Raises:
+        WeightsError: there is none yet, or none that can be read.
+    """
+    state = newest_checkpoint(run)
+    if state is None:
+        raise WeightsError(f"{run} has no checkpoint yet: train first")
+    return state
+
+
+def data_facts(folders: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the metadata `data`, `data_folders` and `licence` of weights that were trained on these folders."""
+    words = (
+        f"{', '.join(folder['source'])}: {folder['n_identities']} people, {folder['n_images']} images" for folder in folders
+    )
+    licences = sorted({licence for folder in folders for licence in folder["licence"]})
+    return {"data": "; ".join(words), "data_folders": list(folders), "licence": ", ".join(licences)}
 
 
 def check_name(out: Path) -> None:

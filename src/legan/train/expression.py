@@ -17,16 +17,15 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
-import legan
 from legan.core.config import config_to_dict, load_config
-from legan.core.errors import ConfigError, DataError, WeightsError, nearest
+from legan.core.errors import ConfigError, DataError, nearest
 from legan.core.images import to_network
 from legan.core.weights import save_weights
 from legan.data.faces import LabelledFaces
 from legan.metrics.verification import one_vs_rest_auc
 from legan.models import lightcnn
 from legan.models.lightcnn import INPUT_SIZE, LightCNN, LightCNNConfig, standardise
-from legan.train.checkpoint import newest_checkpoint
+from legan.train.export import data_facts, provenance, trained_state
 from legan.train.legan import describe
 from legan.train.loop import Outcome, Rehearsal, rehearse, run_task
 from legan.train.recognition_config import RateConfig
@@ -259,9 +258,7 @@ def export_expression(config: ExpressionConfig, run: Path) -> Path:
     Raises:
         WeightsError: the run has no checkpoint that can be read.
     """
-    state = newest_checkpoint(run)
-    if state is None:
-        raise WeightsError(f"{run} has no checkpoint yet: train first")
+    state = trained_state(run)
     folders, labels = state["extra"]["data"], list(state["extra"]["labels"])
     training = config_to_dict(config) | {"folders": [Path(folder).name for folder in config.folders]}
     metadata = {
@@ -271,10 +268,8 @@ def export_expression(config: ExpressionConfig, run: Path) -> Path:
         "training": training,
         "steps": state["n_steps_done"],
         "seed": config.loop.seed,
-        "data": "; ".join(f"{', '.join(f['source'])}: {f['n_identities']} people, {f['n_images']} images" for f in folders),
-        "data_folders": folders,
-        "licence": ", ".join(sorted({licence for folder in folders for licence in folder["licence"]})),
-        "version": legan.__version__,
+        **data_facts(folders),
+        **provenance(),
     }
     save_weights(run / WEIGHTS, state["networks"]["average"], metadata, half=True)
     return run / WEIGHTS

@@ -19,12 +19,12 @@ from torch.nn import functional
 from torch.optim import AdamW
 
 from legan.core.config import config_to_dict, load_config
-from legan.core.errors import ConfigError, DataError, WeightsError
+from legan.core.errors import ConfigError, DataError
 from legan.core.images import from_network, to_network
 from legan.core.manifest import read_bytes, read_manifest
 from legan.core.weights import save_weights
 from legan.faces.landmarks import INPUT_SIZE, N_POINTS, LandmarkNet
-from legan.train.checkpoint import newest_checkpoint
+from legan.train.export import data_facts, provenance, trained_state
 from legan.train.landmark_pictures import held_out_picture, training_picture
 from legan.train.loop import Outcome, Rehearsal, rehearse, run_task
 from legan.train.run import LoopConfig
@@ -257,9 +257,7 @@ def export_landmarks(config: LandmarkConfig, run: Path) -> Path:
     Raises:
         WeightsError: the run has no checkpoint that can be read.
     """
-    state = newest_checkpoint(run)
-    if state is None:
-        raise WeightsError(f"{run} has no checkpoint yet: train first")
+    state = trained_state(run)
     folders = [MarkedFaces(folder, "train").facts() for folder in (config.data, config.photos) if folder]
     data, photos = Path(folders[0]["name"]), Path(folders[1]["name"]) if config.photos else None
     metadata = {
@@ -267,9 +265,8 @@ def export_landmarks(config: LandmarkConfig, run: Path) -> Path:
         "training": config_to_dict(replace(config, data=data, photos=photos)),
         "steps": state["n_steps_done"],
         "seed": config.loop.seed,
-        "data": "; ".join(f"{', '.join(f['source'])}: {f['n_identities']} people, {f['n_images']} images" for f in folders),
-        "data_folders": folders,
-        "licence": ", ".join(sorted({licence for folder in folders for licence in folder["licence"]})),
+        **data_facts(folders),
+        **provenance(),
     }
     save_weights(run / WEIGHTS, state["networks"]["average"], metadata, half=True)
     return run / WEIGHTS

@@ -28,8 +28,7 @@ from legan.metrics.human_agreement import figures
 from legan.models import quality as models
 from legan.models.quality import MODEL, Quality, QualityConfig, load_quality_net
 from legan.synthesis.degradations import DEGRADATIONS
-from legan.train.checkpoint import newest_checkpoint
-from legan.train.export import check_name, provenance
+from legan.train.export import check_name, provenance, trained_state
 from legan.train.loop import Outcome, Rehearsal, rehearse, run_task
 from legan.train.quality_ranks import RankedBatches
 from legan.train.run import CONFIG, LoopConfig
@@ -289,9 +288,7 @@ def export_quality(run: Path, out: Path, known_faults: Sequence[str] = ()) -> di
     """
     check_name(out)
     config = load_config(QualityTrainingConfig, run / CONFIG)
-    state = newest_checkpoint(run)
-    if state is None:
-        raise WeightsError(f"{run} has no checkpoint yet: train first")
+    state = trained_state(run)
     folders = state["extra"]["data"]
     training = config_to_dict(
         replace(config, data=tuple(folder["name"] for folder in folders), labels=Path(config.labels).name)

@@ -16,15 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-import legan
 from legan.core.config import config_to_dict, load_config
-from legan.core.errors import ConfigError, DataError, WeightsError
+from legan.core.errors import ConfigError, DataError
 from legan.core.images import to_network
 from legan.core.weights import save_weights
 from legan.data.faces import LabelledFaces
 from legan.metrics.match import all_pairs, auc, score_pairs, tar_at_far
 from legan.models.lightcnn import INPUT_SIZE, LightCNN, standardise
-from legan.train.checkpoint import newest_checkpoint
+from legan.train.export import data_facts, provenance, trained_state
 from legan.train.legan import describe
 from legan.train.loop import Outcome, Rehearsal, rehearse, run_task
 from legan.train.recognition_config import IdentityDataConfig, RecognitionConfig, preset
@@ -269,9 +268,7 @@ def export_recognition(config: RecognitionConfig, run: Path) -> Path:
     Raises:
         WeightsError: the run has no checkpoint that can be read.
     """
-    state = newest_checkpoint(run)
-    if state is None:
-        raise WeightsError(f"{run} has no checkpoint yet: train first")
+    state = trained_state(run)
     folders, training = state["extra"]["data"], config_to_dict(config)
     training["data"]["folders"] = [Path(folder).name for folder in config.data.folders]
     metadata = {
@@ -280,10 +277,8 @@ def export_recognition(config: RecognitionConfig, run: Path) -> Path:
         "training": training,
         "steps": state["n_steps_done"],
         "seed": config.loop.seed,
-        "data": "; ".join(f"{', '.join(f['source'])}: {f['n_identities']} people, {f['n_images']} images" for f in folders),
-        "data_folders": folders,
-        "licence": ", ".join(sorted({licence for folder in folders for licence in folder["licence"]})),
-        "version": legan.__version__,
+        **data_facts(folders),
+        **provenance(),
     }
     tensors = {name: t for name, t in state["networks"]["average"].items() if not name.startswith("fc2.")}
     save_weights(run / WEIGHTS, tensors, metadata, half=True)
