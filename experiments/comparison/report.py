@@ -23,7 +23,7 @@ import matplotlib.pyplot as plt
 
 from legan.apply.evaluate.build import Request, evaluate
 from legan.apply.evaluate.figures import METRICS, labels
-from legan.apply.evaluate.measures import FIGURES, INPUT
+from legan.apply.evaluate.measures import FIGURES, INPUT, Choice
 from legan.core.errors import DataError, LeganError
 from legan.core.files import make_folder, sha256_of, write_atomic
 from legan.metrics.human_agreement import Interval
@@ -44,13 +44,11 @@ def snapshots(runs: Path, names: Sequence[str]) -> dict[int, dict[str, Path]]:
     return {n_images: {name: found[name][n_images] for name in names} for n_images in sorted(common)}
 
 
-def measure(
-    models: Mapping[str, Path], data: Sequence[str], n: int, n_resamples: int, out: Path, n_workers: int
-) -> dict[str, Any]:
+def measure(models: Mapping[str, Path], words: argparse.Namespace, n: int, n_resamples: int, out: Path) -> dict[str, Any]:
     """Evaluate weights files by name; return the report."""
     editors = tuple(f"{name}={path}" for name, path in models.items())
-    request = Request(tuple(data), editors, n=n, n_resamples=n_resamples)
-    return evaluate(request, out, n_workers=n_workers)
+    request = Request(tuple(words.data), editors, n=n, n_resamples=n_resamples)
+    return evaluate(request, out, Choice(quality=words.quality), n_workers=words.workers)
 
 
 def figures_of(report: Mapping[str, Any], n_images: int) -> list[tuple[str, int, str, float]]:
@@ -147,6 +145,9 @@ def main() -> None:
     parser.add_argument("--only", choices=MODELS, action="append", help="may be repeated")
     parser.add_argument("--n", type=int, default=1000, help="edits of each data set")
     parser.add_argument("--n-curves", type=int, default=200, help="the same along the training")
+    parser.add_argument(
+        "--quality", type=Path, help="weights of Q, such as one that no training has seen; the packaged ones by default"
+    )
     parser.add_argument("--workers", type=int, default=1)
     words = parser.parse_args()
     try:
@@ -154,15 +155,12 @@ def main() -> None:
         n_images = words.images or max(found)
         if n_images not in found:
             raise DataError(f"not all models have a snapshot after {n_images} images: choose from {', '.join(map(str, found))}")
-        rows = []
+        rows, along = [], make_folder(words.out / "cache" / "along")
         for seen, models in found.items():
-            print(f"{seen} of {n_images} images", file=sys.stderr, flush=True)
             if seen <= n_images:
-                along = measure(
-                    models, words.data, words.n_curves, 0, make_folder(words.out / "cache" / str(seen)), words.workers
-                )
-                rows += figures_of(along, seen)
-        report = measure(found[n_images], words.data, words.n, 1000, words.out, words.workers)
+                print(f"{seen} of {n_images} images", file=sys.stderr, flush=True)
+                rows += figures_of(measure(models, words, words.n_curves, 0, along), seen)
+        report = measure(found[n_images], words, words.n, 1000, words.out)
     except LeganError as error:
         sys.exit(f"error: {error}")
     curves = pd.DataFrame(rows, columns=["model", "images", "figure", "value"])
