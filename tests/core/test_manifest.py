@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from legan.core.errors import DataError
-from legan.core.manifest import ManifestRow, ShardWriter, read_bytes, read_manifest, split_of, write_manifest
+from legan.core.manifest import ManifestRow, ShardWriter, read_bytes, read_manifest, read_record, split_of, write_manifest
 
 
 def _row(**changes: object) -> ManifestRow:
@@ -98,3 +98,18 @@ def test_many_rows_are_written_as_a_stream(tmp_path: Path, monkeypatch: pytest.M
     assert list(frame["identity"]) == [f"p{i}" for i in range(8)] and frame["landmarks"].iloc[7][0] == 7
     write_manifest(iter(()), tmp_path)
     assert len(read_manifest(tmp_path)) == 0
+
+
+def test_a_record_is_read_back_and_a_damaged_shard_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    with ShardWriter(path) as shard:
+        shard.add("0.png", b"\0" * 600)
+        shard.add("rows.json", b'[{"key": "0.png"}]')
+        shard.add("half.json", b'[{"key": ')
+    assert read_record(path, "rows.json") == [{"key": "0.png"}]
+    for key in ("half.json", "none.json"):
+        with pytest.raises(DataError, match=r"a\.tar is damaged: delete it"):
+            read_record(path, key)
+    path.write_bytes(path.read_bytes()[:700])
+    with pytest.raises(DataError, match=r"a\.tar is damaged: delete it"):
+        read_record(path, "rows.json")

@@ -21,8 +21,9 @@ from legan.data.loaders import FaceBatches
 from legan.models.generator import Generator
 from legan.train import legan as training
 from legan.train.checkpoint import newest_checkpoint
+from legan.train.critic_game import schedule
 from legan.train.export import export_editor
-from legan.train.legan import LeganTask, build_legan, paired_gradient, paired_l1, quality_loss, schedule, train_legan
+from legan.train.legan import LeganTask, build_legan, paired_gradient, paired_l1, quality_loss, train_legan
 from legan.train.legan_config import LeganConfig, OptimizerConfig, preset
 from legan.train.loop import Rehearsal
 

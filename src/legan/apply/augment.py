@@ -6,7 +6,6 @@ made of which image, `apply/augment_shards.py` makes it. Nobody outside the spli
 
 import json
 import shutil
-import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -19,9 +18,9 @@ from legan.apply.embeddings import PACKAGED, load_embedding
 from legan.apply.networks import load_networks
 from legan.apply.quality import load_quality
 from legan.apply.quality_images.imports import import_faces, parse_source
-from legan.core.errors import ConfigError, DataError
+from legan.core.errors import ConfigError
 from legan.core.files import make_folder, sha256_of, write_atomic
-from legan.core.manifest import MANIFEST, write_manifest
+from legan.core.manifest import MANIFEST, read_record, write_manifest
 from legan.core.set_folder import check_set_folder, open_set_folder
 from legan.core.workers import run_jobs
 
@@ -208,7 +207,7 @@ def _finish(recipe: Recipe, n_original: int, before: dict[str, int], unmakeable:
     def rows() -> Iterator[dict[str, Any]]:
         nonlocal n_images
         for number in range(n_groups(recipe.plan)):
-            found = _read(recipe.shard(number))
+            found = read_record(recipe.shard(number), ROWS)
             tally.update(found["tally"])
             for row in found["rows"]:
                 n_images += 1
@@ -226,14 +225,3 @@ def _finish(recipe: Recipe, n_original: int, before: dict[str, int], unmakeable:
     write_atomic(recipe.out / _REPORT, json.dumps(report.as_json(), indent=2).encode())
     recipe.plan.unlink(missing_ok=True)
     return report
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        with tarfile.open(path) as tar:
-            member = tar.extractfile(ROWS)
-            if member is None:
-                raise KeyError(ROWS)
-            return json.load(member)
-    except (tarfile.TarError, KeyError, ValueError) as error:
-        raise DataError(f"{path} is damaged: delete it and run the same command again") from error

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from legan.core.conditions import EXPRESSIONS
-from legan.core.errors import ConfigError, DataError, nearest
+from legan.core.errors import ConfigError, DataError, no_such
 from legan.core.files import atomic_write
 from legan.core.manifest import COLUMNS, DOMAINS, MANIFEST, SPLITS, image_names
 
@@ -45,7 +45,7 @@ class Policy:
         """
         found = re.fullmatch(r"(balance-expressions)|(relight|both)(?::([1-9]\d?))?", text.strip())
         if found is None:
-            raise ConfigError(f"unknown policy '{text}': choose from {', '.join(POLICIES)}{nearest(text, POLICIES)}")
+            raise ConfigError(no_such("policy", text, POLICIES))
         if found[1]:
             return Policy(True, 0, False)
         return Policy(found[2] == "both", int(found[3] or 1), found[2] == "both")

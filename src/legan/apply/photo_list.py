@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from legan.core.conditions import EXPRESSIONS
-from legan.core.errors import DataError, nearest
+from legan.core.errors import DataError, no_such
 from legan.core.images import READ_SUFFIXES
 from legan.core.manifest import SPLITS
 
@@ -132,16 +132,14 @@ def _entry_of(folder: Path, where: str, row: Mapping[Any, str], usual: Mapping[s
     expression, split = row["expression"].strip().lower(), row.get("split", "").strip()
     _check_expression(expression, where)
     if split and split not in SPLITS:
-        raise DataError(f"{where}: unknown split '{split}': allowed are {', '.join(SPLITS)}{nearest(split, SPLITS)}")
+        raise DataError(f"{where}: {no_such('split', split, SPLITS)}")
     source, licence = row.get("source", "").strip(), row.get("licence", "").strip()
     return PhotoEntry(path, row["identity"].strip(), expression, split, source or usual["source"], licence or usual["licence"])
 
 
 def _check_expression(expression: str, where: str) -> None:
     if expression not in EXPRESSIONS:
-        raise DataError(
-            f"{where}: unknown expression '{expression}': choose from {', '.join(EXPRESSIONS)}{nearest(expression, EXPRESSIONS)}"
-        )
+        raise DataError(f"{where}: {no_such('expression', expression, EXPRESSIONS)}")
 
 
 def _check_names(entries: Iterable[PhotoEntry]) -> None:

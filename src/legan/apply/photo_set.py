@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import multiprocessing
-import tarfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,9 +21,9 @@ import numpy as np
 from PIL import Image
 
 from legan.apply.photo_list import PhotoEntry
-from legan.core.errors import ConfigError, DataError
+from legan.core.errors import ConfigError
 from legan.core.files import write_atomic
-from legan.core.manifest import ManifestRow, ShardWriter, write_manifest
+from legan.core.manifest import ManifestRow, ShardWriter, read_record, write_manifest
 from legan.core.set_folder import SHARDS, open_set_folder
 from legan.core.workers import run_jobs
 
@@ -137,7 +136,7 @@ def make_set(
 
 def _finish(out: Path, people: Mapping[str, list[PhotoEntry]], new: set[str]) -> SetReport:
     """Write the manifest and the list of dropped photos."""
-    records = {name: _read_record(_shard(out, name)) for name in people}
+    records = {name: read_record(_shard(out, name), _RECORD) for name in people}
     rows = [row for record in records.values() for row in record["rows"]]
     dropped = [Dropped(**drop) for record in records.values() for drop in record["dropped"]]
     text = io.StringIO()
@@ -166,18 +165,7 @@ def _inputs(photos: Sequence[PhotoEntry]) -> list[dict[str, Any]]:
 
 
 def _is_made(path: Path, photos: Sequence[PhotoEntry]) -> bool:
-    return path.exists() and _read_record(path)["inputs"] == _inputs(photos)
-
-
-def _read_record(path: Path) -> dict[str, Any]:
-    try:
-        with tarfile.open(path) as shard:
-            member = shard.extractfile(_RECORD)
-            if member is None:
-                raise KeyError(_RECORD)
-            return json.load(member)
-    except (tarfile.TarError, KeyError, ValueError) as error:
-        raise DataError(f"{path} is damaged: delete it and run the same command again") from error
+    return path.exists() and read_record(path, _RECORD)["inputs"] == _inputs(photos)
 
 
 def _make_missing(

@@ -11,7 +11,7 @@ from PIL import Image
 
 from legan.apply.progress import shown_progress
 from legan.core.config import load_config
-from legan.core.errors import DataError, nearest
+from legan.core.errors import DataError, no_such
 from legan.core.manifest import image_names, read_bytes, read_manifest
 from legan.data.agreement import agreement
 from legan.data.ratings import (
@@ -131,7 +131,7 @@ def import_ratings(source: str, folder: Path, out: Path) -> Cleaned:
         DataError: an unknown source, or a folder that does not hold it.
     """
     if source not in IMPORTERS:
-        raise DataError(f"unknown source '{source}': choose from {', '.join(IMPORTERS)}{nearest(source, IMPORTERS)}")
+        raise DataError(no_such("source", source, IMPORTERS))
     kept = IMPORTERS[source](folder)
     write_table(kept.ratings, out)
     return kept

@@ -11,7 +11,7 @@ from legan.apply.crops import FACES, Faces, Prepared, grouped, list_pictures, pr
 from legan.apply.journal import Journal
 from legan.apply.progress import shown_progress
 from legan.apply.quality import QualityScorer, load_quality
-from legan.core.errors import ConfigError, nearest
+from legan.core.errors import ConfigError, no_such
 from legan.core.files import atomic_write, make_folder
 from legan.models.quality import TOP_SCORE
 
@@ -161,4 +161,4 @@ def check_faces(faces: str) -> None:
         ConfigError: an unknown one.
     """
     if faces not in FACES:
-        raise ConfigError(f"unknown --faces '{faces}': choose from {', '.join(FACES)}{nearest(faces, FACES)}")
+        raise ConfigError(no_such("--faces", faces, FACES))

@@ -18,7 +18,7 @@ from legan.apply.embeddings import PACKAGED, Embedding, load_embedding
 from legan.apply.features import CropAt, embed_all
 from legan.apply.roc_plot import plot_rocs
 from legan.core.crop import CROP_SIZE
-from legan.core.errors import ConfigError, DataError, ImageError, nearest
+from legan.core.errors import ConfigError, DataError, ImageError, no_such
 from legan.core.images import load_photo
 from legan.core.manifest import MANIFEST
 from legan.data.faces import LabelledFaces
@@ -124,7 +124,7 @@ def verify(protocol: str, place: Path, options: Options, plot: Path | None = Non
         WeightsError: an embedding that cannot be used.
     """
     if protocol not in PROTOCOLS:
-        raise ConfigError(f"unknown protocol '{protocol}': choose from {', '.join(PROTOCOLS)}{nearest(protocol, PROTOCOLS)}")
+        raise ConfigError(no_such("protocol", protocol, PROTOCOLS))
     options.check()
     embedding = load_embedding(options.identity, options.device)
     scores, same, notes = PROTOCOLS[protocol](Path(place), embedding, options, progress)

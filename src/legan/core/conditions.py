@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from legan.core.errors import ConditionError, nearest
+from legan.core.errors import ConditionError, nearest, no_such
 
 EXPRESSIONS = ("neutral", "smile", "surprise", "squint", "disgust", "scream")
 
@@ -69,7 +69,7 @@ def expression_code(spec: str | Mapping[str, float], names: Sequence[str] = EXPR
     code = np.zeros(len(names), np.float32)
     for name, weight in weights.items():
         if name not in names:
-            raise ConditionError(f"unknown expression '{name}': choose from {', '.join(names)}{nearest(name, names)}")
+            raise ConditionError(no_such("expression", name, names))
         if not 0 <= weight <= 1:
             raise ConditionError(f"expression weight {name}:{weight:g} is out of range: give a number from 0 to 1")
         code[names.index(name)] += weight

@@ -44,3 +44,9 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """Return `"; did you mean 'smile'?"` for the closest of `names`, or `""` when none is close."""
     close = get_close_matches(name, list(names), n=1, cutoff=0.5)
     return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def no_such(what: str, name: str, names: Iterable[str]) -> str:
+    """Return `"unknown preset 'lit': choose from lite, paper; did you mean 'lite'?"`."""
+    names = list(names)
+    return f"unknown {what} '{name}': choose from {', '.join(names)}{nearest(name, names)}"

@@ -4,6 +4,7 @@ Reading needs no unpacking: a row of a sharded image names the tar, the offset o
 """
 
 import io
+import json
 import os
 import tarfile
 from collections.abc import Iterable, Mapping
@@ -171,6 +172,22 @@ def read_bytes(folder: Path, row: Mapping[str, Any]) -> bytes:
     if len(data) != int(n_bytes):
         raise DataError(f"{path} is truncated: delete it and run the command that made the data set again")
     return data
+
+
+def read_record(shard: Path, key: str) -> Any:
+    """Return the JSON value that a tar shard holds under `key`.
+
+    Raises:
+        DataError: the shard is damaged, or holds no such value; the message names it.
+    """
+    try:
+        with tarfile.open(shard) as tar:
+            member = tar.extractfile(key)
+            if member is None:
+                raise KeyError(key)
+            return json.load(member)
+    except (tarfile.TarError, KeyError, ValueError) as error:
+        raise DataError(f"{shard} is damaged: delete it and run the same command again") from error
 
 
 class ShardWriter:

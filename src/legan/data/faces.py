@@ -14,7 +14,8 @@ from rich.progress import track
 from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES
 from legan.core.crop import CROP_SIZE
 from legan.core.errors import DataError, nearest
-from legan.core.manifest import EVEN_LIGHT, read_bytes, read_manifest
+from legan.core.files import sha256_of
+from legan.core.manifest import EVEN_LIGHT, MANIFEST, read_bytes, read_manifest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,6 +73,20 @@ class LabelledFaces:
     def of_folder(self, column: str, folder: int) -> list[str]:
         """Return the different entries of the column `source` or `licence` in one folder."""
         return sorted(set(self._origins.loc[self._origins["folder"] == folder, column]))
+
+    def facts(self) -> list[dict[str, object]]:
+        """Where the images come from, folder by folder, without any path of this machine."""
+        return [
+            {
+                "name": folder.name,
+                "manifest_sha256": sha256_of(folder / MANIFEST),
+                "source": self.of_folder("source", index),
+                "licence": self.of_folder("licence", index),
+                "n_identities": len(np.unique(self.identity[self.folder == index])),
+                "n_images": int((self.folder == index).sum()),
+            }
+            for index, folder in enumerate(self.folders)
+        ]
 
     def images(self, indices: np.ndarray | Sequence[int]) -> np.ndarray:
         """Return crops, uint8 (B, size, size, 3).

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.crop import CROP_SIZE
-from legan.core.errors import ConfigError, nearest
+from legan.core.errors import ConfigError, no_such
 from legan.models.blocks import as_maps, mean_and_spread
 from legan.models.hourglass import Hourglass
 
@@ -77,7 +77,7 @@ def preset(name: str, **changes: object) -> GeneratorConfig:
         ConfigError: there is no such preset.
     """
     if name not in PRESETS:
-        raise ConfigError(f"unknown generator preset '{name}': choose from {', '.join(PRESETS)}{nearest(name, PRESETS)}")
+        raise ConfigError(no_such("generator preset", name, PRESETS))
     return replace(PRESETS[name], **changes)  # type: ignore[arg-type]
 
 

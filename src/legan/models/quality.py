@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from legan.core.config import dict_to_config
 from legan.core.crop import CROP_SIZE
-from legan.core.errors import ConfigError, WeightsError, nearest
+from legan.core.errors import ConfigError, WeightsError, no_such
 from legan.core.weights import load_weights, packaged
 
 MODEL = "legan-quality"  # in the metadata of weights files
@@ -102,7 +102,7 @@ def preset(name: str, **changes: object) -> QualityConfig:
         ConfigError: there is no such preset.
     """
     if name not in PRESETS:
-        raise ConfigError(f"unknown quality preset '{name}': choose from {', '.join(PRESETS)}{nearest(name, PRESETS)}")
+        raise ConfigError(no_such("quality preset", name, PRESETS))
     return replace(PRESETS[name], **changes)  # type: ignore[arg-type]
 
 

@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import multiprocessing
-import tarfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from multiprocessing.synchronize import Lock
@@ -20,8 +19,8 @@ import numpy as np
 from PIL import Image
 
 from legan.core.conditions import EXPRESSIONS
-from legan.core.errors import ConfigError, DataError
-from legan.core.manifest import ManifestRow, ShardWriter, split_of, write_manifest
+from legan.core.errors import ConfigError
+from legan.core.manifest import ManifestRow, ShardWriter, read_record, split_of, write_manifest
 from legan.core.set_folder import SHARDS, open_set_folder
 from legan.core.workers import run_jobs
 from legan.synthesis.renderer import Renderer, View
@@ -99,7 +98,7 @@ def render_set(
         n_done += 1
         if progress:
             progress(n_done, n_identities)
-    rows = [row for path in shards.values() for row in _read_rows(path)]
+    rows = [row for path in shards.values() for row in read_record(path, _ROWS)]
     return write_manifest(rows, Path(out))
 
 
@@ -164,14 +163,3 @@ def _encode(image: Array) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def _read_rows(path: Path) -> list[ManifestRow]:
-    try:
-        with tarfile.open(path) as shard:
-            member = shard.extractfile(_ROWS)
-            if member is None:
-                raise KeyError(_ROWS)
-            return json.load(member)
-    except (tarfile.TarError, KeyError, ValueError) as error:
-        raise DataError(f"{path} is damaged: delete it and run the same command again") from error

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from legan.core.errors import ConfigError, nearest
+from legan.core.errors import ConfigError, no_such
 from legan.synthesis.vectors import Array, smoothstep
 
 STRENGTHS = (0.2, 0.4, 0.6, 0.8, 1.0)
@@ -176,7 +176,7 @@ def known_fault(name: str) -> str:
         ConfigError: it is none.
     """
     if name not in DEGRADATIONS:
-        raise ConfigError(f"unknown degradation '{name}': choose from {', '.join(DEGRADATIONS)}{nearest(name, DEGRADATIONS)}")
+        raise ConfigError(no_such("degradation", name, DEGRADATIONS))
     return name
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from legan.core.errors import ConfigError
+from legan.core.errors import ConfigError, no_such
 from legan.synthesis.degradations import face_mask
 from legan.synthesis.vectors import Array
 from legan.synthesis.warps import warp
@@ -74,7 +74,7 @@ def swap_face(
         ConfigError: an unknown way to blend.
     """
     if recipe.blend not in BLENDS:
-        raise ConfigError(f"unknown blend '{recipe.blend}': choose from {', '.join(BLENDS)}")
+        raise ConfigError(no_such("blend", recipe.blend, BLENDS))
     size = host.shape[0]
     direction = random.uniform(0, 2 * np.pi)
     offset = recipe.offset * size * np.array([np.cos(direction), np.sin(direction)])

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from legan.core.errors import ConfigError, nearest
+from legan.core.errors import ConfigError, no_such
 from legan.synthesis.vectors import Array
 
 _N_BORDER = 5  # fixed points along each side
@@ -47,7 +47,7 @@ def warp(image: Array, source: Array, target: Array, method: str = "spline") -> 
 def backward_field(size: int, source: Array, target: Array, method: str) -> Array:
     """Where each pixel of the warped picture comes from: float32 (size, size, 2), x and y, pixel centres at +0.5."""
     if method not in METHODS:
-        raise ConfigError(f"unknown warp '{method}': choose from {', '.join(METHODS)}{nearest(method, METHODS)}")
+        raise ConfigError(no_such("warp", method, METHODS))
     border = _border(size)
     both = np.stack([source, target]).astype(np.float64)
     inside = ((both > _MARGIN) & (both < size - _MARGIN)).all(axis=(0, 2))

@@ -4,35 +4,35 @@ Images are drawn as often as any other: an imbalance of the data stays as it is,
 a moving average of the weights, the random changes of `train/recognition_pictures.py`.
 """
 
-import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from legan.core.config import config_to_dict, load_config
-from legan.core.errors import ConfigError, DataError, nearest
+from legan.core.errors import ConfigError, DataError, no_such
 from legan.core.images import to_network
 from legan.core.weights import save_weights
 from legan.data.faces import LabelledFaces
 from legan.metrics.verification import one_vs_rest_auc
 from legan.models import lightcnn
 from legan.models.lightcnn import INPUT_SIZE, LightCNN, LightCNNConfig, standardise
+from legan.train.averaged_task import AveragedTask
 from legan.train.export import data_facts, provenance, trained_state
-from legan.train.legan import describe
-from legan.train.loop import Outcome, Rehearsal, rehearse, run_task
+from legan.train.loop import Outcome, Rehearsal
 from legan.train.recognition_config import RateConfig
 from legan.train.recognition_pictures import changed
 from legan.train.run import LoopConfig
-from legan.train.schedules import move_average, rise_and_fall
-from legan.train.task import Batch, Task, Update, autocast, mixed_dtype
+from legan.train.start import full_paths, start
+from legan.train.task import Batch, Update, autocast, mixed_dtype
 
 MODEL, WEIGHTS = "legan-expression", "expression.safetensors"  # the file is in the run folder when the training is finished
 _N_HELD_OUT = 2000  # images in each evaluation
@@ -98,7 +98,7 @@ class ExpressionBatches:
         return {"picture": to_network(np.stack(pictures)), "label": torch.from_numpy(self._label[indices])}
 
 
-class ExpressionTask(Task):
+class ExpressionTask(AveragedTask):
     """Trains the classifier; its moving average is what is evaluated and exported.
 
     Args:
@@ -119,19 +119,13 @@ class ExpressionTask(Task):
         held_out: LabelledFaces,
         data: Sequence[Mapping[str, object]] = (),
     ) -> None:
-        self.config, self.labels, self.data = config, list(labels), [dict(folder) for folder in data]
+        self.config, self.labels, rate = config, list(labels), config.rate
         self.device, self.dtype = device, mixed_dtype(config.precision, device)
         net = LightCNN(replace(config.network, n_classes=len(labels)))
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         standardise(net, start)
-        self.networks: dict[str, nn.Module] = {"net": net, "average": copy.deepcopy(net).eval().requires_grad_(False)}
-        rate = config.rate
-        self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "net": torch.optim.AdamW(net.parameters(), rate.lr, weight_decay=rate.weight_decay)
-            if rate.kind == "adamw"
-            else torch.optim.SGD(net.parameters(), rate.lr, momentum=0.9, weight_decay=rate.weight_decay)
-        }
-        self.frozen: dict[str, nn.Module] = {}
+        optimizer = rate.optimizer(net.parameters())
+        super().__init__(net, optimizer, rate.lr, rate.n_warmup_steps, config.loop.n_steps, rate.average, data)
         known = np.flatnonzero(np.isin(held_out.label, labels))
         self.held_out, self.picked = held_out, known[:: max(1, len(known) // _N_HELD_OUT)]
 
@@ -145,27 +139,19 @@ class ExpressionTask(Task):
         right = (logits.detach().argmax(1) == batch["label"]).float().mean()
         yield Update("net", loss, {"right": right})
 
-    def learning_rates(self, step: int) -> Mapping[str, float]:
-        """A linear rise, then a cosine to zero."""
-        rate = self.config.rate
-        return {"net": rate.lr * rise_and_fall(step, rate.n_warmup_steps, self.config.loop.n_steps)}
-
-    def after_step(self, step: int) -> None:
-        """Move the average, which follows quickly at first."""
-        move_average(self.networks["average"], self.networks["net"], self.config.rate.average, step)
-
     def extra_state(self) -> dict[str, object]:
         """The description of the data and its labels: an exported network names what it was trained on."""
-        return {"data": self.data, "labels": self.labels}
+        return {**super().extra_state(), "labels": self.labels}
 
     def load_extra_state(self, state: Mapping[str, object]) -> None:
-        """Check that the data is the same.
+        """Check that data and labels are the same.
 
         Raises:
-            DataError: it is not.
+            DataError: they are not.
         """
-        if state["data"] != self.data or state["labels"] != self.labels:
-            raise DataError("the data has changed since the checkpoint was written: start a new run folder, or restore it")
+        super().load_extra_state(state)
+        if state["labels"] != self.labels:
+            raise DataError("the labels have changed since the checkpoint was written: start a new run folder, or restore them")
 
     @torch.no_grad()
     def evaluate(self, step: int) -> Mapping[str, float]:
@@ -197,7 +183,7 @@ def preset(name: str) -> ExpressionConfig:
         ConfigError: there is no such preset.
     """
     if name not in PRESETS:
-        raise ConfigError(f"unknown preset '{name}': choose from {', '.join(PRESETS)}{nearest(name, PRESETS)}")
+        raise ConfigError(no_such("preset", name, PRESETS))
     return PRESETS[name]
 
 
@@ -217,7 +203,7 @@ def build_expression(config: ExpressionConfig, device: torch.device) -> tuple[Ex
     if len(labels) < 2:
         raise DataError(f"the training images have {len(labels)} labels: give at least two expressions in the manifest")
     batches = ExpressionBatches(train, labels, config)
-    return ExpressionTask(config, device, labels, batches(0, 0, 1)["picture"], held_out, describe(train)), batches
+    return ExpressionTask(config, device, labels, batches(0, 0, 1)["picture"], held_out, train.facts()), batches
 
 
 def train_expression(
@@ -243,13 +229,8 @@ def train_expression(
     """
     config = load_config(ExpressionConfig, overrides=overrides, base=preset(preset_name))
     if data:
-        config = replace(config, folders=tuple(str(Path(folder).resolve()) for folder in data))
-    if dry_run:
-        return rehearse(build_expression, config, devices)
-    outcome = run_task(build_expression, config, run, devices)
-    if outcome.finished:
-        export_expression(config, outcome.run)
-    return outcome
+        config = replace(config, folders=full_paths(data))
+    return start(build_expression, config, run, devices, dry_run, partial(export_expression, config))
 
 
 def export_expression(config: ExpressionConfig, run: Path) -> Path:

@@ -4,9 +4,9 @@ The loss is the distance of each point in input pixels, smooth near zero, plus t
 Gaussian about the true point (the regularisation of Nibali et al., 2018). The packaged network is the moving average of the trained one.
 """
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import torch
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torch.optim import AdamW
 
@@ -24,11 +24,13 @@ from legan.core.images import from_network, to_network
 from legan.core.manifest import read_bytes, read_manifest
 from legan.core.weights import save_weights
 from legan.faces.landmarks import INPUT_SIZE, N_POINTS, LandmarkNet
+from legan.train.averaged_task import AveragedTask
 from legan.train.export import data_facts, provenance, trained_state
 from legan.train.landmark_pictures import held_out_picture, training_picture
-from legan.train.loop import Outcome, Rehearsal, rehearse, run_task
+from legan.train.loop import Outcome, Rehearsal
 from legan.train.run import LoopConfig
-from legan.train.task import Batch, Task, Update
+from legan.train.start import start
+from legan.train.task import Batch, Update
 
 WEIGHTS = "landmarks.safetensors"  # in the run folder, when the training is finished
 
@@ -127,16 +129,15 @@ class LandmarkBatches:
         return training_picture(*faces[int(random.integers(len(faces)))], random)
 
 
-class LandmarkTask(Task):
+class LandmarkTask(AveragedTask):
     """Trains a `LandmarkNet`; its moving average is what is evaluated and exported."""
 
-    def __init__(self, config: LandmarkConfig, held_out: MarkedFaces) -> None:
+    def __init__(self, config: LandmarkConfig, held_out: MarkedFaces, data: Sequence[Mapping[str, object]] = ()) -> None:
         self.config = config
         net = LandmarkNet()
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.networks: dict[str, nn.Module] = {"net": net, "average": copy.deepcopy(net).requires_grad_(False)}
-        self.optimizers = {"net": AdamW(net.parameters(), config.lr, weight_decay=config.weight_decay)}
-        self.frozen: dict[str, nn.Module] = {}
+        optimizer = AdamW(net.parameters(), config.lr, weight_decay=config.weight_decay)
+        super().__init__(net, optimizer, config.lr, config.n_warmup_steps, config.loop.n_steps, config.average, data)
         self.weights = torch.ones(N_POINTS)
         self.weights[:17] = config.jaw_weight
         random = np.random.default_rng(config.loop.seed)
@@ -152,21 +153,6 @@ class LandmarkTask(Task):
         distance = (weights * functional.smooth_l1_loss(points, batch["points"], reduction="none")).mean()
         maps = map_loss(log_maps, batch["points"], self.config.spread)
         yield Update("net", distance + self.config.map_weight * maps, {"distance": distance.detach(), "maps": maps.detach()})
-
-    def learning_rates(self, step: int) -> Mapping[str, float]:
-        """A linear rise, then a cosine to zero."""
-        n_steps, n_warmup = self.config.loop.n_steps, self.config.n_warmup_steps
-        rise = min(1.0, (step + 1) / max(n_warmup, 1))
-        fall = 0.5 * (1 + np.cos(np.pi * max(0, step - n_warmup) / max(1, n_steps - n_warmup)))
-        return {"net": float(self.config.lr * rise * fall)}
-
-    def after_step(self, step: int) -> None:
-        """Move the average, which follows quickly at first."""
-        keep = min(self.config.average, (step + 1) / (step + 10))
-        with torch.no_grad():
-            state = self.networks["net"].state_dict()
-            for name, value in self.networks["average"].state_dict().items():
-                value.lerp_(state[name], 1 - keep) if value.is_floating_point() else value.copy_(state[name])
 
     def evaluate(self, step: int) -> Mapping[str, float]:
         """Mean distance on held-out identities, in percent of the distance between the eyes."""
@@ -221,8 +207,9 @@ def build_landmarks(config: LandmarkConfig, device: torch.device) -> tuple[Landm
         raise ConfigError(f"batch_size={config.batch_size} is out of range: give 2 or more")
     cv2.setNumThreads(1)  # many small pictures: threads would only get in each other's way
     photos = MarkedFaces(config.photos, "train") if config.photos else None
-    task = LandmarkTask(config, MarkedFaces(config.data, "val"))
     faces = MarkedFaces(config.data, "train")
+    facts = [folder.facts() for folder in (faces, photos) if folder is not None]
+    task = LandmarkTask(config, MarkedFaces(config.data, "val"), facts)
     return task, LandmarkBatches(faces, config.batch_size, config.loop.seed, photos, config.photo_share)
 
 
@@ -243,12 +230,7 @@ def train_landmarks(
     """
     config = load_config(LandmarkConfig, overrides=overrides)
     config = replace(config, data=Path(data).resolve(), photos=config.photos and config.photos.resolve())
-    if dry_run:
-        return rehearse(build_landmarks, config, devices)
-    outcome = run_task(build_landmarks, config, run, devices)
-    if outcome.finished:
-        export_landmarks(config, outcome.run)
-    return outcome
+    return start(build_landmarks, config, run, devices, dry_run, partial(export_landmarks, config))
 
 
 def export_landmarks(config: LandmarkConfig, run: Path) -> Path:
@@ -258,7 +240,7 @@ def export_landmarks(config: LandmarkConfig, run: Path) -> Path:
         WeightsError: the run has no checkpoint that can be read.
     """
     state = trained_state(run)
-    folders = [MarkedFaces(folder, "train").facts() for folder in (config.data, config.photos) if folder]
+    folders = state["extra"]["data"]
     data, photos = Path(folders[0]["name"]), Path(folders[1]["name"]) if config.photos else None
     metadata = {
         "model": "legan-landmarks",

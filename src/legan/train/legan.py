@@ -1,11 +1,9 @@
 """Training LEGAN: the critic's and the generator's updates (LEGAN poster, section "Losses"; StarGAN, CVPR 2018)."""
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,21 +11,19 @@ from torch.nn import functional as F
 from legan import losses
 from legan.core.config import load_config
 from legan.core.errors import ConfigError, WeightsError
-from legan.core.files import sha256_of
-from legan.core.manifest import MANIFEST
 from legan.core.weights import load_weights
-from legan.data.faces import FaceDataset, LabelledFaces
+from legan.data.faces import FaceDataset
 from legan.data.loaders import FaceBatches
 from legan.models.critic import Critic
 from legan.models.generator import Generator, GeneratorOutput
 from legan.models.quality import TOP_SCORE
-from legan.train.editor_task import EditorTask
+from legan.train.critic_game import CriticGame, generator_update
 from legan.train.frozen import Frozen, load_identity, load_quality
-from legan.train.legan_config import LeganConfig, OptimizerConfig, preset
-from legan.train.loop import Outcome, Rehearsal, rehearse, run_task
+from legan.train.legan_config import LeganConfig, preset
+from legan.train.loop import Outcome, Rehearsal
 from legan.train.probe import Probe
 from legan.train.regions import region_weights
-from legan.train.schedules import move_average
+from legan.train.start import on_folders, start
 from legan.train.task import Batch, Update, autocast, mixed_dtype
 
 # Frozen networks: crops (B, 3, H, W) in [-1, 1] to features (B, n), or to scores (B,) from 0 to 10.
@@ -45,8 +41,8 @@ class _Image(nn.Module):
         return self.generator(x, expression, lighting).image
 
 
-class LeganTask(EditorTask):
-    """One critic update a step, and a generator update every `n_critic` steps.
+class LeganTask(CriticGame):
+    """Trains LEGAN.
 
     Args:
         config: all settings.
@@ -61,6 +57,11 @@ class LeganTask(EditorTask):
         ConfigError: a loss weight above 0 whose network is missing.
     """
 
+    config: LeganConfig
+    generator: Generator
+    ema: Generator
+    critic: Critic
+
     def __init__(
         self,
         config: LeganConfig,
@@ -74,110 +75,37 @@ class LeganTask(EditorTask):
         for name, network in (("identity", identity), ("quality", quality)):
             if getattr(config.loss, name) > 0 and network is None:
                 raise ConfigError(f"loss.{name} is above 0 but there is no {name} network: give one, or set loss.{name}=0")
-        super().__init__(device, config.precision, config.channels_last, probe, data, judges)
-        self.config, self.identity, self.quality = config, identity, quality
-        self.generator = Generator(config.generator).to(memory_format=self.layout)
-        self.critic = Critic(config.critic).to(memory_format=self.layout)
-        self.ema = copy.deepcopy(self.generator).eval().requires_grad_(False)
-        self.networks = {"generator": self.generator, "critic": self.critic, "ema": self.ema}
-        rates, betas = config.optimizer, config.optimizer.betas
-        self.optimizers = {
-            "generator": torch.optim.Adam(self.generator.parameters(), rates.lr_generator, betas),
-            "critic": torch.optim.Adam(self.critic.parameters(), rates.lr_critic, betas),
-        }
+        super().__init__(config, device, Generator(config.generator), Critic(config.critic), probe, data, judges)
+        self.identity, self.quality = identity, quality
         frozen = {"identity": identity, "quality": quality}
         self.frozen = {k: net.eval().requires_grad_(False) for k, net in frozen.items() if isinstance(net, nn.Module)}
         self.regions = region_weights(config.critic.size, config.loss.eyes, config.loss.mouth).to(device)
 
-    def learning_rates(self, step: int) -> Mapping[str, float]:
-        """Both rates at `step`."""
-        share = schedule(step, self.config.loop.n_steps, self.config.optimizer)
-        return {
-            "generator": share * self.config.optimizer.lr_generator,
-            "critic": share * self.config.optimizer.lr_critic,
-        }
-
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         """Yield the critic's update, and the generator's where it has its turn."""
-        has_turn = self._has_turn(step)
+        has_turn = self.has_turn(step)
         # One translation serves both: the critic's step does not change the generator.
         x_real = batch["x_real"].to(memory_format=self.layout)
         with torch.set_grad_enabled(has_turn):
             output = self._translate(self.generator, x_real, batch["expression_trg"], batch["lighting_trg"])
-        yield self._critic_update(batch, x_real, output.image.detach(), step)
+        yield self.critic_update(batch, x_real, output.image.detach(), step)
         if has_turn:
-            yield self._generator_update(batch, x_real, output)
-
-    def after_step(self, step: int) -> None:
-        """Move the average of the generator's weights."""
-        if not self._has_turn(step):
-            return
-        n_updates = (step + 1) // self.config.adversarial.n_critic
-        move_average(self.ema, self.generator, self.config.optimizer.ema_decay, n_updates)
+            yield generator_update(self.config.loss, self._generator_terms(batch, x_real, output))
 
     def editor(self) -> nn.Module:
         """The averaged generator as an editor."""
         return _Image(self.ema)
-
-    def _has_turn(self, step: int) -> bool:
-        return (step + 1) % self.config.adversarial.n_critic == 0
 
     def _translate(self, net: nn.Module, x: Tensor, expression: Tensor, lighting: Tensor) -> GeneratorOutput:
         with autocast(self.dtype, self.device):
             output = net(x, expression, lighting)
         return output._replace(image=output.image.float())
 
-    def _judge(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The critic's three outputs in float32."""
-        with autocast(self.dtype, self.device):
-            realness, expression, lighting = self.critic(x)
-        return realness.float(), expression.float(), lighting.float()
-
-    def _critic_update(self, batch: Batch, x_real: Tensor, x_fake: Tensor, step: int) -> Update:
-        config = self.config.adversarial
-        # Adversarial: reals up, fakes down.
-        real, expression, lighting = self._judge(x_real)
-        fake, _, _ = self._judge(x_fake)
-        adversarial = losses.CRITIC_LOSSES[config.kind](real, fake)
-
-        # Classification: the reals' own classes.
-        classification = losses.classification(expression, batch["expression_src"])
-        classification = classification + losses.classification(lighting, batch["lighting_src"])
-        logs = {"critic/adversarial": adversarial, "critic/classification": classification}
-        loss = adversarial + classification
-
-        # Penalty, in float32 and not every time.
-        if step % config.penalty_every == 0 and config.penalty > 0:
-            n = max(1, round(config.penalty_fraction * len(x_real)))
-            logs["critic/penalty"] = self._penalty(x_real[:n], x_fake[:n])
-            loss = loss + config.penalty * logs["critic/penalty"]
-        return Update("critic", loss, logs)
-
-    def _penalty(self, x_real: Tensor, x_fake: Tensor) -> Tensor:
-        def realness(x: Tensor) -> Tensor:
-            return self.critic(x).realness
-
-        if self.config.adversarial.kind == "wgan-gp":
-            mix = torch.rand(len(x_real), 1, 1, 1, device=x_real.device)
-            return losses.gradient_penalty(realness, x_real, x_fake, mix)
-        return losses.r1_penalty(realness, x_real)
-
-    def _generator_update(self, batch: Batch, x_real: Tensor, output: GeneratorOutput) -> Update:
-        terms = self._generator_terms(batch, x_real, output)
-        weights = self.config.loss
-        loss = torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
-        return Update("generator", loss, {f"generator/{name}": term for name, term in terms.items()})
-
     def _generator_terms(self, batch: Batch, x_real: Tensor, output: GeneratorOutput) -> dict[str, Tensor]:
         """The loss terms whose weight is above 0, by their names in `LossConfig`."""
         weights, x_fake = self.config.loss, output.image
-        terms: dict[str, Tensor] = {}
-
-        # Adversarial and classification: the critic takes the fake for real, and for the target's classes.
-        realness, expression, lighting = self._judge(x_fake)
-        terms["adversarial"] = losses.GENERATOR_LOSSES[self.config.adversarial.kind](realness)
-        terms["classification"] = losses.classification(expression, batch["expression_trg"])
-        terms["classification"] = terms["classification"] + losses.classification(lighting, batch["lighting_trg"])
+        # Adversarial and classification.
+        terms = self.persuasion(batch, x_fake)
 
         # Pair: the true image, where there is one; errors near eyes and mouth count more.
         difference = x_fake - batch["x_true"]
@@ -229,14 +157,6 @@ class LeganTask(EditorTask):
         return known[: round(self.config.loss.reconstruction_share * len(batch["lighting_src"]))]
 
 
-def schedule(step: int, n_steps: int, config: OptimizerConfig) -> float:
-    """Return the share of the learning rates at `step`: linear warm-up, then 1, then a linear fall to the floor."""
-    warmup = min(1.0, (step + 1) / config.n_warmup_steps) if config.n_warmup_steps else 1.0
-    n_decay_steps = config.decay_fraction * n_steps
-    decay = min(1.0, (n_steps - step) / n_decay_steps) if n_decay_steps else 1.0
-    return warmup * max(config.lr_floor, decay)
-
-
 def paired_l1(difference: Tensor, regions: Tensor, has_true: Tensor) -> Tensor:
     """Mean of |difference| (B, 3, H, W) weighted by `regions` (1, 1, H, W), over the images of `has_true` (B,); 0 without any."""
     each = (difference.abs() * regions).mean(dim=(1, 2, 3))  # (B,)
@@ -276,7 +196,7 @@ def build_legan(config: LeganConfig, device: torch.device) -> tuple[LeganTask, F
     judges = _judges(config, device)
     networks = {name: judge.net for name, judge in judges.items()}
     facts = {name: judge.facts() for name, judge in judges.items()}
-    task = LeganTask(config, device, probe=Probe(val), data=describe(train), judges=facts, **networks)
+    task = LeganTask(config, device, probe=Probe(val), data=train.facts(), judges=facts, **networks)
     if config.init is not None:
         start_from(task, config.init)
     return task, batches
@@ -309,21 +229,6 @@ def start_from(task: LeganTask, path: Path) -> None:
             raise WeightsError(f"{path} does not fit this config's {source}: train with the preset it was made with") from error
 
 
-def describe(dataset: LabelledFaces) -> list[dict[str, object]]:
-    """Return what a data set is, folder by folder, without any path of this machine."""
-    return [
-        {
-            "name": folder.name,
-            "manifest_sha256": sha256_of(folder / MANIFEST),
-            "source": dataset.of_folder("source", index),
-            "licence": dataset.of_folder("licence", index),
-            "n_identities": len(np.unique(dataset.identity[dataset.folder == index])),
-            "n_images": int((dataset.folder == index).sum()),
-        }
-        for index, folder in enumerate(dataset.folders)
-    ]
-
-
 def train_legan(
     preset_name: str,
     data: Sequence[Path],
@@ -348,9 +253,4 @@ def train_legan(
     config = load_config(LeganConfig, overrides=overrides, base=preset(preset_name))
     files = {name: getattr(config, name) for name in ("init", "identity", "quality")}
     config = replace(config, **{name: path.resolve() for name, path in files.items() if path is not None})
-    if data:
-        folders = tuple(str(Path(folder).resolve()) for folder in data)
-        config = replace(config, data=replace(config.data, folders=folders))
-    if dry_run:
-        return rehearse(build_legan, config, devices)
-    return run_task(build_legan, config, run, devices)
+    return start(build_legan, on_folders(config, data), run, devices, dry_run)

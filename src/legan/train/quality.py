@@ -4,7 +4,6 @@ The packaged network is the moving average of the trained one. Only crops' windo
 how natural a picture is.
 """
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from torch.optim import AdamW
 
 from legan import losses
 from legan.core.config import config_to_dict, load_config
-from legan.core.errors import ConfigError, DataError, WeightsError, nearest
+from legan.core.errors import ConfigError, WeightsError, no_such
 from legan.core.files import sha256_of
 from legan.core.images import to_network
 from legan.core.weights import load_metadata, save_weights
@@ -28,12 +27,13 @@ from legan.metrics.human_agreement import figures
 from legan.models import quality as models
 from legan.models.quality import MODEL, Quality, QualityConfig, load_quality_net
 from legan.synthesis.degradations import DEGRADATIONS
+from legan.train.averaged_task import AveragedTask
 from legan.train.export import check_name, provenance, trained_state
-from legan.train.loop import Outcome, Rehearsal, rehearse, run_task
+from legan.train.loop import Outcome, Rehearsal
 from legan.train.quality_ranks import RankedBatches
 from legan.train.run import CONFIG, LoopConfig
-from legan.train.schedules import move_average, rise_and_fall
-from legan.train.task import Batch, Batches, Task, Update, autocast, mixed_dtype
+from legan.train.start import full_paths, start
+from legan.train.task import Batch, Batches, Update, autocast, mixed_dtype
 
 WEIGHTS = "quality.safetensors"  # in the run folder, when the training is finished
 
@@ -104,7 +104,7 @@ PRESETS = {
 }
 
 
-class QualityTask(Task):
+class QualityTask(AveragedTask):
     """Trains a `Quality`; its moving average is what is evaluated and exported.
 
     Args:
@@ -129,15 +129,13 @@ class QualityTask(Task):
         if config.loss == "nll" and config.network.head != "mean-std":
             raise ConfigError('loss=nll needs a network that predicts the spread: add --set network.head="mean-std"')
         self.config, self.device, self.held_out = config, device, held_out
-        self.data = [dict(folder) for folder in data]
         self.dtype = mixed_dtype(config.precision, device)
         net = Quality(config.network)
         if init is not None:
             net.load_state_dict(init.state_dict())
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.networks: dict[str, nn.Module] = {"net": net, "average": copy.deepcopy(net).requires_grad_(False)}
-        self.optimizers = {"net": AdamW(net.parameters(), config.lr, weight_decay=config.weight_decay)}
-        self.frozen: dict[str, nn.Module] = {}
+        optimizer = AdamW(net.parameters(), config.lr, weight_decay=config.weight_decay)
+        super().__init__(net, optimizer, config.lr, config.n_warmup_steps, config.loop.n_steps, config.average, data)
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         """One update: the loss of the scores, and of the spreads where the network predicts them."""
@@ -165,28 +163,6 @@ class QualityTask(Task):
             better, worse = net(both).chunk(2)
         return losses.ranking(better, worse, self.config.rank_gap * batch["step"])
 
-    def learning_rates(self, step: int) -> Mapping[str, float]:
-        """A linear rise, then a cosine to zero."""
-        share = rise_and_fall(step, self.config.n_warmup_steps, self.config.loop.n_steps)
-        return {"net": self.config.lr * share}
-
-    def after_step(self, step: int) -> None:
-        """Move the average, which follows quickly at first."""
-        move_average(self.networks["average"], self.networks["net"], self.config.average, step)
-
-    def extra_state(self) -> dict[str, object]:
-        """The description of the data: an exported network names what it was trained on."""
-        return {"data": self.data}
-
-    def load_extra_state(self, state: Mapping[str, object]) -> None:
-        """Check that the data is the same.
-
-        Raises:
-            DataError: it is not.
-        """
-        if state["data"] != self.data:
-            raise DataError("the data has changed since the checkpoint was written: start a new run folder, or restore it")
-
     def evaluate(self, step: int) -> Mapping[str, float]:
         """Agreement of the averaged network with the rating means of held-out images."""
         found = figures(self._scores(), self.held_out.mean)
@@ -213,7 +189,7 @@ def preset(name: str) -> QualityTrainingConfig:
         ConfigError: there is no such preset.
     """
     if name not in PRESETS:
-        raise ConfigError(f"unknown preset '{name}': choose from {', '.join(PRESETS)}{nearest(name, PRESETS)}")
+        raise ConfigError(no_such("preset", name, PRESETS))
     return PRESETS[name]
 
 
@@ -265,19 +241,14 @@ def train_quality(
     """
     config = load_config(QualityTrainingConfig, overrides=overrides, base=preset(preset_name))
     if data:
-        config = replace(config, data=tuple(str(Path(folder).resolve()) for folder in data))
+        config = replace(config, data=full_paths(data))
     if labels is not None:
         config = replace(config, labels=str(Path(labels).resolve()))
     if not config.labels:
         raise ConfigError("no ratings: name a label file or a ratings file with --ratings")
     if init is not None:
         config = replace(config, init=str(Path(init).resolve()), network=load_quality_net(init)[0].config)
-    if dry_run:
-        return rehearse(build_quality, config, devices)
-    outcome = run_task(build_quality, config, run, devices)
-    if outcome.finished:
-        export_quality(outcome.run, outcome.run / WEIGHTS)
-    return outcome
+    return start(build_quality, config, run, devices, dry_run, lambda done: export_quality(done, done / WEIGHTS))
 
 
 def export_quality(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dict[str, Any]:

@@ -4,32 +4,32 @@ Cross entropy over the training people, as LightCNN publishes it, or with a marg
 each person under many lights and expressions; the rest of what a camera does is in `train/recognition_pictures.py`.
 """
 
-import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from legan.core.config import config_to_dict, load_config
-from legan.core.errors import ConfigError, DataError
+from legan.core.errors import ConfigError
 from legan.core.images import to_network
 from legan.core.weights import save_weights
 from legan.data.faces import LabelledFaces
 from legan.metrics.match import all_pairs, auc, score_pairs, tar_at_far
 from legan.models.lightcnn import INPUT_SIZE, LightCNN, standardise
+from legan.train.averaged_task import AveragedTask
 from legan.train.export import data_facts, provenance, trained_state
-from legan.train.legan import describe
-from legan.train.loop import Outcome, Rehearsal, rehearse, run_task
+from legan.train.loop import Outcome, Rehearsal
 from legan.train.recognition_config import IdentityDataConfig, RecognitionConfig, preset
 from legan.train.recognition_pictures import changed
-from legan.train.schedules import move_average, rise_and_fall
-from legan.train.task import Batch, Task, Update, autocast, mixed_dtype
+from legan.train.start import on_folders, start
+from legan.train.task import Batch, Update, autocast, mixed_dtype
 
 WEIGHTS = "identity.safetensors"  # in the run folder, when the training is finished
 
@@ -79,7 +79,7 @@ def _by_person_and_domain(faces: LabelledFaces, members: np.ndarray) -> list[lis
     return people
 
 
-class RecognitionTask(Task):
+class RecognitionTask(AveragedTask):
     """Trains a `LightCNN`; its moving average is what is evaluated and exported.
 
     Args:
@@ -100,21 +100,16 @@ class RecognitionTask(Task):
         held_out: LabelledFaces,
         data: Sequence[Mapping[str, object]] = (),
     ) -> None:
-        self.config, self.data = config, [dict(folder) for folder in data]
+        self.config = config
         self.device, self.dtype = device, mixed_dtype(config.precision, device)
         self.layout = torch.channels_last if config.channels_last else torch.contiguous_format
         net = LightCNN(replace(config.network, n_classes=n_people)).to(memory_format=self.layout)  # type: ignore[call-overload]
         standardise(net, start)
         if config.margin.kind != "softmax" and net.fc2 is not None:
             net.fc2.bias.requires_grad_(False)  # cosines have none
-        self.networks: dict[str, nn.Module] = {"net": net, "average": copy.deepcopy(net).eval().requires_grad_(False)}
-        trained, rate = [p for p in net.parameters() if p.requires_grad], config.rate
-        self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "net": torch.optim.AdamW(trained, rate.lr, weight_decay=rate.weight_decay)
-            if rate.kind == "adamw"
-            else torch.optim.SGD(trained, rate.lr, momentum=0.9, weight_decay=rate.weight_decay)
-        }
-        self.frozen: dict[str, nn.Module] = {}
+        rate = config.rate
+        optimizer = rate.optimizer([p for p in net.parameters() if p.requires_grad])
+        super().__init__(net, optimizer, rate.lr, rate.n_warmup_steps, config.loop.n_steps, rate.average, data)
         self.held_out, self.picked = held_out, _spread(held_out)
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
@@ -137,28 +132,6 @@ class RecognitionTask(Task):
         loss = functional.cross_entropy(logits, person)
         right = (plain.detach().argmax(1) == person).float().mean()
         yield Update("net", loss, {"right": right})
-
-    def learning_rates(self, step: int) -> Mapping[str, float]:
-        """A linear rise, then a cosine to zero."""
-        rate = self.config.rate
-        return {"net": rate.lr * rise_and_fall(step, rate.n_warmup_steps, self.config.loop.n_steps)}
-
-    def after_step(self, step: int) -> None:
-        """Move the average, which follows quickly at first."""
-        move_average(self.networks["average"], self.networks["net"], self.config.rate.average, step)
-
-    def extra_state(self) -> dict[str, object]:
-        """The description of the data: an exported network names what it was trained on."""
-        return {"data": self.data}
-
-    def load_extra_state(self, state: Mapping[str, object]) -> None:
-        """Check that the data is the same.
-
-        Raises:
-            DataError: it is not.
-        """
-        if state["data"] != self.data:
-            raise DataError("the data has changed since the checkpoint was written: start a new run folder, or restore it")
 
     def evaluate(self, step: int) -> Mapping[str, float]:
         """Verification of held-out people: AUC, and TAR at FAR 1e-2, among the crops of each domain."""
@@ -226,7 +199,7 @@ def build_recognition(config: RecognitionConfig, device: torch.device) -> tuple[
     n_people = len(np.unique(train.person))
     batches = IdentityBatches(train, config.data, config.loop.seed)
     start = batches(0, 0, 1)["picture"]
-    return RecognitionTask(config, device, n_people, start, held_out, describe(train)), batches
+    return RecognitionTask(config, device, n_people, start, held_out, train.facts()), batches
 
 
 def train_recognition(
@@ -251,15 +224,8 @@ def train_recognition(
         LeganError: as `run_task`.
     """
     config = load_config(RecognitionConfig, overrides=overrides, base=preset(preset_name))
-    if data:
-        folders = tuple(str(Path(folder).resolve()) for folder in data)
-        config = replace(config, data=replace(config.data, folders=folders))
-    if dry_run:
-        return rehearse(build_recognition, config, devices)
-    outcome = run_task(build_recognition, config, run, devices)
-    if outcome.finished:
-        export_recognition(config, outcome.run)
-    return outcome
+    config = on_folders(config, data)
+    return start(build_recognition, config, run, devices, dry_run, partial(export_recognition, config))
 
 
 def export_recognition(config: RecognitionConfig, run: Path) -> Path:

@@ -1,11 +1,14 @@
 """Settings of the identity network's training, and its presets."""
 
+from collections.abc import Iterable
 from dataclasses import field, replace
 from typing import Literal
 
+import torch
 from pydantic.dataclasses import dataclass
+from torch import nn
 
-from legan.core.errors import ConfigError, nearest
+from legan.core.errors import ConfigError, no_such
 from legan.models import lightcnn
 from legan.models.lightcnn import LightCNNConfig
 from legan.train.run import LoopConfig
@@ -67,6 +70,12 @@ class RateConfig:
     n_warmup_steps: int = 200
     average: float = 0.998
 
+    def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """Return the optimizer of these parameters."""
+        if self.kind == "adamw":
+            return torch.optim.AdamW(parameters, self.lr, weight_decay=self.weight_decay)
+        return torch.optim.SGD(parameters, self.lr, momentum=0.9, weight_decay=self.weight_decay)
+
 
 @dataclass(frozen=True)
 class RecognitionConfig:
@@ -112,5 +121,5 @@ def preset(name: str) -> RecognitionConfig:
         ConfigError: there is no such preset.
     """
     if name not in PRESETS:
-        raise ConfigError(f"unknown preset '{name}': choose from {', '.join(PRESETS)}{nearest(name, PRESETS)}")
+        raise ConfigError(no_such("preset", name, PRESETS))
     return PRESETS[name]

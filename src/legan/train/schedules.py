@@ -15,7 +15,7 @@ def rise_and_fall(step: int, n_warmup: int, n_steps: int) -> float:
 
 @torch.no_grad()
 def move_average(average: nn.Module, net: nn.Module, decay: float, n_updates: int) -> None:
-    """Move an average of weights towards `net` after `n_updates` updates; the first updates move it faster than `decay`."""
+    """Move an average of weights and statistics towards `net` after `n_updates` updates; the first move it faster than `decay`."""
     decay = min(decay, (1 + n_updates) / (10 + n_updates))
-    for kept, weight in zip(average.parameters(), net.parameters(), strict=True):
-        kept.lerp_(weight, 1 - decay)
+    for kept, value in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
+        kept.lerp_(value, 1 - decay) if kept.is_floating_point() else kept.copy_(value)

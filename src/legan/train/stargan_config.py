@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
-from legan.core.errors import ConfigError, nearest
+from legan.core.errors import ConfigError, no_such
 from legan.data.loaders import DataConfig
 from legan.models import stargan
 from legan.models.stargan import StarGANCriticConfig, StarGANGeneratorConfig
@@ -83,5 +83,5 @@ def preset(name: str) -> StarGANConfig:
         ConfigError: there is no such preset.
     """
     if name not in PRESETS:
-        raise ConfigError(f"unknown preset '{name}': choose from {', '.join(PRESETS)}{nearest(name, PRESETS)}")
+        raise ConfigError(no_such("preset", name, PRESETS))
     return PRESETS[name]

@@ -9,7 +9,6 @@ among the reals, and its own style, for the way back, is read as that of room li
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -24,11 +23,11 @@ from legan.data.references import ReferenceBatches
 from legan.models import starganv2 as models
 from legan.models.starganv2 import DomainCode, StyledEditor, domain_of
 from legan.train.editor_task import EditorTask
-from legan.train.legan import describe
-from legan.train.loop import Outcome, Rehearsal, rehearse, run_task
+from legan.train.loop import Outcome, Rehearsal
 from legan.train.probe import Probe
 from legan.train.schedules import move_average
 from legan.train.starganv2_config import StarGANv2LossConfig, StarGANv2TrainingConfig, preset
+from legan.train.start import on_folders, start
 from legan.train.task import Batch, Update
 
 
@@ -183,7 +182,7 @@ def build_starganv2(config: StarGANv2TrainingConfig, device: torch.device) -> tu
     train, val = (FaceDataset(folders, split, data.paired_domains, shape.size, data.memory_gb) for split in ("train", "val"))
     batches = FaceBatches(train, data, config.loop.seed)
     with_references = ReferenceBatches(batches, shape.domains != "lighting", shape.domains != "expression")
-    return StarGANv2Task(config, device, Probe(val), describe(train)), with_references
+    return StarGANv2Task(config, device, Probe(val), train.facts()), with_references
 
 
 def train_starganv2(
@@ -196,9 +195,4 @@ def train_starganv2(
 ) -> Outcome | Rehearsal:
     """Train StarGAN v2 in a run folder, or continue the training that it holds; arguments and errors as for `train_legan`."""
     config = load_config(StarGANv2TrainingConfig, overrides=overrides, base=preset(preset_name))
-    if data:
-        folders = tuple(str(Path(folder).resolve()) for folder in data)
-        config = replace(config, data=replace(config.data, folders=folders))
-    if dry_run:
-        return rehearse(build_starganv2, config, devices)
-    return run_task(build_starganv2, config, run, devices)
+    return start(build_starganv2, on_folders(config, data), run, devices, dry_run)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
-from legan.core.errors import ConfigError, nearest
+from legan.core.errors import ConfigError, no_such
 from legan.data.loaders import DataConfig
 from legan.models import starganv2
 from legan.models.starganv2 import StarGANv2Config
@@ -100,5 +100,5 @@ def preset(name: str) -> StarGANv2TrainingConfig:
         ConfigError: there is no such preset.
     """
     if name not in PRESETS:
-        raise ConfigError(f"unknown preset '{name}': choose from {', '.join(PRESETS)}{nearest(name, PRESETS)}")
+        raise ConfigError(no_such("preset", name, PRESETS))
     return PRESETS[name]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from legan.core.errors import ConfigError, nearest
+from legan.core.errors import ConfigError, no_such
 
 Batch = Mapping[str, Tensor]
 PRECISIONS = ("auto", "bf16", "fp32")
@@ -104,9 +104,7 @@ def mixed_dtype(precision: str, device: torch.device) -> torch.dtype | None:
         ConfigError: an unknown precision.
     """
     if precision not in PRECISIONS:
-        raise ConfigError(
-            f"unknown precision '{precision}': choose from {', '.join(PRECISIONS)}{nearest(precision, PRECISIONS)}"
-        )
+        raise ConfigError(no_such("precision", precision, PRECISIONS))
     if precision == "auto":
         if device.type == "cuda":
             fast = torch.cuda.is_bf16_supported(including_emulation=False)

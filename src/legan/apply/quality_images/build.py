@@ -7,7 +7,6 @@ not at all; the manifest comes last.
 import hashlib
 import io
 import json
-import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,7 +24,7 @@ from legan.apply.quality_images.pictures import FAKES, EditorFile, Picture
 from legan.apply.quality_images.plan import draw_plan
 from legan.core.errors import ConfigError, DataError
 from legan.core.files import sha256_of
-from legan.core.manifest import MANIFEST, QUALITY_COLUMNS, ShardWriter, image_names, write_manifest
+from legan.core.manifest import MANIFEST, QUALITY_COLUMNS, ShardWriter, image_names, read_record, write_manifest
 from legan.core.set_folder import SETTINGS, SHARDS, open_set_folder
 from legan.core.weights import load_weights, save_weights
 from legan.core.workers import run_jobs
@@ -106,7 +105,7 @@ def synthesize(request: Request, out: Path, n_workers: int = 1, progress: Progre
         _make_model(out / _MODEL, catalogue, request.seed)
     shards = _shards(out, groups)
     _make_shards(out, shards, folders, editors, n_workers, progress)
-    rows = _named([row for shard in shards for row in _read_rows(shard)])
+    rows = _named([row for shard in shards for row in read_record(shard.path, _ROWS)])
     manifest = write_manifest(rows, out, QUALITY_COLUMNS)
     return {"manifest": str(manifest), **counts(rows), "held_out": _held_out(drawing, request.kinds)}
 
@@ -239,17 +238,6 @@ def _row(picture: Picture, path: Path, offset: int, n_bytes: int, digest: str) -
         "reference": picture.reference,
         "naturalness_distance": float("nan"),
     }
-
-
-def _read_rows(shard: Shard) -> list[dict[str, Any]]:
-    try:
-        with tarfile.open(shard.path) as tar:
-            member = tar.extractfile(_ROWS)
-            if member is None:
-                raise KeyError(_ROWS)
-            return json.load(member)
-    except (tarfile.TarError, KeyError, ValueError) as error:
-        raise DataError(f"{shard.path} is damaged: delete it and run the same command again") from error
 
 
 def _named(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from PIL import Image
 from legan.core.crop import CROP_SIZE
 from legan.core.errors import ConfigError, DataError, FaceError, ImageError
 from legan.core.images import load_photo
-from legan.core.manifest import QUALITY_COLUMNS, ShardWriter, split_of, write_manifest
+from legan.core.manifest import QUALITY_COLUMNS, ShardWriter, read_record, split_of, write_manifest
 from legan.core.set_folder import SHARDS, open_set_folder
 from legan.core.workers import run_jobs
 from legan.data.sources.affectnet import read_affectnet
@@ -117,7 +116,7 @@ def import_faces(
 
     def rows() -> Iterator[dict[str, Any]]:
         for batch in batches:
-            found = _read(batch.path)
+            found = read_record(batch.path, _ROWS)
             left_out.update(found["left_out"])
             by_setting.update(row["setting"] for row in found["rows"])
             yield from found["rows"]
@@ -204,14 +203,3 @@ def _row(batch: Batch, image: SourceImage, split: str) -> dict[str, Any]:
         "reference": "",
         "naturalness_distance": float("nan"),
     }
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        with tarfile.open(path) as tar:
-            member = tar.extractfile(_ROWS)
-            if member is None:
-                raise KeyError(_ROWS)
-            return json.load(member)
-    except (tarfile.TarError, KeyError, ValueError) as error:
-        raise DataError(f"{path} is damaged: delete it and run the same command again") from error

@@ -12,7 +12,7 @@ import numpy as np
 from legan.apply.quality_images.drawing import Drawing
 from legan.apply.quality_images.kinds import KINDS
 from legan.apply.quality_images.pictures import FAKES, SHARES, Picture
-from legan.core.errors import ConfigError, DataError, nearest
+from legan.core.errors import ConfigError, DataError, no_such
 from legan.synthesis.degradations import DEGRADATIONS, STRENGTHS
 
 LADDER_SHARE = 0.20  # of clean test pictures under every degradation at all strengths
@@ -33,7 +33,7 @@ def draw_plan(drawing: Drawing, n: int, kinds: Sequence[str] = FAKES) -> list[li
     """
     unknown = [kind for kind in kinds if kind not in FAKES]
     if unknown:
-        raise ConfigError(f"unknown kind '{unknown[0]}': choose from {', '.join(FAKES)}{nearest(unknown[0], FAKES)}")
+        raise ConfigError(no_such("kind", unknown[0], FAKES))
     if n < MIN_PICTURES:
         raise ConfigError(f"a set of {n} images is too small for all kinds and strengths: ask for at least {MIN_PICTURES}")
     counts = {kind: round(n * share) for kind, share in SHARES.items() if kind in ("photo", "render", *kinds)}
