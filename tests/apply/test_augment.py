@@ -104,9 +104,27 @@ def test_rare_expressions_become_as_frequent(faces: Path, networks: dict[str, ob
     assert report.after == {"neutral": 16, "smile": 16, "surprise": 16} and report.n_synthetic == 20
     new = made(tmp_path / "out")
     assert new["source_image"].str.contains("neutral").all(), "made of neutral faces"
-    assert (new["expression"] == new["target_expression"]).all() and (new["target_lighting"] == "own").all()
+    assert (new["expression"] == new["target_expression"]).all() and not new["sha256"].duplicated().any()
+    assert (new["target_lighting"] == "own").all()
     assert new.groupby("expression")["identity"].nunique().to_dict() == {"smile": 6, "surprise": 8}, "spread over the people"
     assert set(new.loc[new["expression"] == "smile", "lighting"]) <= {"00", "07"}
+
+
+def test_no_two_images_of_a_face_are_the_same(networks: dict[str, object], tmp_path: Path) -> None:
+    """Few neutral faces for many rare images, and lights that the manifest does not know."""
+    folder = make_face_set(tmp_path / "faces", n_identities=10, size=128, lightings=(0, 7))
+    frame = read_manifest(folder)
+    number = frame["identity"].str[1:].astype(int)
+    kept = frame["expression"].eq("smile") | (frame["expression"].isin(["neutral", "surprise"]) & (number < 2))
+    frame = frame[kept].assign(lighting="")
+    write_manifest(frame.astype(object).where(frame.notna(), None).to_dict("records"), folder)
+    for policy in ("balance-expressions", "relight:9", "both:9"):
+        out = tmp_path / policy.replace(":", "-")
+        augment(folder, out, Request(policy, **networks))
+        new = made(out)
+        assert not new.duplicated(["source_image", "expression", "target_lighting"]).any() and len(new) > 20
+        if policy == "balance-expressions":
+            assert (new["target_lighting"] == "own").any(), "the first under its own light"
 
 
 def test_both_gives_the_new_expressions_lights_too(faces: Path, networks: dict[str, object], tmp_path: Path) -> None:

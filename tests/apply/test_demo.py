@@ -15,7 +15,7 @@ from legan.apply import demo
 from legan.apply.edit import load_editor
 from legan.apply.marks import SOURCE_TYPE
 from legan.core.conditions import EXPRESSIONS
-from legan.core.errors import ImageError
+from legan.core.errors import ImageError, LeganError
 
 
 class Page(HTMLParser):
@@ -114,3 +114,10 @@ def test_no_faces(tmp_path: Path, tiny_editor: Path) -> None:
     with pytest.raises(ImageError, match="holds no faces"):
         demo.make_demo(tmp_path / "demo", tiny_editor, faces=[])
     assert not (tmp_path / "demo").exists()
+
+
+def test_another_page_is_left_alone(tmp_path: Path, tiny_editor: Path) -> None:
+    (tmp_path / "index.html").write_text("theirs")
+    with pytest.raises(LeganError, match="is there already and is no page of this demo"):
+        demo.make_demo(tmp_path, tiny_editor)
+    assert (tmp_path / "index.html").read_text() == "theirs"

@@ -89,6 +89,11 @@ def test_aligned_crop_needs_no_face(editor: Editor, known_faces: Know) -> None:
     assert result.image.size == (128, 128) and result.crops[0] is result.image
 
 
+def test_crops_of_another_size_are_refused(editor: Editor) -> None:
+    with pytest.raises(ImageError, match="the crops are 64x64 pixels, and this editor edits 128x128"):
+        editor(torch.rand(1, 3, 64, 64), "smile", "left")
+
+
 def test_tensor_of_crops(editor: Editor) -> None:
     x = torch.rand(3, 3, 128, 128, generator=torch.Generator().manual_seed(0))
     y = editor(x, "smile", -45)

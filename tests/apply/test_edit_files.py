@@ -149,6 +149,35 @@ def test_masks_and_notes(editor: Editor, tmp_path: Path, known_faces: Know) -> N
     assert report.messages() == [f"note: {tmp_path / 'deep.png'}: 16 bits a channel: the result has 8"]
 
 
+def test_masks_never_replace_a_file(editor: Editor, tmp_path: Path, photo: Path, known_faces: Know) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for name in ("a.png", "a.jpg"):
+        Image.open(photo).convert("RGB").save(folder / name)
+    choice = Choice("smile", masks=True)
+    with pytest.raises(ImageError, match=r"would both be .*a\.expression-mask\.png"):
+        edit_files(editor, [folder], out, choice)
+    (folder / "a.jpg").rename(folder / "b.jpg")
+    out.mkdir()
+    (out / "b.lighting-mask.png").write_text("theirs")
+    report = edit_files(editor, [folder], out, choice)
+    assert (out / "b.lighting-mask.png").read_text() == "theirs" and report.kept == [out / "b.lighting-mask.png"]
+    (out / "a.lighting-mask.png").unlink()  # of a run that was killed there
+    assert edit_files(editor, [folder], out, choice).done == [out / "a.lighting-mask.png"]
+
+
+def test_a_photo_named_twice(editor: Editor, album: Path, known_faces: Know) -> None:
+    with pytest.raises(ImageError, match=r"a\.jpg was named twice"):
+        edit_files(editor, [album, album / "a.jpg"], None, SMILE)
+
+
+def test_the_folder_one_stands_in(editor: Editor, album: Path, known_faces: Know, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place, name in ((album, "."), (album / "inner", "..")):
+        monkeypatch.chdir(place)
+        edit_files(editor, [Path(name)], None, Choice("smile", overwrite=True))
+        assert names(album.with_name("album-edited")) == ["a.jpg", "b.png", "inner/c.png"]
+
+
 def test_grids(editor: Editor, tmp_path: Path, photo: Path, album: Path, known_faces: Know) -> None:
     report = edit_files(editor, [photo], None, Choice(lightings=("left", "right"), grid=True))
     assert report.done == [photo.with_name("photo-grid.png")]

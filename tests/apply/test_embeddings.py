@@ -14,7 +14,7 @@ from tests.models.test_lightcnn import official
 from legan.apply import embeddings
 from legan.apply.embeddings import NAMES, Embedding, load_embedding
 from legan.apply.match import match_pictures
-from legan.core.errors import ImageError, WeightsError
+from legan.core.errors import ConfigError, ImageError, WeightsError
 from legan.core.files import sha256_of
 from legan.core.weights import save_weights
 from legan.models.lightcnn import LightCNN, LightCNNConfig
@@ -98,6 +98,11 @@ def test_unknown_names_and_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="safetensors"):
         load_embedding(tmp_path / "x.safetensors")
     assert set(NAMES) == {"packaged", "dlib", "lightcnn9", "lightcnn29", "insightface"}
+
+
+def test_a_device_that_is_not_there() -> None:
+    with pytest.raises(ConfigError, match="device 'cuda:77' is not available here"):
+        load_embedding(device="cuda:77")
 
 
 def test_crops_are_checked(own: Path) -> None:

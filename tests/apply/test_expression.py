@@ -94,6 +94,12 @@ def test_the_verb(weights: Path, tmp_path: Path) -> None:
     assert sum(json.loads(result.stdout)[0]["probabilities"].values()) == pytest.approx(1, abs=1e-3)
 
 
+def test_pictures_or_a_data_set(weights: Path, tmp_path: Path) -> None:
+    for words in ([], [str(tmp_path), "--data", str(tmp_path)]):
+        result = CliRunner().invoke(app, ["recognize", *words, "--weights", str(weights)])
+        assert result.exit_code == 2 and "name pictures to recognize, or a data set" in result.stderr
+
+
 def test_what_cannot_be_used_is_refused(weights: Path, tiny_quality: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="holds no expression classifier"):
         ExpressionClassifier(tiny_quality)

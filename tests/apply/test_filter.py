@@ -1,6 +1,7 @@
 """Filtering: bounds, shares, matches and near-duplicates decide as they should; files, decisions and page are written."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,13 +14,13 @@ from typer.testing import CliRunner
 
 from legan.apply.filter import Choice, Matcher, decide, filter_pictures, near_duplicates, perceptual_hash
 from legan.cli import app
-from legan.core.errors import ConfigError
+from legan.core.errors import ConfigError, DataError, LeganError
 
 
 class FakeEmbedder:
     """Tells pictures apart by their mean colour."""
 
-    name = "colour"
+    name, provenance = "colour", {"sha256": "c0"}
 
     def embed(self, crops: Sequence[Image.Image]) -> np.ndarray:
         means = np.stack([np.asarray(crop).mean((0, 1)) - 100 for crop in crops])
@@ -135,6 +136,41 @@ def test_matches_decide(faces: Path, tmp_path: Path, tiny_quality: Path) -> None
     table = pd.read_parquet(tmp_path / "out" / "decisions.parquet").set_index("image")
     assert table["kept"].filter(like="ann/").all() and done.embedder == "colour" and "colour" in str(done)
     assert table["match"].between(-1, 1.001).all()
+
+
+def test_another_reference_is_not_taken_for_the_first(faces: Path, tmp_path: Path, tiny_quality: Path) -> None:
+    for name, colour in (("a", (150, 20, 20)), ("b", (20, 20, 150))):
+        (tmp_path / name).mkdir()
+        tinted(50, colour).save(tmp_path / name / "ann.png")
+    words = tmp_path / "out", Choice(min_match=0.9), tmp_path / "a", tiny_quality
+    filter_pictures(faces, *words, embedder=FakeEmbedder())
+    filter_pictures(faces, *words, embedder=FakeEmbedder())
+    with pytest.raises(LeganError, match="made with other weights or settings"):
+        filter_pictures(faces, *words[:2], tmp_path / "b", tiny_quality, embedder=FakeEmbedder())
+
+
+def test_files_of_others_are_left_alone(faces: Path, tmp_path: Path, tiny_quality: Path) -> None:
+    theirs = tmp_path / "out" / "images" / "ann"
+    theirs.mkdir(parents=True)
+    (theirs / "1.png").write_text("theirs")
+    with pytest.raises(DataError, match="holds other files: choose an empty or a new folder"):
+        filter_pictures(faces, tmp_path / "out", Choice(keep=0.5), weights=tiny_quality)
+    assert (theirs / "1.png").read_text() == "theirs"
+
+
+def test_half_a_copy_is_made_anew(faces: Path, tmp_path: Path, tiny_quality: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(source: Path, target: Path) -> None:
+        Path(target).write_bytes(Path(source).read_bytes()[:50])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "copy2", killed)
+        filter_pictures(faces, tmp_path / "out", Choice(keep=1), weights=tiny_quality)
+    filter_pictures(faces, tmp_path / "out", Choice(keep=1), weights=tiny_quality)
+    kept = [path for path in (tmp_path / "out" / "images").rglob("*") if path.is_file()]
+    assert kept and all(
+        path.read_bytes() == (faces / path.relative_to(tmp_path / "out" / "images")).read_bytes() for path in kept
+    )
 
 
 @pytest.mark.parametrize(

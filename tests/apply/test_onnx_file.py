@@ -12,7 +12,7 @@ import torch
 from legan.apply import onnx_file
 from legan.apply.networks import load_networks
 from legan.apply.onnx_file import export_onnx
-from legan.core.errors import WeightsError
+from legan.core.errors import ConfigError, WeightsError
 
 
 @pytest.mark.parametrize("n", [1, 5])
@@ -67,3 +67,8 @@ def test_wrong_names_and_sources(
     with pytest.raises(WeightsError, match=r"needs onnxscript: install with `pip install legan\[onnx\]`"):
         export_onnx(tiny_editor, tmp_path / "editor.onnx")
     assert not list(tmp_path.rglob("*.onnx"))
+
+
+def test_faults_belong_to_runs(tiny_editor: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is exported already, with its faults: leave --fault out"):
+        export_onnx(tiny_editor, tmp_path / "e.onnx", ["pale lids"])

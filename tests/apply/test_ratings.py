@@ -74,6 +74,15 @@ def test_weights_trained_on_simulated_raters_say_so(data: Path, ratings: Path, t
     assert "version" in metadata
 
 
+def test_answers_are_never_lost(data: Path, ratings: Path, tmp_path: Path) -> None:
+    own = tmp_path / "ratings.csv"
+    own.write_text(ratings.read_text().replace("simulated-", "person-"))
+    for words in (("clean", own, "-o", own), ("export", own, "-o", own), ("simulate", data, "-o", own)):
+        result = legan("ratings", *words)
+        assert result.exit_code == 2 and "give another name with -o" in result.stderr
+    assert len(own.read_text().splitlines()) == 241
+
+
 def test_bad_wishes(data: Path, ratings: Path, tmp_path: Path) -> None:
     (tmp_path / "bare").mkdir()
     write_manifest([], tmp_path / "bare")

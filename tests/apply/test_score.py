@@ -68,6 +68,30 @@ def test_a_table_continues_where_it_stopped(
         score_pictures([folder], tmp_path / "mine.csv", tiny_quality)
 
 
+def test_unreadable_pictures_are_told_and_tried_again(folder: Path, tiny_quality: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scores.csv"
+    for _ in range(2):
+        found = score_pictures([folder], out, tiny_quality)
+        assert [Path(one.image).name for one in found if not one.readable] == ["broken.png"]
+    textured(128, 128).save(folder / "broken.png")
+    found = score_pictures([folder], out, tiny_quality)
+    assert all(one.readable for one in found) and len(out.read_text().splitlines()) == 1 + len(found)
+
+
+def test_the_plot_is_checked_before_the_work(folder: Path, tiny_quality: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"give a name that ends in \.png"):
+        score_pictures([folder], tmp_path / "scores.csv", tiny_quality, plot=tmp_path / "plot.pdf")
+    assert not (tmp_path / "scores.csv").exists()
+
+
+@pytest.mark.parametrize("kind", ["folder", "binary"])
+def test_a_table_that_is_none(folder: Path, tiny_quality: Path, tmp_path: Path, kind: str) -> None:
+    out = tmp_path / "mine"
+    out.mkdir() if kind == "folder" else out.write_bytes(b"\x89PNG\xff\xfe")
+    with pytest.raises(LeganError, match="is there already and is no table"):
+        score_pictures([folder], out, tiny_quality)
+
+
 def test_what_is_taken_for_a_crop(tmp_path: Path) -> None:
     crop, large = textured(128, 128), textured(256, 256)
     assert np.array_equal(prepare(crop).crop, np.asarray(crop))

@@ -210,11 +210,28 @@ def test_a_cache_goes_on_where_it_stopped(tmp_path: Path, known: list[int], monk
     assert np.array_equal(features, whole) and list(np.flatnonzero(~found)) == [2] and not features[2].any()
     with pytest.raises(DataError, match="features of other pictures"):
         embed_all(embedding, names[1:], crop_at, tmp_path / "cache")
-    (tmp_path / "cache" / "00000004.npz").write_bytes(b"half")
-    with pytest.raises(DataError, match=r"00000004.npz is damaged"):
-        embed_all(embedding, names, crop_at, tmp_path / "cache")
+    whole_block = (tmp_path / "cache" / "00000004.npz").read_bytes()
+    for damage in (b"half", whole_block[: len(whole_block) // 2]):
+        (tmp_path / "cache" / "00000004.npz").write_bytes(damage)
+        with pytest.raises(DataError, match=r"00000004.npz is damaged"):
+            embed_all(embedding, names, crop_at, tmp_path / "cache")
     with pytest.raises(DataError, match="no face found in any of 3"):
         embed_all(embedding, names[:3], lambda index: None)
+
+
+def test_a_cache_is_of_these_pictures(lfw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verification, "prepare", lambda path, size, faces: Prepared(path, None, "none"))
+    options = Options(cache=tmp_path / "cache")
+    first, again = verify("lfw", lfw, options), verify("lfw", lfw, options)
+    assert first.notes == again.notes and "cut by the middle" in again.notes[0]
+    Image.fromarray(draw_face(5, 1, 3, 250)).save(lfw / "P_0" / "P_0_0001.jpg")
+    with pytest.raises(DataError, match="features of other pictures"):
+        verify("lfw", lfw, options)
+
+
+def test_the_plot_is_checked_before_the_work(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"give a name that ends in \.png"):
+        verify("people", tmp_path / "nowhere", Options(), plot=tmp_path / "roc.pdf")
 
 
 def test_wrong_wishes(tmp_path: Path) -> None:

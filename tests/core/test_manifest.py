@@ -113,3 +113,13 @@ def test_a_record_is_read_back_and_a_damaged_shard_is_named(tmp_path: Path) -> N
     path.write_bytes(path.read_bytes()[:700])
     with pytest.raises(DataError, match=r"a\.tar is damaged: delete it"):
         read_record(path, "rows.json")
+
+
+def test_names_of_any_length(tmp_path: Path) -> None:
+    keys = ["a.png", f"{'長' * 40}.png", f"{'b' * 300}.png", "c.png"]
+    with ShardWriter(tmp_path / "a.tar") as shard:
+        places = [shard.add(key, key.encode() * 20) for key in keys]
+    data = (tmp_path / "a.tar").read_bytes()
+    assert [data[offset : offset + n] for offset, n in places] == [key.encode() * 20 for key in keys]
+    with tarfile.open(tmp_path / "a.tar") as tar:
+        assert tar.getnames() == keys

@@ -24,7 +24,7 @@ from legan.core.manifest import MANIFEST, read_record, write_manifest
 from legan.core.set_folder import check_set_folder, open_set_folder
 from legan.core.workers import run_jobs
 
-VERSION = 1  # raised when the images change, so that a resumed folder never mixes two looks
+VERSION = 2  # raised when the images change, so that a resumed folder never mixes two looks
 _PLAN, _REPORT, _IMPORTED = "plan.parquet", "report.json", "imported"
 
 Progress = Callable[[int, int], None]  # shards done, shards in all
@@ -131,7 +131,7 @@ def augment(source: str | Path, out: Path, request: Request, n_workers: int = 1,
     policy, names, out = Policy.parse(request.policy), Names.parse(list(request.names)), Path(out)
     settings = _settings(request)
     folder, imported = _opened(source, out, settings, n_workers)
-    if (out / _REPORT).exists() and not folder.exists():
+    if imported and (out / _REPORT).exists():
         return _reported(out)
     counts = count_images(folder)
     orders = place_orders(counts, policy, request.ratio, names)

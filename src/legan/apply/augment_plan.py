@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from legan.core.conditions import EXPRESSIONS
+from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES
 from legan.core.errors import ConfigError, DataError, no_such
 from legan.core.files import atomic_write
 from legan.core.manifest import COLUMNS, DOMAINS, MANIFEST, SPLITS, image_names
@@ -48,7 +48,10 @@ class Policy:
             raise ConfigError(no_such("policy", text, POLICIES))
         if found[1]:
             return Policy(True, 0, False)
-        return Policy(found[2] == "both", int(found[3] or 1), found[2] == "both")
+        n_lights = int(found[3] or 1)
+        if n_lights >= len(LIGHTING_NAMES):
+            raise ConfigError(f"policy '{text}' asks for {n_lights} other lights: there are {len(LIGHTING_NAMES) - 1}")
+        return Policy(found[2] == "both", n_lights, found[2] == "both")
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ class Names:
 
 @dataclass(frozen=True)
 class Counts:
-    """What the data set holds: images, training images by label, and how many may be given a new expression."""
+    """What the data set holds: images, and training images by label."""
 
     n_images: int
     by_label: Mapping[str, int]

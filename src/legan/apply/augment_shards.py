@@ -181,11 +181,12 @@ class Maker:
     def _target(self, row: dict[str, Any], wish: Wish, attempt: int) -> tuple[str, str]:
         """Expression and lighting to ask for. A label must stay true, so another target is another light."""
         expression = OWN if wish.label == RELIT else str(self.recipe.names.of(wish.label))
-        if wish.label != RELIT and not self.recipe.relights_filled and attempt == 0:
+        is_first = row["wanted"].index(wish.label) == wish.number  # a second one under the same light would be the same picture
+        if wish.label != RELIT and not self.recipe.relights_filled and attempt == 0 and is_first:
             return expression, OWN
         lights = [name for name in LIGHTING_NAMES if name != row["lighting"]]
         order = np.random.default_rng([self.recipe.seed, 1, row["row"]]).permutation(len(lights))
-        return expression, lights[order[(wish.number * N_ATTEMPTS + attempt) % len(lights)]]
+        return expression, lights[order[(wish.number + attempt * len(row["wanted"])) % len(lights)]]
 
     def _edited(self, x: torch.Tensor, rows: Sequence[dict[str, Any]], targets: Sequence[tuple[str, str]]) -> np.ndarray:
         """Crops (n, S, S, 3) uint8 under their targets; `own` is what the manifest says, or else what the critic sees."""

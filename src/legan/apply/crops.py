@@ -1,11 +1,11 @@
 """Pictures of any kind -> aligned face crops, many at a time, in order: the common front of scoring and filtering."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import cv2
 import numpy as np
@@ -14,12 +14,13 @@ from PIL import Image
 
 from legan.core.crop import CROP_SIZE
 from legan.core.errors import ImageError
-from legan.core.images import READ_SUFFIXES, load_photo, photo_of
+from legan.core.images import load_photo, photo_of, pictures_below
 from legan.faces.align import align
 from legan.faces.detect import MIN_FACE_SIDE, detect
 
 Faces = Literal["auto", "aligned", "detect"]
 FACES = ("auto", "aligned", "detect")
+T = TypeVar("T")
 NO_FACE = f"no face found: a face seen from the front, at least {MIN_FACE_SIDE} pixels wide, is needed"
 N_THREADS = 4  # decoding waits for the disk, and the detector leaves cores free
 
@@ -89,10 +90,15 @@ def _prepared(path: Path, size: int, faces: Faces) -> Prepared:
         return Prepared(path, None, str(error), readable=False)
 
 
-def grouped(prepared: Iterable[Prepared], n: int) -> Iterator[list[Prepared]]:
+def unreadable(row: Mapping[str, str]) -> bool:
+    """Whether a table's row is about a file that could not be read; with another file in its place it may be."""
+    return row["reason"] not in ("", NO_FACE)
+
+
+def grouped(things: Iterable[T], n: int) -> Iterator[list[T]]:
     """Groups of `n`, the last one shorter."""
-    group: list[Prepared] = []
-    for one in prepared:
+    group: list[T] = []
+    for one in things:
         group.append(one)
         if len(group) == n:
             yield group
@@ -111,19 +117,7 @@ def list_pictures(places: Sequence[Path], but_not: Path | None = None) -> list[P
     for place in map(Path, places):
         if not place.exists():
             raise ImageError(f"{place} does not exist: check the name")
-        found += _walk(place, but_not) if place.is_dir() else [place]
+        found += pictures_below(place, but_not) if place.is_dir() else [place]
     if not found:
         raise ImageError(f"no pictures in {', '.join(map(str, places))}: name pictures, or a folder that holds some")
     return list(dict.fromkeys(found))
-
-
-def _walk(folder: Path, but_not: Path | None) -> list[Path]:
-    left_out = but_not.resolve() if but_not is not None else None
-    return [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in READ_SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-        and not (left_out is not None and path.resolve().is_relative_to(left_out))
-    ]

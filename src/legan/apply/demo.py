@@ -20,7 +20,7 @@ from legan.apply.marks import Mark, marked_metadata
 from legan.apply.networks import LightingSpec
 from legan.apply.progress import shown_progress
 from legan.core.conditions import EXPRESSIONS
-from legan.core.errors import ImageError
+from legan.core.errors import ImageError, LeganError
 from legan.core.files import make_folder, write_atomic
 from legan.core.images import Metadata, encode_photo, load_photo, photo_of
 from legan.core.weights import asset
@@ -55,8 +55,11 @@ def make_demo(out: Path, weights: str | Path | None = None, device: str = "cpu",
 
     Raises:
         WeightsError, ImageError: the weights or a picture cannot be read, or there is no face.
-        LeganError: the page cannot be written.
+        LeganError: the page cannot be written, or another page is there.
     """
+    path = Path(out) / "index.html"
+    if path.exists() and LEAD not in path.read_text(encoding="utf-8", errors="replace"):
+        raise LeganError(f"{path} is there already and is no page of this demo: choose another folder")
     editor = load_editor(weights, device)
     paths = sorted(asset("faces").glob("*.png")) if faces is None else list(faces)
     if not paths:
@@ -77,8 +80,9 @@ def make_demo(out: Path, weights: str | Path | None = None, device: str = "cpu",
             footer=f"Made by legan {__version__}. Faces: CC0 1.0, rendered. The LEGAN architecture is the subject of a US patent "
             "application (US 2022/0067519 A1).",
         )
-    write_atomic(make_folder(out) / "index.html", page.encode())
-    return Path(out) / "index.html"
+    make_folder(out)
+    write_atomic(path, page.encode())
+    return path
 
 
 class Pictures:

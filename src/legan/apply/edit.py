@@ -14,10 +14,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from legan.apply.crops import grouped
 from legan.apply.marks import Mark, marked_metadata
 from legan.apply.networks import ExpressionSpec, LightingSpec, Networks, load_networks
 from legan.apply.strength import check_strength, partial_edit
-from legan.core.errors import ConditionError, FaceError
+from legan.core.errors import ConditionError, FaceError, ImageError
 from legan.core.images import Photo, from_network, from_unit, load_photo, photo_of, save_photo, to_network, to_unit
 from legan.faces.align import AlignedCrop, align
 from legan.faces.detect import MIN_FACE_SIDE, detect
@@ -115,11 +116,16 @@ class Editor:
             face: `"largest"`, a number (1 is the largest), `"all"`, or `"aligned"` for a picture that is a face crop already.
 
         Raises:
-            ImageError, FaceError, ConditionError: a picture that cannot be read; no face, or none of that number; an unknown
-                expression or lighting.
+            ImageError, FaceError, ConditionError: a picture that cannot be read, or crops of another size; no face, or none of that
+                number; an unknown expression or lighting.
         """
         if isinstance(image, Tensor):
-            x = from_unit(image)
+            x, size = from_unit(image), self.networks.size
+            if x.shape[2:] != (size, size):
+                height, width = x.shape[2:]
+                raise ImageError(
+                    f"the crops are {width}x{height} pixels, and this editor edits {size}x{size}: scale them first"
+                )
             edited, *_ = self._translated(x, expression, lighting, strength)
             return to_unit(edited)
         return next(self.edit_many([image], expression, lighting, strength, face))
@@ -171,7 +177,7 @@ class Editor:
     ) -> Iterator[Edit]:
         """Edit photos whose faces `prepare` found; arguments as in `edit_many`."""
         mark = Mark(self.networks.checksum, edit_words(expression, lighting, strength))
-        for group in _groups(subjects, batch_size):
+        for group in grouped(subjects, batch_size):
             pictures = [subject.pictures(self.networks.size) for subject in group]
             x = to_network([picture for own in pictures for picture in own])
             edited, expression_masks, lighting_masks = self._translated(x, expression, lighting, strength)
@@ -242,17 +248,6 @@ def _face_number(face: Face, n_found: int, name: str) -> int:
         choices = "1" if n_found == 1 else f"1 (the largest) to {n_found}"
         raise FaceError(f"there is no face {face} in {name}: {n_found} found, choose {choices}, 'largest' or 'all'")
     return number
-
-
-def _groups(subjects: Iterable[Subject], n: int) -> Iterator[list[Subject]]:
-    group: list[Subject] = []
-    for subject in subjects:
-        group.append(subject)
-        if len(group) == n:
-            yield group
-            group = []
-    if group:
-        yield group
 
 
 def _pasted(subject: Subject, edited: tuple[Image.Image, ...], is_edited: bool) -> Image.Image:

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from legan.apply.networks import check_device
 from legan.core.errors import ImageError, WeightsError, nearest
 from legan.core.files import sha256_of
 from legan.core.images import from_network, from_unit, to_network
@@ -70,8 +71,10 @@ def load_embedding(name: str | Path = PACKAGED, device: str = "cpu") -> Embeddin
         device: where a LightCNN runs; the others run on the CPU.
 
     Raises:
+        ConfigError: this machine has no such device.
         WeightsError: an unknown name (with the nearest right one), or a file that is missing or of another kind.
     """
+    check_device(device)
     word = str(name)
     if word == "dlib":
         return _dlib()

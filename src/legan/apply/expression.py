@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from legan.apply.crops import Faces, grouped, list_pictures, prepare_many
+from legan.apply.crops import Faces, grouped, list_pictures, prepare_many, unreadable
 from legan.apply.journal import Journal
 from legan.apply.networks import check_device
 from legan.apply.progress import shown_progress
@@ -122,7 +122,8 @@ def recognize_pictures(
         places: picture files, and folders that are walked.
         weights, device: as for `ExpressionClassifier`.
         faces: as for `legan.apply.crops.prepare`.
-        out: a table that is written as the work goes on; pictures that it holds already are not looked at again.
+        out: a table that is written as the work goes on; pictures that it holds already are not looked at again, unless
+            they could not be read.
 
     Raises:
         LeganError: no pictures, weights that cannot be used, or a table of other weights.
@@ -132,8 +133,8 @@ def recognize_pictures(
     classifier = ExpressionClassifier(weights, device)
     stamp = {"weights": classifier.checksum[:12], "faces": faces}
     journal = Journal(out, ("image", "expression", *classifier.labels, "reason"), stamp)
+    journal.forget([str(path) for path in paths if unreadable(journal.rows.get(str(path), {"reason": ""}))])
     todo = [path for path in paths if str(path) not in journal.rows]
-    unreadable: set[str] = set()
     with shown_progress("recognizing", len(todo)) as advance:
         for group in grouped(prepare_many(todo, INPUT_SIZE, faces), _BATCH):
             crops = [one.crop for one in group if one.crop is not None]
@@ -142,7 +143,6 @@ def recognize_pictures(
                 own = dict(zip(classifier.labels, next(rows), strict=True)) if one.crop is not None else {}
                 found = Recognized(str(one.path), own, one.reason, one.readable)
                 journal.add([found.row(classifier.labels)])
-                unreadable |= set() if one.readable else {found.image}
                 advance()
     kept = (journal.rows[str(path)] for path in paths)
     return [
@@ -150,7 +150,7 @@ def recognize_pictures(
             row["image"],
             {name: float(row[name]) for name in classifier.labels if row[name]},
             row["reason"],
-            row["image"] not in unreadable,
+            not unreadable(row),
         )
         for row in kept
     ]

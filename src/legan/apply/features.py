@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,19 +23,25 @@ Progress = Callable[[int, int], None]  # pictures done, pictures in all
 
 
 def embed_all(
-    embedding: Embedding, names: Sequence[str], crop_at: CropAt, cache: Path | None = None, progress: Progress | None = None
+    embedding: Embedding,
+    names: Sequence[str],
+    crop_at: CropAt,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+    instead: CropAt | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Embed pictures.
 
     Args:
         embedding: by what.
-        names: of the pictures; a cache is of one list of names and one embedding.
+        names: of the pictures, with something that changes when a picture does: a cache is of one list of names and one embedding.
         crop_at: gives the crops, in threads.
         cache: folder for the blocks; None keeps nothing.
         progress: called after each block.
+        instead: gives the crops of pictures without a face; None leaves them out.
 
     Returns:
-        unit features (n, d) float32, zero where there is no face, and whether there is one (n,) bool.
+        unit features (n, d) float32, zero where a picture is left out, and whether it has a face (n,) bool.
 
     Raises:
         DataError: no pictures, no face at all, or a cache of other pictures or another embedding.
@@ -48,7 +55,9 @@ def embed_all(
     for start in range(0, len(names), BLOCK):
         end = min(start + BLOCK, len(names))
         path = None if cache is None else Path(cache) / f"{start:08d}.npz"
-        blocks.append(_read(path) if path is not None and path.exists() else _made(embedding, crop_at, range(start, end), path))
+        blocks.append(
+            _read(path) if path is not None and path.exists() else _made(embedding, crop_at, instead, range(start, end), path)
+        )
         if progress:
             progress(end, len(names))
     width = max(features.shape[1] for features, _ in blocks)
@@ -58,14 +67,25 @@ def embed_all(
     return np.concatenate(wide), np.concatenate([found for _, found in blocks])
 
 
-def _made(embedding: Embedding, crop_at: CropAt, numbers: range, path: Path | None) -> tuple[np.ndarray, np.ndarray]:
+def with_stamps(names: Sequence[str], paths: Sequence[Path]) -> list[str]:
+    """Return names with the size and the time of their files, which change when a picture does."""
+    facts = (path.stat() for path in paths)
+    return [f"{name} {fact.st_size} {fact.st_mtime_ns}" for name, fact in zip(names, facts, strict=True)]
+
+
+def _made(
+    embedding: Embedding, crop_at: CropAt, instead: CropAt | None, numbers: range, path: Path | None
+) -> tuple[np.ndarray, np.ndarray]:
     with ThreadPoolExecutor(N_THREADS) as pool:
         crops = list(pool.map(crop_at, numbers))
     found = np.array([crop is not None for crop in crops])
-    rows = embedding.embed([Image.fromarray(crop) for crop in crops if crop is not None]) if found.any() else np.zeros((0, 0))
+    if instead is not None:
+        crops = [instead(i) if crop is None else crop for i, crop in zip(numbers, crops, strict=True)]
+    used = np.array([crop is not None for crop in crops])
+    rows = embedding.embed([Image.fromarray(crop) for crop in crops if crop is not None]) if used.any() else np.zeros((0, 0))
     features = np.zeros((len(crops), rows.shape[1]), np.float32)
-    if found.any():
-        features[found] = rows
+    if used.any():
+        features[used] = rows
     if path is not None:
         with atomic_write(path) as file:
             np.savez(file, features=features, found=found)
@@ -76,7 +96,7 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as block:
             return block["features"], block["found"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is damaged ({error}): delete it and run the same command again") from error
 
 

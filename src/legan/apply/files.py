@@ -1,7 +1,7 @@
 """Edit files and folders: which photos, under which names, what is left as it is, and what went wrong."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,24 @@ from legan.apply.networks import ExpressionSpec, LightingSpec
 from legan.apply.progress import shown_progress
 from legan.core.errors import ConditionError, ImageError, LeganError
 from legan.core.files import make_folder
-from legan.core.images import READ_SUFFIXES, WRITE_FORMATS, Photo, save_photo, write_format
+from legan.core.images import WRITE_FORMATS, Photo, pictures_below, save_photo, write_format
 
+MASKS = ("expression", "lighting")  # in the names of their files
 Written = Iterator[tuple[Path, list[Path] | ImageError]]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One photo to edit, and the file that its edit goes to."""
+    """One photo to edit, the file that its edit goes to, and those of its two masks, where they are wanted."""
 
     photo: Path
     output: Path
+    masks: tuple[Path, ...] = ()
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """All files."""
+        return (self.output, *self.masks)
 
 
 @dataclass(frozen=True)
@@ -65,13 +72,14 @@ class Choice:
 
 @dataclass
 class Report:
-    """What became of the photos: `done` and `kept` name outputs, `failed` photos and why, `notes` what is worth knowing."""
+    """What became of `n_photos`: `done` and `kept` name outputs, `failed` photos and why, `notes` what is worth knowing."""
 
     done: list[Path] = field(default_factory=list)
     kept: list[Path] = field(default_factory=list)
     failed: dict[Path, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     n_edited: int = 0
+    n_photos: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The report as plain values."""
@@ -86,8 +94,7 @@ class Report:
             lines.append(f"note: {len(self.kept)} outputs existed and were kept; --overwrite makes them anew")
         lines += [f"error: {message}" for message in self.failed.values()]
         if self.failed:
-            n_photos = len(self.failed) + len(self.kept) + self.n_edited
-            lines.append(f"error: {len(self.failed)} of {n_photos} photos could not be edited, the others were")
+            lines.append(f"error: {len(self.failed)} of {self.n_photos} photos could not be edited, the others were")
         return lines
 
 
@@ -119,15 +126,16 @@ def edit_files(editor: Editor, photos: Sequence[Path], out: Path | None, choice:
         raise ConditionError("these weights make no masks, only LEGAN's do: leave --masks out")
     for lighting in choice.lightings or (None,):
         editor.check("neutral" if choice.grid else choice.expression, lighting, choice.strength)
-    jobs, is_single = plan(photos, out, "grid" if choice.grid else "edited", ".png" if choice.grid else "")
-    todo = [job for job in jobs if choice.overwrite or not job.output.exists()]
-    report = Report(kept=[job.output for job in jobs if job not in todo])
+    jobs, is_single = plan(photos, out, "grid" if choice.grid else "edited", ".png" if choice.grid else "", choice.masks)
+    kept = [] if choice.overwrite else [path for job in jobs for path in job.outputs if path.exists()]
+    todo = [job for job in jobs if not set(job.outputs) <= set(kept)]
+    report = Report(kept=kept, n_photos=len(jobs))
     if report.kept and is_single:
         raise ImageError(f"{report.kept[0]} exists already: give another name with -o, or add --overwrite")
     write = _write_grids if choice.grid else _write_edits
     with shown_progress("editing", len(todo), hidden=is_single) as advance:
         subjects = _prepared(editor, todo, choice.face, report, is_single, advance)
-        for photo, outputs in write(editor, subjects, {job.photo: job.output for job in todo}, choice):
+        for photo, outputs in write(editor, subjects, {job.photo: job for job in todo}, choice):
             if isinstance(outputs, ImageError):
                 _fail(report, photo, outputs, is_single)
             else:
@@ -137,45 +145,48 @@ def edit_files(editor: Editor, photos: Sequence[Path], out: Path | None, choice:
     return report
 
 
-def _write_edits(editor: Editor, subjects: Iterable[Subject], names: Mapping[Path, Path], choice: Choice) -> Written:
+def _write_edits(editor: Editor, subjects: Iterable[Subject], jobs: Mapping[Path, Job], choice: Choice) -> Written:
     """Edit and save; yields each photo with the files written for it, or the error that says why none could be."""
     lighting = choice.lightings[0] if choice.lightings else None
     for edit in editor.edit_subjects(subjects, choice.expression, lighting, choice.strength):
         photo = _path_of(edit.photo)
-        output = names[photo]
-        make_folder(output.parent)
-        outputs = [output]
+        job = jobs[photo]
+        make_folder(job.output.parent)
+        outputs = [path for path in job.outputs if choice.overwrite or not path.exists()]
         try:
-            edit.save(output, mark=choice.mark)
-            if choice.masks:
-                for name, picture in zip(("expression", "lighting"), edit.mask_pictures(), strict=True):
-                    outputs.append(output.with_name(f"{output.stem}.{name}-mask.png"))
-                    save_photo(picture, outputs[-1])
+            if job.output in outputs:
+                edit.save(job.output, mark=choice.mark)
+            for path, picture in zip(job.masks, edit.mask_pictures() if job.masks else (), strict=True):
+                if path in outputs:
+                    save_photo(picture, path)
         except ImageError as error:
             yield photo, error
         else:
             yield photo, outputs
 
 
-def _write_grids(editor: Editor, subjects: Iterable[Subject], names: Mapping[Path, Path], choice: Choice) -> Written:
+def _write_grids(editor: Editor, subjects: Iterable[Subject], jobs: Mapping[Path, Job], choice: Choice) -> Written:
     """As `_write_edits`, one labelled picture of all expressions for each photo."""
     lightings = choice.lightings or GRID_LIGHTINGS
     metadata = marked_metadata(grid_mark(editor, lightings, choice.strength)) if choice.mark else None
     for subject in subjects:
         photo = _path_of(subject.photo)
-        output = names[photo]
+        output = jobs[photo].output
         make_folder(output.parent)
         save_photo(make_grid(editor, subject, lightings, choice.strength), output, metadata=metadata)
         yield photo, [output]
 
 
-def plan(photos: Sequence[Path], out: Path | None, tag: str = "edited", ending: str = "") -> tuple[list[Job], bool]:
+def plan(
+    photos: Sequence[Path], out: Path | None, tag: str = "edited", ending: str = "", masks: bool = False
+) -> tuple[list[Job], bool]:
     """Decide which photo goes where; also whether a single photo was named. Folders are walked in the order of names.
 
     Args:
         photos, out: as for `edit_files`.
         tag: goes into the names where `out` is None.
         ending: of the outputs, such as ".png"; empty keeps each photo's own, where pictures can be written under it.
+        masks: whether the masks are wanted too.
 
     Raises:
         LeganError: as `edit_files`.
@@ -184,8 +195,11 @@ def plan(photos: Sequence[Path], out: Path | None, tag: str = "edited", ending: 
     jobs: list[Job] = []
     for photo in photos:
         if photo.is_dir():
-            folder = out if out is not None else photo.with_name(f"{photo.resolve().name}-{tag}")
-            jobs += [Job(p, _named(folder / p.relative_to(photo), ending)) for p in _walk(photo, but_not=folder)]
+            named = photo if photo.name not in ("", "..") else photo.resolve()
+            folder = out if out is not None else named.with_name(f"{named.name}-{tag}")
+            is_within = folder.resolve() != photo.resolve()
+            found = pictures_below(photo, folder if is_within else None)
+            jobs += [Job(path, _named(folder / path.relative_to(photo), ending)) for path in found]
         elif is_single and out is not None and not out.is_dir():
             write_format(out)
             jobs.append(Job(photo, out))
@@ -197,18 +211,13 @@ def plan(photos: Sequence[Path], out: Path | None, tag: str = "edited", ending: 
         raise ImageError(f"no pictures in {', '.join(map(str, photos))}: name photos, or a folder that holds some")
     if not is_single and out is not None and (out.is_file() or out.suffix.lower() in WRITE_FORMATS):
         raise ImageError(f"{len(jobs)} photos cannot go to the one file {out}: name a folder")
+    if masks:
+        jobs = [
+            replace(job, masks=tuple(job.output.with_name(f"{job.output.stem}.{name}-mask.png") for name in MASKS))
+            for job in jobs
+        ]
     _check_outputs(jobs)
     return jobs, is_single
-
-
-def _walk(folder: Path, but_not: Path) -> Iterator[Path]:
-    """Pictures in a folder by name; hidden ones are left out, and so are the outputs of an earlier run within it."""
-    is_within = but_not.resolve() != folder.resolve()
-    for path in sorted(folder.rglob("*")):
-        is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        is_output = is_within and path.resolve().is_relative_to(but_not.resolve())
-        if path.suffix.lower() in READ_SUFFIXES and path.is_file() and not is_hidden and not is_output:
-            yield path
 
 
 def _named(path: Path, ending: str) -> Path:
@@ -222,13 +231,17 @@ def _check_outputs(jobs: Sequence[Job]) -> None:
     # By device and inode too: a hard link to a photo has another name.
     inputs = {_identity(job.photo) for job in jobs}
     outputs: dict[Path, Path] = {}
+    if len({job.photo for job in jobs}) < len(jobs):
+        twice = next(job.photo for i, job in enumerate(jobs) if job.photo in {other.photo for other in jobs[:i]})
+        raise ImageError(f"{twice} was named twice, by itself and with its folder: name it once")
     for job in jobs:
-        output = job.output.resolve()
-        if _identity(output) in inputs:
-            raise ImageError(f"the edit of {job.photo} would replace the photo {job.output}: name another place with -o")
-        if output in outputs:
-            raise ImageError(f"the edits of {outputs[output]} and {job.photo} would both be {job.output}: edit them one by one")
-        outputs[output] = job.photo
+        for path in job.outputs:
+            output = path.resolve()
+            if _identity(output) in inputs:
+                raise ImageError(f"the edit of {job.photo} would replace the photo {path}: name another place with -o")
+            if output in outputs:
+                raise ImageError(f"the edits of {outputs[output]} and {job.photo} would both be {path}: edit them one by one")
+            outputs[output] = job.photo
 
 
 def _identity(path: Path) -> tuple[int, int] | Path:

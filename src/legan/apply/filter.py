@@ -1,5 +1,7 @@
 """Filter synthetic faces: keep those that look natural, still show the same person, and are not nearly the same picture twice."""
 
+import hashlib
+import json
 import math
 import os
 import shutil
@@ -12,13 +14,14 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from legan.apply.crops import Faces, Prepared, grouped, list_pictures, prepare_many
+from legan.apply.crops import Faces, Prepared, grouped, list_pictures, prepare_many, unreadable
 from legan.apply.journal import Journal
 from legan.apply.progress import shown_progress
 from legan.apply.quality import QualityScorer, load_quality
 from legan.apply.score import BATCH_SIZE, check_faces, score_prepared
 from legan.core.errors import ConfigError, ImageError, LeganError
-from legan.core.files import atomic_write, make_folder
+from legan.core.files import atomic_write, make_folder, sha256_of
+from legan.core.set_folder import check_own_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +38,10 @@ class Embedder(Protocol):
     @property
     def name(self) -> str:
         """How results name it."""
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """`sha256` of its weights, and more."""
 
     def embed(self, crops: Sequence[Image.Image]) -> np.ndarray:
         """Return the embeddings of aligned crops."""
@@ -124,11 +131,13 @@ def filter_pictures(
         embedder: of identities; None for the one that the choice names.
 
     Raises:
-        LeganError: nothing to do, no pictures, weights that cannot be used, or a full disk.
+        LeganError: nothing to do, no pictures, weights that cannot be used, `out` holds other files or what was filtered by another
+            reference, or a full disk.
     """
     from legan.apply.filter_page import write_page
 
     choice.check(reference)
+    check_own_folder(Path(out), SCORES)
     paths = list_pictures([folder], but_not=out)
     scorer = load_quality(weights, device)
     matcher = None if reference is None else _matcher(Path(reference), embedder, scorer.size, choice, device)
@@ -211,17 +220,22 @@ class Matcher:
         size: side of the crops in pixels.
         faces: as for `prepare`.
 
+    `checksum` changes with the reference pictures and with the embedder.
+
     Raises:
         ImageError: no reference picture shows a face.
     """
 
     def __init__(self, reference: Path, embedder: Embedder, size: int, faces: Faces) -> None:
         self.embedder = embedder
-        found = [one for one in prepare_many(list_pictures([reference]), size, faces) if one.crop is not None]
+        paths = list_pictures([reference])
+        found = [one for one in prepare_many(paths, size, faces) if one.crop is not None]
         if not found:
             raise ImageError(f"no face in the pictures of {reference}: name pictures of the person to compare with")
         places = [one.path.relative_to(reference) for one in found if one.path is not None]
         self.vectors = self._embed([one.crop for one in found if one.crop is not None])
+        pictures = [(path.relative_to(reference).as_posix(), sha256_of(path)) for path in paths]
+        self.checksum = hashlib.sha256(json.dumps([embedder.provenance.get("sha256", ""), pictures]).encode()).hexdigest()
         self.by_folder = _indices([place.parent.as_posix() for place in places])
         self.by_name = _indices([place.name for place in places])
 
@@ -261,9 +275,11 @@ def _scored(
     folder: Path, out: Path, paths: Sequence[Path], scorer: QualityScorer, matcher: Matcher | None, choice: Choice
 ) -> Journal:
     """Score what the folder's journal does not have yet."""
-    stamp = {"weights": scorer.checksum[:12], "faces": choice.faces, "embedder": matcher.embedder.name if matcher else "none"}
+    stamp = {"weights": scorer.checksum[:12], "faces": choice.faces, "reference": matcher.checksum[:12] if matcher else "none"}
     journal = Journal(make_folder(out) / SCORES, COLUMNS, stamp)
-    todo = [path for path in paths if path.relative_to(folder).as_posix() not in journal.rows]
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    journal.forget([name for name in names if unreadable(journal.rows.get(name, {"reason": ""}))])
+    todo = [path for path, name in zip(paths, names, strict=True) if name not in journal.rows]
     with shown_progress("scoring", len(todo)) as advance:
         for group in grouped(prepare_many(todo, scorer.size, choice.faces), BATCH_SIZE):
             journal.add(_rows(folder, group, scorer, matcher, advance))
@@ -302,10 +318,12 @@ def _place(table: "pd.DataFrame", folder: Path, out: Path, link: bool) -> None:
         if name not in kept:
             target.unlink(missing_ok=True)
         elif not target.exists():
-            make_folder(target.parent)
+            half = make_folder(target.parent) / f".{target.name}.tmp"
+            half.unlink(missing_ok=True)  # of a process that was killed
             try:
-                os.link(folder / name, target) if link else shutil.copy2(folder / name, target)
+                os.link(folder / name, half) if link else shutil.copy2(folder / name, half)
+                os.replace(half, target)
             except OSError as error:
-                target.unlink(missing_ok=True)
+                half.unlink(missing_ok=True)
                 way = "another disk? leave --link out" if link else "free some space and run the same command again"
                 raise LeganError(f"cannot bring {name} to {out} ({error.strerror}): {way}") from error

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,20 @@ class Journal:
             with open(self.path, "a", encoding="utf-8", newline="") as file:
                 file.write("".join(texts))
 
+    def forget(self, things: Collection[str]) -> None:
+        """Take rows out, so that what they are about is looked at again."""
+        found = [thing for thing in things if thing in self.rows]
+        for thing in found:
+            del self.rows[thing]
+        if found and self.path is not None:
+            lines = [self.columns, *([row[name] for name in self.columns] for row in self.rows.values())]
+            write_atomic(Path(self.path), "".join(map(self._line, lines)).encode())
+
     def _read(self, path: Path) -> None:
-        text = path.read_text(encoding="utf-8")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise LeganError(f"{path} is there already and is no table: name another file") from error
         whole = text[: text.rfind("\n") + 1]
         reader = csv.DictReader(io.StringIO(whole))
         if list(reader.fieldnames or []) != self.columns:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from legan.apply.networks import Networks, load_networks
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
-from legan.core.errors import WeightsError
+from legan.core.errors import ConfigError, WeightsError
 from legan.core.files import write_atomic
 from legan.core.images import load_photo, to_network
 from legan.core.weights import asset
@@ -58,7 +58,7 @@ def export_onnx(source: Path, out: Path, known_faults: Sequence[str] = ()) -> di
 
     Raises:
         WeightsError: a package is missing, `source` is no editor, or onnxruntime gives another picture than the network.
-        ConfigError: a folder that is no run.
+        ConfigError: a folder that is no run, or faults of a file that is exported already.
         LeganError: `out` cannot be written.
     """
     out = Path(out)
@@ -96,6 +96,8 @@ def largest_error(data: bytes, networks: Networks) -> float:
 
 def _networks(source: Path, known_faults: Sequence[str]) -> Networks:
     if not source.is_dir():
+        if known_faults:
+            raise ConfigError(f"{source} is exported already, with its faults: leave --fault out, or export its run folder")
         return load_networks(source)
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "editor.safetensors"

@@ -8,7 +8,7 @@ from typing import Any
 
 from legan.core.conditions import EXPRESSIONS
 from legan.core.errors import DataError, no_such
-from legan.core.images import READ_SUFFIXES
+from legan.core.images import READ_SUFFIXES, pictures_below
 from legan.core.manifest import SPLITS
 
 _REQUIRED = ("file", "identity", "expression")
@@ -84,9 +84,7 @@ def _from_names(folder: Path, pattern: str | None, usual: Mapping[str, str]) -> 
     except re.error as error:
         raise DataError(f"cannot read the regular expression '{pattern}' ({error})") from None
     entries = []
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in READ_SUFFIXES or not path.is_file():
-            continue
+    for path in pictures_below(folder):
         identity = path.parent.name if path.parent != folder else path.stem
         expression, known = "neutral", False
         if search is not None:

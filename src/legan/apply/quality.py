@@ -44,7 +44,6 @@ class QualityScorer:
         self.device = torch.device(device)
         self.metadata, self.checksum = dict(metadata), checksum
         self.size = net.config.size
-        self.has_spread = net.config.head == "mean-std"
         self.dtype = mixed_dtype(precision, self.device) or torch.float32
         self.net = net.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net.features.to(self.dtype)

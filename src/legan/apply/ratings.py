@@ -103,7 +103,12 @@ def in_words(found: Mapping[str, Any]) -> str:
 def write_clean(
     path: Path, out: Path, rules: Rules = DEFAULT_RULES, data: Path | None = None, gold: Path | None = None
 ) -> Cleaned:
-    """Write the answers that stay to `out`, in the form they came in."""
+    """Write the answers that stay to `out`, in the form they came in.
+
+    Raises:
+        DataError: `out` is the ratings file itself, or ratings that cannot be used.
+    """
+    _check_other(path, out)
     kept = cleaned(path, rules, data, gold)
     write_table(kept.ratings, out)
     return kept
@@ -112,10 +117,20 @@ def write_clean(
 def write_labels(
     path: Path, out: Path, rules: Rules = DEFAULT_RULES, data: Path | None = None, gold: Path | None = None
 ) -> "pd.DataFrame":
-    """Write `name, mean, std, split` of each image to `out`, and return the table; splits as in `with_splits`."""
+    """Write `name, mean, std, split` of each image to `out`, and return the table; splits as in `with_splits`.
+
+    Raises:
+        DataError: `out` is the ratings file itself, or ratings that cannot be used.
+    """
+    _check_other(path, out)
     labels = with_splits(image_labels(cleaned(path, rules, data, gold).ratings), data)
     write_table(labels, out)
     return labels
+
+
+def _check_other(path: Path, out: Path) -> None:
+    if Path(out).exists() and Path(out).samefile(path):
+        raise DataError(f"{out} holds the answers themselves: give another name with -o, so that none is lost")
 
 
 def counts_in_words(kept: Cleaned, out: Path) -> str:
@@ -147,8 +162,10 @@ def simulate(data: Path, out: Path, overrides: Sequence[str] = (), seed: int = 0
         seed: of everything random.
 
     Raises:
-        DataError: as `naturalness` and `simulate_ratings`.
+        DataError: as `naturalness` and `simulate_ratings`, or `out` holds anything but simulated ratings.
     """
+    if Path(out).exists() and not is_simulated(read_ratings(out)):
+        raise DataError(f"{out} holds people's ratings: give another name with -o, so that none is lost")
     config = load_config(SimulationConfig, overrides=overrides)
     manifest = read_manifest(data)
     if "reference" in manifest and "naturalness_distance" in manifest:

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from legan.core.errors import ConfigError
-from legan.core.files import atomic_write, make_folder
+from legan.core.files import atomic_write, check_ending, make_folder
 from legan.metrics.match import Roc
 
 _COLOURS = ("#23211d", "#a3480f", "#2d6a8f", "#6b8f2d", "#8f2d6b", "#777777")
@@ -29,8 +28,7 @@ def plot_rocs(curves: Mapping[str, Sequence[Roc]], path: Path, title: str = "", 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    if Path(path).suffix.lower() != ".png":
-        raise ConfigError(f"cannot draw {path}: give a name that ends in .png")
+    check_ending(path, ".png")
     figure = Figure(figsize=(5.2, 4.4), layout="constrained")
     axes = figure.add_subplot()
     far = np.logspace(np.log10(least), 0, 200)

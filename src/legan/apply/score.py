@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from legan.apply.crops import FACES, Faces, Prepared, grouped, list_pictures, prepare_many
+from legan.apply.crops import FACES, Faces, Prepared, grouped, list_pictures, prepare_many, unreadable
 from legan.apply.journal import Journal
 from legan.apply.progress import shown_progress
 from legan.apply.quality import QualityScorer, load_quality
 from legan.core.errors import ConfigError, no_such
-from legan.core.files import atomic_write, make_folder
+from legan.core.files import atomic_write, check_ending, make_folder
 from legan.models.quality import TOP_SCORE
 
 BATCH_SIZE = 64
@@ -76,7 +76,8 @@ def score_pictures(
 
     Args:
         places: picture files, and folders that are walked.
-        out: a table that is written as the work goes on; pictures that it holds already are not scored again.
+        out: a table that is written as the work goes on; pictures that it holds already are not scored again, unless they
+            could not be read.
         weights, device: as for `load_quality`.
         faces: as for `prepare`.
         plot: a PNG file for a histogram of the scores.
@@ -85,21 +86,21 @@ def score_pictures(
         LeganError: no pictures, weights that cannot be used, or a table of other weights.
     """
     check_faces(faces)
+    if plot is not None:
+        check_ending(plot, ".png")
     paths = list_pictures(places)
     scorer = load_quality(weights, device)
     journal = Journal(out, COLUMNS, {"weights": scorer.checksum[:12], "faces": faces})
+    journal.forget([str(path) for path in paths if unreadable(journal.rows.get(str(path), {"reason": ""}))])
     todo = [path for path in paths if str(path) not in journal.rows]
-    unreadable: set[str] = set()
     with shown_progress("scoring", len(todo)) as advance:
         for batch in score_files(scorer, todo, faces):
             journal.add(scored.row() for scored in batch)
-            unreadable |= {scored.image for scored in batch if not scored.readable}
             for _ in batch:
                 advance()
     rows = [journal.rows[str(path)] for path in paths]
     found = [
-        Scored(row["image"], float(row["score"]), float(row["spread"]), row["reason"], row["image"] not in unreadable)
-        for row in rows
+        Scored(row["image"], float(row["score"]), float(row["spread"]), row["reason"], not unreadable(row)) for row in rows
     ]
     if plot is not None:
         plot_histogram([scored.score for scored in found], plot)
@@ -135,8 +136,7 @@ def plot_histogram(scores: Sequence[float], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    if Path(path).suffix.lower() != ".png":
-        raise ConfigError(f"cannot draw {path}: give a name that ends in .png")
+    check_ending(path, ".png")
     known = [score for score in scores if not math.isnan(score)]
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.add_subplot()

@@ -15,10 +15,11 @@ from PIL import Image
 
 from legan.apply.crops import prepare
 from legan.apply.embeddings import PACKAGED, Embedding, load_embedding
-from legan.apply.features import CropAt, embed_all
+from legan.apply.features import CropAt, embed_all, with_stamps
 from legan.apply.roc_plot import plot_rocs
 from legan.core.crop import CROP_SIZE
 from legan.core.errors import ConfigError, DataError, ImageError, no_such
+from legan.core.files import check_ending, sha256_of
 from legan.core.images import load_photo
 from legan.core.manifest import MANIFEST
 from legan.data.faces import LabelledFaces
@@ -126,6 +127,8 @@ def verify(protocol: str, place: Path, options: Options, plot: Path | None = Non
     if protocol not in PROTOCOLS:
         raise ConfigError(no_such("protocol", protocol, PROTOCOLS))
     options.check()
+    if plot is not None:
+        check_ending(plot, ".png")
     embedding = load_embedding(options.identity, options.device)
     scores, same, notes = PROTOCOLS[protocol](Path(place), embedding, options, progress)
     figures = verification_figures(scores, same, options.fars)
@@ -143,19 +146,16 @@ def _lfw(place: Path, embedding: Embedding, options: Options, progress: Any) -> 
     absent = next((path for path in paths if not path.is_file()), None)
     if absent is not None:
         raise DataError(f"{absent} does not exist: the list of pairs names it; give the folder that holds LFW's people")
-    centred: set[int] = set()
-
-    def crop_at(index: int) -> np.ndarray:
-        """The face, or where LFW has it: every pair counts in this protocol."""
-        crop = prepare(paths[index], CROP_SIZE, "detect").crop
-        if crop is None:
-            centred.add(index)
-            return centre_crop(paths[index])
-        return crop
-
-    features, _ = embed_all(embedding, pairs.images, crop_at, options.cache, progress)
+    features, found = embed_all(
+        embedding,
+        with_stamps(pairs.images, paths),
+        lambda i: prepare(paths[i], CROP_SIZE, "detect").crop,
+        options.cache,
+        progress,
+        instead=lambda i: centre_crop(paths[i]),  # where LFW has the face: every pair counts in this protocol
+    )
     scores = match_scores(features[pairs.first], features[pairs.second])
-    notes = [f"{len(centred)} of {len(paths)} pictures cut by the middle: no face was detected"] if centred else []
+    notes = [] if found.all() else [f"{(~found).sum()} of {len(paths)} pictures cut by the middle: no face was detected"]
     return scores, np.array(pairs.same), notes
 
 
@@ -169,7 +169,8 @@ def centre_crop(path: Path) -> np.ndarray:
 def _bin(place: Path, embedding: Embedding, options: Options, progress: Any) -> Found:
     pictures, same = read_bin(place)
     names = [f"{place.name}#{i}" for i in range(len(pictures))]
-    features, _ = embed_all(embedding, names, lambda i: aligned_crop(pictures[i], names[i]), options.cache, progress)
+    stamped = with_stamps(names, [place] * len(names))
+    features, _ = embed_all(embedding, stamped, lambda i: aligned_crop(pictures[i], names[i]), options.cache, progress)
     return match_scores(features[0::2], features[1::2]), same, []
 
 
@@ -195,7 +196,7 @@ def _ijbb(place: Path, embedding: Embedding, options: Options, progress: Any) ->
         pixels = np.asarray(load_photo(lists.images[index]).image)
         return warp(pixels, fit_similarity(lists.points[index] + 0.5, CROP_POINTS * CROP_SIZE), CROP_SIZE)
 
-    names = [path.name for path in lists.images]
+    names = with_stamps([path.name for path in lists.images], lists.images)
     features, _ = embed_all(embedding, names, crop_at, options.cache, progress)
     templates = template_features(features, lists.template, lists.medium)
     pairs = Pairs(templates.rows_of(lists.first), templates.rows_of(lists.second), lists.same)
@@ -219,7 +220,8 @@ def _own_people(place: Path, split: str) -> tuple[list[str], np.ndarray, CropAt]
     """Names of the pictures, numbers of the people, and how to get a crop."""
     if (place / MANIFEST).is_file():
         faces = LabelledFaces([place], split, CROP_SIZE, memory_gb=0.0)
-        named = [f"{row['path']}/{row['key']}" for row in faces.rows]
+        manifest = sha256_of(place / MANIFEST)  # it holds the checksum of each picture
+        named = [f"{row['path']}/{row['key']} {manifest}" for row in faces.rows]
         return named, faces.person, lambda i: faces.images([i])[0]
     images = read_folder(place)
     numbers = {person: number for number, person in enumerate(sorted({image.identity for image in images}))}
@@ -231,7 +233,8 @@ def _own_people(place: Path, split: str) -> tuple[list[str], np.ndarray, CropAt]
         except ImageError:
             return None
 
-    return [image.path.relative_to(place).as_posix() for image in images], people, crop_at
+    names = [image.path.relative_to(place).as_posix() for image in images]
+    return with_stamps(names, [image.path for image in images]), people, crop_at
 
 
 PROTOCOLS: dict[str, Callable[[Path, Embedding, Options, Any], Found]] = {

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from legan.core.errors import LeganError
+from legan.core.errors import ConfigError, LeganError
 
 
 @contextmanager
@@ -57,6 +57,16 @@ def make_folder(path: Path) -> Path:
     except OSError as error:
         raise _explained(error, path) from error
     return path
+
+
+def check_ending(path: Path, ending: str) -> None:
+    """Check the name of a file to write, before the work that leads to it.
+
+    Raises:
+        ConfigError: it does not end in `ending`, such as ".png".
+    """
+    if Path(path).suffix.lower() != ending:
+        raise ConfigError(f"cannot write {path}: give a name that ends in {ending}")
 
 
 def sha256_of(path: Path) -> str:

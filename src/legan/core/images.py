@@ -37,6 +37,19 @@ MAX_JPEG_XMP, MAX_JPEG_EXIF = 65_504, 65_533
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error)
 
 
+def pictures_below(folder: Path, but_not: Path | None = None) -> list[Path]:
+    """Return the picture files in a folder and below, by name; hidden ones and those below `but_not` are left out."""
+    folder, left_out = Path(folder), but_not and but_not.resolve()
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in READ_SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+        and not (left_out is not None and path.resolve().is_relative_to(left_out))
+    ]
+
+
 @dataclass(frozen=True)
 class Metadata:
     """What a photo carries beside its pixels, ready to be written again: no thumbnail, orientation upright, colours sRGB."""

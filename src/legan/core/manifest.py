@@ -202,19 +202,20 @@ class ShardWriter:
     def __enter__(self) -> "ShardWriter":
         self._file_context = atomic_write(self.path)
         self._file: IO[bytes] = self._file_context.__enter__()
-        self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT)
+        self._tar = tarfile.open(fileobj=self._file, mode="w")
         return self
 
     def add(self, key: str, data: bytes) -> tuple[int, int]:
         """Append one file and return the offset and length of its bytes in the tar."""
         info = tarfile.TarInfo(key)
         info.size = len(data)
-        offset = self._tar.offset + tarfile.BLOCKSIZE
+        # Only names that do not fit the plain header get GNU's second one.
+        self._tar.format = tarfile.USTAR_FORMAT if len(key.encode()) <= tarfile.LENGTH_NAME else tarfile.GNU_FORMAT
         try:
             self._tar.addfile(info, io.BytesIO(data))
         except OSError as error:
             raise LeganError(f"cannot write {self.path}: {os.strerror(error.errno or 0)}; free some space") from error
-        return offset, len(data)
+        return self._tar.offset - -(-len(data) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE, len(data)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if kind is None:

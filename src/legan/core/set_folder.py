@@ -52,3 +52,13 @@ def check_set_folder(out: Path, settings: Mapping[str, Any], besides: Collection
             short = max(len(str(found.get(name))), len(str(value))) <= _LONG
             told = f"{name} {found.get(name)}, not {value}" if short else f"another {name}"
             raise DataError(f"{out} was made with {told}: ask for the same {name}, or choose another folder")
+
+
+def check_own_folder(out: Path, mark: str) -> None:
+    """Check that a folder is new, empty, or holds `mark`, by which a command knows the folders that it made.
+
+    Raises:
+        DataError: it holds other files.
+    """
+    if out.is_dir() and any(out.iterdir()) and not (out / mark).exists():
+        raise DataError(f"{out} holds other files: choose an empty or a new folder")

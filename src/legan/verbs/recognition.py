@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from legan.core.errors import ConfigError
 from legan.verbs.options import Device, Devices, DryRun, Json, Run, Settings
 from legan.verbs.quality import FacesOption
 
@@ -140,6 +141,8 @@ def recognize(
     """
     from legan.apply import expression as verbs
 
+    if (data is None) == (not pictures):
+        raise ConfigError("name pictures to recognize, or a data set to measure on with --data")
     if data is not None:
         figures = verbs.evaluate_expressions(data, weights, split, device)
         typer.echo(json.dumps(figures.as_json()) if as_json else str(figures))

@@ -231,6 +231,8 @@ def test_an_editor_that_gives_no_numbers_is_named(
         ({"editors": ("e",), "data": ()}, ConfigError, "no data"),
         ({"editors": ("e",), "real": Path("r")}, ConfigError, "--truth and --real go with --results"),
         ({"editors": ("e",), "n": 0}, ConfigError, "--n must be at least 1"),
+        ({"editors": ("e",), "seed": -1}, ConfigError, "--seed must be at least 0"),
+        ({"editors": ("packaged",), "preference": Path("none.json")}, DataError, "none.json does not exist"),
         ({"editors": ("none.safetensors",)}, WeightsError, "none.safetensors does not exist: name a file of `legan export`"),
         ({"results": ("r=r",)}, ConfigError, "is a data set"),
         ({"editors": ("packaged", "x=packaged", "packaged")}, ConfigError, "two models are named 'packaged'"),
@@ -242,7 +244,16 @@ def test_bad_wishes(
 ) -> None:
     with pytest.raises(kind, match=message):
         evaluate(Request(**{"data": (str(data),), "n": N, **words}), tmp_path / "out", choice)
-    assert not (tmp_path / "out" / "report.json").exists()
+    assert not (tmp_path / "out" / "report.json").exists() and not list((tmp_path / "out").rglob("*.npz")), (
+        "nothing was measured"
+    )
+
+
+def test_reports_of_others_are_left_alone(data: Path, choice: Choice, tiny_editor: Path, tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text("theirs")
+    with pytest.raises(DataError, match="holds other files"):
+        evaluate(request_of(data, f"a={tiny_editor}"), tmp_path, choice)
+    assert (tmp_path / "report.html").read_text() == "theirs"
 
 
 def test_editors_need_a_data_set(tmp_path: Path, choice: Choice, tiny_editor: Path) -> None:

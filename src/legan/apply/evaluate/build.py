@@ -12,7 +12,7 @@ import numpy as np
 from legan import __version__
 from legan.apply.evaluate import figures
 from legan.apply.evaluate.exam import ENOUGH_FOR_FID, Exam, from_data_set, from_folders
-from legan.apply.evaluate.measures import FIGURES, INPUT, REAL, Arrays, Choice, Contestant, Judges, results_of
+from legan.apply.evaluate.measures import FIGURES, INPUT, REAL, Arrays, Choice, Contestant, Judges, Painter, results_of
 from legan.apply.evaluate.page import write_page
 from legan.apply.evaluate.report import Report, add_preference, headings, write_report
 from legan.apply.evaluate.run import CACHE, Progress, digest_of, measure_all
@@ -22,6 +22,7 @@ from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES
 from legan.core.errors import ConfigError, DataError, WeightsError
 from legan.core.files import make_folder, sha256_of, write_atomic
 from legan.core.manifest import MANIFEST, SPLITS
+from legan.core.set_folder import check_own_folder
 from legan.core.weights import packaged
 
 PACKAGED = "packaged"
@@ -92,10 +93,16 @@ def evaluate(
     choice = choice or Choice()
     _check(request, n_workers, batch_size)
     check_device(choice.device)
+    check_own_folder(out, CACHE)
     exams, judges = _exams(request), Judges(choice)
     make_folder(out)
     editors = [_editor(word, out) for word in request.editors]
     contestants = [_contestants(request, exam, editors) for exam in exams]
+    if request.preference is not None:
+        add_preference([{"name": one.name, "metrics": {}} for one in contestants[0] if one.is_model], request.preference)
+    for exam, own in zip(exams, contestants, strict=True):
+        for contestant in own:
+            Painter(contestant, exam, choice.device)
     report: Report = {"made_by": f"legan {__version__}", "models": [], "references": [], "networks": judges.provenance}
     report["settings"] = {**_plain(request), "choice": _plain(choice)}
     report["preference"], report["correlations"], report["breakdown"] = {}, {"images": [], "models": []}, []
@@ -122,8 +129,9 @@ def _check(request: Request, n_workers: int, batch_size: int) -> None:
     for name, value in (("workers", n_workers), ("batch-size", batch_size), ("n", request.n)):
         if value < 1:
             raise ConfigError(f"--{name} must be at least 1, not {value}")
-    if request.n_resamples < 0:
-        raise ConfigError("--resamples must be at least 0")
+    for name, value in (("resamples", request.n_resamples), ("seed", request.seed)):
+        if value < 0:
+            raise ConfigError(f"--{name} must be at least 0, not {value}")
     if not request.data:
         raise ConfigError("no data: name a data set folder, or a folder of input pictures, with --data")
     if not request.editors and not request.results:

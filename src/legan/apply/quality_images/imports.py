@@ -101,7 +101,10 @@ def import_faces(
     images = READERS[name](folder) if name in READERS else read_folder(folder, name)
     if limit is not None and limit < len(images):
         images = [images[step * len(images) // limit] for step in range(limit)]
-    open_set_folder(Path(out), {"import": name, "folder": Path(folder).resolve().name, "n": len(images)})
+    pictures = [(image.path.relative_to(folder).as_posix(), image.path.stat().st_size) for image in images]
+    digest = hashlib.sha256(json.dumps(pictures).encode()).hexdigest()
+    settings = {"import": name, "folder": Path(folder).resolve().name, "n": len(images), "licence": licence, "pictures": digest}
+    open_set_folder(Path(out), settings)
     batches = _batches(Path(out), images, Path(folder), name, licence)
     missing = [batch for batch in batches if not batch.path.exists()]
     n_done = len(images) - sum(len(batch.pictures) for batch in missing)

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from legan.core.errors import DataError
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+from legan.core.images import pictures_below
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,7 @@ def pictures_in(folder: Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder: name the one that holds the pictures")
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    return pictures_below(folder)
 
 
 def required(found: Iterable[SourceImage], folder: Path, layout: str) -> list[SourceImage]:
