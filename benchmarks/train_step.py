@@ -1,8 +1,8 @@
 """Images a second of an editor's training step, all its updates, on batches of 16 random crops.
 
-    python benchmarks/train_step.py [--model legan|stargan|starganv2] [--preset lite] [--threads 2] [--steps 6] [key=value ...]
+    python benchmarks/train_step.py [--model legan|stargan|starganv2] [--preset lite] [--threads 2] [--steps 8] [key=value ...]
 
-Prints the speed beside the share of it that a bare convolution of the same size reaches, so that machines can be compared.
+Prints the speed beside that of a bare convolution, so that machines can be compared.
 """
 
 import argparse

@@ -6,10 +6,10 @@ The hand-placed points follow the 189-point template of WebMorph; the 68 iBUG po
 82 people, sorted by id, every fifth is left out: they are the validation people of every experiment.
 """
 
+import argparse
 import csv
 import hashlib
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -86,4 +86,8 @@ def main(london: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path, help="folder of the London set, with its landmarks")
+    parser.add_argument("out", type=Path, help="the data set folder to write")
+    words = parser.parse_args()
+    main(words.photos, words.out)

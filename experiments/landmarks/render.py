@@ -6,6 +6,7 @@ As `legan render --view wide --identities 100 --seed 1`, with one sample a pixel
 smaller and softer anyway, and this takes a quarter of the time.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -20,4 +21,6 @@ def _print_progress(n_done: int, n_all: int) -> None:
 
 
 if __name__ == "__main__":
-    print(render_set(Path(sys.argv[1]), N_IDENTITIES, 2, SEED, View.WIDE, _print_progress, samples_per_axis=1))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, help="the data set folder to write")
+    print(render_set(parser.parse_args().out, N_IDENTITIES, 2, SEED, View.WIDE, _print_progress, samples_per_axis=1))

@@ -4,8 +4,8 @@ One picture a kind, a row a setting in the order of its fault (the clean counter
 of the degradations, a row each, strengths from left to right.
 """
 
+import argparse
 import io
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -78,4 +78,8 @@ def main(folder: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="a data set of `legan synthesize`")
+    parser.add_argument("out", type=Path, help="folder for the sheets")
+    words = parser.parse_args()
+    main(words.data, words.out)

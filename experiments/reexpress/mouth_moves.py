@@ -11,7 +11,7 @@ import torch
 
 from legan.apply.photo_list import PhotoEntry, list_photos
 from legan.apply.relight import find_face, seed_of
-from legan.faces.landmarks import fit_similarity
+from legan.core.geometry import fit_similarity
 from legan.faces.resample import transform
 from legan.synthesis.fit import HeadFit, HeadFitter
 from legan.synthesis.head import Head

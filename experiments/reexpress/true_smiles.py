@@ -17,10 +17,10 @@ from legan.apply.photo_list import PhotoEntry, list_photos
 from legan.apply.photo_set import DroppedPhotoError
 from legan.apply.reexpress import PhotoReexpresser
 from legan.apply.relight import cut_window, find_face, reasons, seed_of
+from legan.core.geometry import fit_similarity
 from legan.faces.align import align
 from legan.faces.detect import detect
 from legan.faces.dlib_embedding import DlibEmbedder
-from legan.faces.landmarks import fit_similarity
 from legan.faces.resample import transform
 from legan.synthesis.fine_fit import check_fine_fit
 from legan.synthesis.head import Head

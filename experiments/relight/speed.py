@@ -3,7 +3,7 @@
 python experiments/relight/speed.py ../shared/london
 """
 
-import sys
+import argparse
 import time
 from pathlib import Path
 
@@ -20,7 +20,9 @@ def main() -> None:
     """Print the seconds: median and largest of eight photos, after one to warm up."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    folder = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path, help="folder of the London set, with its faces.csv")
+    folder = parser.parse_args().photos
     photos = list_photos(folder, manifest=folder / "faces.csv")[::20]
     relighter, seconds = PhotoRelighter(Head()), []
     for photo in photos:

@@ -91,7 +91,11 @@ def edit(
     expression: Annotated[str | None, typer.Option("--expression", "-e", help="smile, smile:0.7, smile:0.5,squint:0.5")] = None,
     lighting: Annotated[
         list[str] | None,
-        typer.Option("--lighting", "-l", help="left, right, front, top, room; -45; -45,20 (azimuth,elevation); 00..19"),
+        typer.Option(
+            "--lighting",
+            "-l",
+            help="left, right, front, top, room; -45, +15, -45,20 (degrees: azimuth,elevation); a class 00..19",
+        ),
     ] = None,
     strength: Annotated[
         float, typer.Option("--strength", "-s", help="0: the photo as it is; 1: the whole edit; up to 1.5")

@@ -45,6 +45,10 @@ def test_words_and_text_angles() -> None:
     np.testing.assert_array_equal(lighting_code("-45"), lighting_code(-45.0))
     np.testing.assert_array_equal(lighting_code("-45,20"), lighting_code((-45, 20)))
     np.testing.assert_array_equal(lighting_code("20"), lighting_code(20.0))  # degrees: the last class is 19
+    np.testing.assert_array_equal(lighting_code("+15"), lighting_code(15))
+    assert lighting_code("15").argmax() == 15, "a class"
+    for number in (np.int64(-45), np.float32(-45)):
+        np.testing.assert_array_equal(lighting_code(number), lighting_code(-45))
 
 
 @pytest.mark.parametrize("spec", ["120", "-91", "0,90", "0,-5", "lef", "1,2,3", "--3", "nan", float("nan"), (1, 2, 3), ()])

@@ -46,14 +46,17 @@ def test_toml_round_trip(tmp_path: Path) -> None:
         ("n_steps=many", "n_steps"),
         ("n_steps", "key=value"),
         ("loss.pair.x=1", "loss"),
+        ("loss=3 loss.pair=1", "loss=3 is wrong: it is a group; set one of"),
     ],
 )
 def test_wrong_settings_say_what_to_do(word: str, hint: str) -> None:
     with pytest.raises(ConfigError, match=hint):
-        load_config(Settings, None, [word])
+        load_config(Settings, None, word.split())
 
 
 def test_broken_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(Settings, tmp_path)
     (tmp_path / "c.toml").write_text("= 3")
     with pytest.raises(ConfigError, match="not valid TOML"):
         load_config(Settings, tmp_path / "c.toml")

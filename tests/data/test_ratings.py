@@ -83,6 +83,14 @@ def test_every_exclusion_is_counted() -> None:
     pd.testing.assert_frame_equal(kept.ratings[["rater", "image", "rating"]], some()[["rater", "image", "rating"]])
 
 
+def test_an_image_skipped_and_then_rated_is_rated() -> None:
+    answers = table(
+        ("a", "x", np.nan, 3, 1), ("a", "x", 7, 3, 2), ("b", "x", 6, 3, 1), ("a", "y", 1, 3, 3), ("b", "y", 2, 3, 2)
+    )
+    kept = clean(answers, Rules())
+    assert kept.exclusions == {"skipped": 1} and sorted(kept.ratings["rating"]) == [1, 2, 6, 7]
+
+
 def test_gold_items_check_the_raters_and_are_left_out(tmp_path: Path) -> None:
     gold = read_gold(written(tmp_path / "gold.csv", "image,low,high\ng1,8,10\ng2,0,2\n"))
     answers = [("r0", "g1", 9), ("r0", "g2", 1), ("r1", "g1", 9), ("r1", "g2", 1), ("bad", "g1", 2), ("bad", "g2", 1)]
@@ -120,7 +128,7 @@ def test_splits_come_from_the_data_set(tmp_path: Path) -> None:
     labels = with_splits(image_labels(ratings), data)
     assert labels["split"].tolist() == manifest.set_index("path").loc[labels["name"], "split"].tolist()
     ratings.to_csv(tmp_path / "ratings.csv", index=False)
-    assert read_labels(tmp_path / "ratings.csv", data)["name"].tolist() == labels["name"].tolist()
+    assert read_labels(tmp_path / "ratings.csv", [data])["name"].tolist() == labels["name"].tolist()
     with pytest.raises(DataError, match=r"has no image 'zz\.png'"):
         with_splits(pd.DataFrame({"name": ["zz.png"], "mean": [1.0], "std": [1.0]}), data)
 

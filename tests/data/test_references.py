@@ -7,6 +7,7 @@ import pytest
 import torch
 from tests.face_sets import draw_face, make_face_set
 
+from legan.core.errors import DataError
 from legan.core.images import from_network
 from legan.data.faces import FaceDataset
 from legan.data.loaders import DataConfig, FaceBatches
@@ -96,3 +97,15 @@ def test_photos_under_their_own_light_are_no_reference_of_a_lighting(tmp_path: P
     assert set(classes(make(data)(0, 0, 1), "trg")[1]) <= {0, 7, 13}
     faces = from_network(make(data, by_lighting=False)(0, 0, 1)["x_ref"])
     assert any(people_with(face, e, 1) for face in faces for e in range(6)), "their expression is known"
+
+
+def test_without_any_lighting_domains_are_expressions(tmp_path: Path) -> None:
+    import pandas as pd
+
+    folder = make_face_set(tmp_path / "drawn", lightings=HELD)
+    rows = pd.read_parquet(folder / "manifest.parquet")
+    rows.assign(lighting="even").to_parquet(folder / "manifest.parquet")
+    data = FaceDataset([folder], "train", size=32)
+    with pytest.raises(DataError, match=r"no image of the data is under one of the lightings: set network\.domains=expression"):
+        make(data)
+    assert make(data, by_lighting=False)(0, 0, 1)["x_ref"].shape == (32, 3, 32, 32)

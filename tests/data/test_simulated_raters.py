@@ -85,6 +85,9 @@ def test_impossible_wishes() -> None:
     names, same = pd.Series([f"{i}.png" for i in range(40)]), np.full(40, 5.0)
     with pytest.raises(DataError, match="no noise gives an ICC"):
         simulate_ratings(names, same)
+    for icc in (-0.5, 1.0):
+        with pytest.raises(DataError, match=f"icc={icc:g} is out of range"):
+            simulate_ratings(names, same, SimulationConfig(icc=icc))
     with pytest.raises(DataError, match="2 raters cannot give 3"):
         simulate_ratings(names, same, SimulationConfig(n_raters=2))
 

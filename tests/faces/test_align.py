@@ -6,8 +6,8 @@ from PIL import Image
 from skimage.transform import SimilarityTransform
 from tests.faces.face_pictures import frontal_landmarks
 
+from legan.core.geometry import fit_similarity
 from legan.faces.align import align, alignment, anchors
-from legan.faces.landmarks import fit_similarity
 from legan.faces.resample import inverse, scale_of, transform
 
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from legan.core.errors import WeightsError
+from legan.core.geometry import fit_similarity
 from legan.faces import dlib_embedding
 from legan.faces.dlib_embedding import CHIP_PADDING, CHIP_POINTS, CHIP_SIZE, CROP_POINTS, DlibEmbedder, model_path
-from legan.faces.landmarks import fit_similarity
 from legan.faces.resample import inverse, transform
 
 

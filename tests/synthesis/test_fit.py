@@ -6,10 +6,10 @@ import pytest
 from legan.core.conditions import EXPRESSIONS
 from legan.core.crop import EYE_DISTANCE, EYES_Y
 from legan.core.errors import ConditionError
+from legan.core.geometry import fit_similarity
 from legan.synthesis import camera as cameras
 from legan.synthesis.camera import View
 from legan.synthesis.expressions import draw_actions
-from legan.synthesis.fit import similarity
 
 
 def photographed(renderer, seed: int, expression: str, yaw: float = 0.0, size: int = 512):
@@ -103,7 +103,7 @@ def test_unknown_expression_names_the_nearest(renderer, fitter):
 def test_similarity_is_exact_for_similar_points():
     points = np.random.default_rng(0).normal(size=(10, 2))
     matrix = np.array([[1.2, -0.5, 3.0], [0.5, 1.2, -2.0]])
-    np.testing.assert_allclose(similarity(points, points @ matrix[:, :2].T + matrix[:, 2]), matrix, atol=1e-9)
+    np.testing.assert_allclose(fit_similarity(points, points @ matrix[:, :2].T + matrix[:, 2]), matrix, atol=1e-9)
 
 
 def test_many_faces_at_once_are_the_same_faces(renderer):

@@ -131,6 +131,12 @@ def test_photos_that_cannot_be_used_say_why(seen):
         check_light(1.5)
 
 
+def test_an_overexposed_face_is_told(fitter, seen):
+    fit, window, inside = seen
+    with pytest.raises(UnusablePhotoError, match="overexposed: 0 samples of the skin"):
+        Relighter(fitter.head).relight(np.full_like(window, 255), np.ones_like(inside), fit, seed=1)
+
+
 def test_confidence_falls_with_every_doubt(seen):
     fit = replace(seen[0], yaw=0.0, moves=np.full((68, 3), 0.0005))
     sure = confidence(fit, 100.0, 0.0)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from tests.rated_sets import make_rated_set, write_labels
@@ -128,6 +129,22 @@ def test_what_cannot_be_trained_is_refused(rated: tuple[Path, Path], tmp_path: P
         train_quality("lite", [data], tmp_path / "split.csv", tmp_path / "f", SMALL)
     with pytest.raises(WeightsError, match="does not exist"):
         train_quality("lite", [data], labels, tmp_path / "g", SMALL, tmp_path / "none.safetensors")
+
+
+def test_ratings_of_two_folders_keep_the_splits_of_both(tmp_path: Path) -> None:
+    """Images of one person stay together, whichever folder they are in."""
+    folders = [make_rated_set(tmp_path / name, n_identities=10) for name in ("a", "b")]
+    manifest = pd.read_parquet(folders[1] / "manifest.parquet")
+    for name in manifest["path"]:
+        (folders[1] / name).rename(folders[1] / f"b{name}")
+    manifest.assign(path="b" + manifest["path"], identity="b" + manifest["identity"]).to_parquet(
+        folders[1] / "manifest.parquet"
+    )
+    names = [name for folder in folders for name in pd.read_parquet(folder / "manifest.parquet")["path"]]
+    rows = [(rater, name, 9 - 7 * float(name.split("_")[1][:-4]) + 0.1 * i) for name in names for i, rater in enumerate("xyz")]
+    pd.DataFrame(rows, columns=["rater", "image", "rating"]).to_csv(tmp_path / "ratings.csv", index=False)
+    done = train_quality("lite", folders, tmp_path / "ratings.csv", tmp_path / "run", [*SMALL, "loop.n_steps=1"])
+    assert done.finished
 
 
 def test_ranked_pairs_are_one_fault_at_two_strengths(rated: tuple[Path, Path]) -> None:

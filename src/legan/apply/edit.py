@@ -4,6 +4,7 @@ editor = load_editor()
 editor("photo.jpg", expression="smile", lighting=-45).save("edited.jpg")
 """
 
+import numbers
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -228,7 +229,7 @@ def edit_words(expression: ExpressionSpec | None, lighting: LightingSpec | None,
         expression_word = expression or "kept"
     else:
         expression_word = ",".join(f"{name}:{weight:g}" for name, weight in expression.items())
-    if isinstance(lighting, (str, int, float)) or lighting is None:
+    if isinstance(lighting, (str, int, float, numbers.Real)) or lighting is None:
         lighting_word = "kept" if lighting is None else str(lighting)
     else:
         lighting_word = ",".join(f"{angle:g}" for angle in lighting)

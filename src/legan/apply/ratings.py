@@ -123,7 +123,7 @@ def write_labels(
         DataError: `out` is the ratings file itself, or ratings that cannot be used.
     """
     _check_other(path, out)
-    labels = with_splits(image_labels(cleaned(path, rules, data, gold).ratings), data)
+    labels = with_splits(image_labels(cleaned(path, rules, data, gold).ratings), *([data] if data else []))
     write_table(labels, out)
     return labels
 

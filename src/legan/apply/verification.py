@@ -20,6 +20,7 @@ from legan.apply.roc_plot import plot_rocs
 from legan.core.crop import CROP_SIZE
 from legan.core.errors import ConfigError, DataError, ImageError, no_such
 from legan.core.files import check_ending, sha256_of
+from legan.core.geometry import fit_similarity
 from legan.core.images import load_photo
 from legan.core.manifest import MANIFEST
 from legan.data.faces import LabelledFaces
@@ -28,7 +29,6 @@ from legan.data.sources.ijbb import read_ijbb
 from legan.data.sources.insightface_bin import read_bin
 from legan.data.sources.lfw import read_pairs
 from legan.faces.arcface_embedding import CROP_POINTS, INPUT_POINTS
-from legan.faces.landmarks import fit_similarity
 from legan.faces.resample import warp
 from legan.metrics.match import N_FOLDS, Pairs, draw_pairs, match_scores, roc, score_pairs
 from legan.metrics.templates import template_features

@@ -5,6 +5,7 @@ one-hot, or soft where classes are mixed: half a smile, a light between two flas
 """
 
 import math
+import numbers
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -96,8 +97,9 @@ def lighting_code(spec: str | float | Sequence[float]) -> np.ndarray:
     """Return the code of a lighting: float32 `(20,)`, non-negative, summing to 1.
 
     Args:
-        spec: a class name (`"07"`), a word (`"left"`, `"right"`, `"front"`, `"top"`, `"room"`), an azimuth in degrees (`-45`,
-            `"-45"`), or azimuth and elevation (`(-45, 20)`, `"-45,20"`). Directions between the known flashes mix them.
+        spec: a class name (`"07"`), a word (`"left"`, `"right"`, `"front"`, `"top"`, `"room"`), an azimuth in degrees (`-45`, `"-45"`),
+            or azimuth and elevation (`(-45, 20)`, `"-45,20"`). Directions between the known flashes mix them. The texts `"10"` to `"19"`
+            are classes: such degrees are written 15 or `"+15"`.
 
     Raises:
         ConditionError: an unknown name, an azimuth outside -90..90, or an elevation outside 0..62.
@@ -108,7 +110,7 @@ def lighting_code(spec: str | float | Sequence[float]) -> np.ndarray:
         if name in LIGHTING_NAMES:
             return _one_hot(LIGHTING_NAMES.index(name))
         spec = _parse_angles(text)
-    angles = [float(spec)] if isinstance(spec, (int, float)) else [float(a) for a in spec]
+    angles = [float(spec)] if isinstance(spec, (int, float, numbers.Real)) else [float(a) for a in spec]
     if len(angles) not in (1, 2) or not all(map(math.isfinite, angles)):
         raise ConditionError(f"cannot read lighting {spec!r}: give an azimuth, or azimuth,elevation in degrees")
     azimuth, elevation = angles[0], angles[1] if len(angles) == 2 else 3.0

@@ -80,6 +80,10 @@ def _merge(cls: Any, target: dict[str, Any], values: Mapping[str, Any], prefix: 
             raise ConfigError(f"unknown setting '{prefix}{key}': choose from {', '.join(fields)}{nearest(key, fields)}")
         if isinstance(value, Mapping) and dataclasses.is_dataclass(fields[key]):
             _merge(fields[key], target.setdefault(key, {}), value, f"{prefix}{key}.")
+        elif dataclasses.is_dataclass(fields[key]):
+            raise ConfigError(
+                f"setting {prefix}{key}={value!r} is wrong: it is a group; set one of {', '.join(_fields(fields[key]))}"
+            )
         else:
             target[key] = value
 
@@ -89,6 +93,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"config file {path} does not exist") from None
+    except OSError as error:
+        raise ConfigError(f"config file {path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"config file {path} is not valid TOML: {error}") from error
 

@@ -122,8 +122,9 @@ def photo_of(image: Image.Image, path: Path | None = None) -> Photo:
     # A phone's MPO file holds one picture several times; that is no animation.
     animated = getattr(image, "is_animated", False) and image.format != "MPO"
     notes = ["an animation: its first frame is used"] if animated else []
+    upright, block = image, None
     try:
-        upright, block = ImageOps.exif_transpose(image), None
+        upright = ImageOps.exif_transpose(image)
         block = exif.clean(image, upright.size)
     except exif.BROKEN:
         notes.append("its EXIF data is damaged and was left out")

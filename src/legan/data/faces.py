@@ -190,7 +190,6 @@ def _read_folders(folders: Sequence[Path], split: str) -> "pd.DataFrame":
     if (splits > 1).any():
         source, identity = splits.index[int(splits.argmax())]
         raise DataError(f"identity '{identity}' of {source} is in different splits of the folders: keep every person in one")
-    # a photo under its own light is under none of the lightings that an editor knows
     chosen = frame[frame["split"] == split].reset_index(drop=True)
     for index, folder in enumerate(folders):
         if not (chosen["folder"] == index).any():

@@ -5,7 +5,7 @@ and the standard deviation over its raters (LEGAN poster); a label file has `nam
 """
 
 import io
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,7 +116,9 @@ def clean(
             counts[reason] = int(out.sum())
         return frame[~out]
 
-    kept = drop(ratings, "duplicate", ratings.duplicated(["rater", "image"]))
+    # Whoever skips an image and rates it after all has rated it once.
+    by_answer = ratings.assign(skipped=ratings["rating"].isna())
+    kept = drop(ratings, "duplicate", by_answer.duplicated(["rater", "image", "skipped"]))
     if images is not None:
         unknown = ~kept["image"].isin(set(images))
         if unknown.all():
@@ -184,22 +186,24 @@ def is_simulated(ratings: "pd.DataFrame") -> bool:
     return bool(ratings["rater"].str.startswith(f"{SIMULATED}-").any())
 
 
-def with_splits(labels: "pd.DataFrame", data: Path | None = None) -> "pd.DataFrame":
-    """Return `name, mean, std, split` (and `raters`): splits of the data set's manifest, else by a checksum of the name (8 : 1 : 1).
+def with_splits(labels: "pd.DataFrame", *data: Path) -> "pd.DataFrame":
+    """Return `name, mean, std, split` (and `raters`): splits of the data sets' manifests, else by a checksum of the name (8 : 1 : 1).
 
     Raises:
-        DataError: an image that the data set does not have.
+        DataError: an image that the data sets do not have.
     """
     import zlib
 
-    if data is None:
+    if not data:
         splits = labels["name"].map(lambda name: split_of(zlib.crc32(str(name).encode())))
     else:
-        manifest = read_manifest(data)
-        splits = labels["name"].map(dict(zip(image_names(manifest), manifest["split"], strict=True)))
+        split: dict[str, str] = {}
+        for manifest in map(read_manifest, data):
+            split |= dict(zip(image_names(manifest), manifest["split"], strict=True))
+        splits = labels["name"].map(split)
         if splits.isna().any():
             name = labels["name"][splits.isna()].iloc[0]
-            raise DataError(f"{data} has no image '{name}': name the data set that was rated")
+            raise DataError(f"{' and '.join(map(str, data))} has no image '{name}': name the data set that was rated")
     return _in_order(labels.assign(split=splits))
 
 
@@ -207,7 +211,7 @@ def _in_order(labels: "pd.DataFrame") -> "pd.DataFrame":
     return labels[[*LABEL_COLUMNS, *(["raters"] if "raters" in labels else [])]]
 
 
-def read_labels(path: Path, data: Path | None = None, rules: Rules = DEFAULT_RULES) -> "pd.DataFrame":
+def read_labels(path: Path, data: Sequence[Path] = (), rules: Rules = DEFAULT_RULES) -> "pd.DataFrame":
     """Read a label file, or make labels from a ratings file: cleaned with `rules`, splits as in `with_splits`.
 
     Raises:
@@ -215,8 +219,8 @@ def read_labels(path: Path, data: Path | None = None, rules: Rules = DEFAULT_RUL
     """
     frame = _read_csv(path)
     if "mean" not in frame and "rating" in frame:
-        images = None if data is None else list(image_names(read_manifest(data)))
-        return with_splits(image_labels(clean(read_ratings(path), rules, images).ratings), data)
+        images = [name for folder in data for name in image_names(read_manifest(folder))] if data else None
+        return with_splits(image_labels(clean(read_ratings(path), rules, images).ratings), *data)
     _need_columns(path, frame, LABEL_COLUMNS)
     for column in ("mean", "std"):
         frame[column] = _numbers(path, frame, column)

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
+from legan.core.errors import DataError
 from legan.core.images import to_network
 from legan.data.loaders import FaceBatches
 from legan.data.transforms import MIRRORED, apply_tones, draw_tones, flip_images
@@ -24,6 +25,9 @@ class ReferenceBatches:
     Args:
         batches: the batches to add to.
         by_expression, by_lighting: what the references share with the target; one of the two may be left out.
+
+    Raises:
+        DataError: no image is under a condition.
     """
 
     def __init__(self, batches: FaceBatches, by_expression: bool = True, by_lighting: bool = True) -> None:
@@ -36,6 +40,10 @@ class ReferenceBatches:
         order = np.flatnonzero(lighting >= 0)
         keys = expression[order] * len(LIGHTINGS) + lighting[order]
         order, keys = order[keys.argsort(kind="stable")], np.sort(keys)
+        if not len(order):
+            raise DataError(
+                "no image of the data is under one of the lightings: set network.domains=expression, or add a relit or rendered set"
+            )
         self._held, starts = np.unique(keys, return_index=True)
         self._members = dict(zip(self._held.tolist(), np.split(order, starts[1:]), strict=True))
 

@@ -138,7 +138,7 @@ def simulate_ratings(
         seed: of biases, slopes, noise, times and who rates what.
 
     Raises:
-        DataError: fewer raters than an image needs, or an agreement that these biases and slopes do not allow.
+        DataError: fewer raters than an image needs, an agreement out of range, or one that these biases and slopes do not allow.
     """
     from scipy.optimize import brentq
 
@@ -146,6 +146,8 @@ def simulate_ratings(
         raise DataError(
             f"{config.n_raters} raters cannot give {config.raters_per_image} ratings an image: ask for 2 or more of them"
         )
+    if not 0 < config.icc < 1:
+        raise DataError(f"icc={config.icc:g} is out of range: give a number between 0 and 1, such as 0.3")
     draws = _draws(names, perceived, config, np.random.default_rng(seed))
 
     def excess(noise: float) -> float:

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from legan.core.crop import EYE_DISTANCE, EYES_Y
 from legan.core.errors import WeightsError
+from legan.core.geometry import fit_similarity
 from legan.core.images import to_network
 from legan.core.weights import load_weights, packaged
 from legan.faces.resample import Matrix, inverse, transform, warp
@@ -42,7 +43,7 @@ MIRRORED = np.array(
 _ANCHORS = (slice(36, 42), slice(42, 48), slice(27, 31), slice(31, 36))
 # Their places in the network's input: eyes 42 pixels apart, room below for an open mouth. Proportions of the mean head.
 _ANCHOR_PLACES = np.array([[43.0, 40.0], [85.0, 40.0], [64.0, 52.2], [64.0, 72.1]])
-# Where these stand in the detector's box, as fractions of its side: mean over renders, experiments/landmarks.
+# Where these stand in the detector's box, as fractions of its side: mean over renders.
 _BOX_EYES = (0.5, 0.297)
 _BOX_EYE_DISTANCE = 0.406
 
@@ -121,22 +122,6 @@ def load_landmark_net(path: Path | None = None) -> LandmarkNet:
 def packaged_net() -> LandmarkNet:
     """The packaged network, loaded once."""
     return load_landmark_net()
-
-
-def fit_similarity(source: np.ndarray, target: np.ndarray, weights: np.ndarray | None = None) -> Matrix:
-    """Return the similarity (2, 3) that maps source points (n, 2) nearest to target points (n, 2).
-
-    Weighted least squares without reflection, Umeyama, "Least-squares estimation of transformation parameters between two
-    point patterns" (1991), in complex numbers.
-    """
-    weights = np.ones(len(source)) if weights is None else weights
-    weights = weights / weights.sum()
-    a, b = source.astype(np.float64) @ [1, 1j], target.astype(np.float64) @ [1, 1j]
-    a_mean, b_mean = weights @ a, weights @ b
-    spread = weights @ np.abs(a - a_mean) ** 2
-    turn = (weights @ (np.conj(a - a_mean) * (b - b_mean))) / max(spread, 1e-12)
-    shift = b_mean - turn * a_mean
-    return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
 
 
 def frame_of_points(points: np.ndarray) -> Matrix:

@@ -149,7 +149,7 @@ def write_shard(renderer: Renderer, path: Path, set_seed: int, index: int, view:
                         lighting=lighting,
                         domain="render",
                         split=split_of(index),
-                        source=SOURCE,
+                        source=f"{SOURCE}, seed {set_seed}",  # people of two seeds share names, and nothing else
                         licence=LICENCE,
                         sha256=hashlib.sha256(data).hexdigest(),
                         alignment=None,

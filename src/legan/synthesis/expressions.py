@@ -76,11 +76,8 @@ _SINGLE = {
     "jawOpen",
     "browInnerUp",
     "mouthFunnel",
-    "mouthPucker",
     "mouthShrugLower",
     "mouthShrugUpper",
-    "mouthClose",
-    "cheekPuff",
 }
 _PAIR_MAXIMUM = 1.3  # actions are linear beyond 1
 _ASYMMETRY = 0.06

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from legan.core.crop import CROP_SIZE
+from legan.core.geometry import fit_similarity
 from legan.synthesis.camera import Camera, Pose, exact_crop_camera, height_of_crop, turned_pose
 from legan.synthesis.fit_basis import FitBasis, build_basis
 from legan.synthesis.head import Head
@@ -119,7 +120,7 @@ class HeadFitter:
         camera = exact_crop_camera(height, pose.apply(self.head.eye_centres(fitted)))
         places = self.places.on_face(fitted) + offsets
         seen = pose.apply(places)
-        matrix = similarity(state.points, camera.project(seen, self.size).astype(np.float64), state.weights())
+        matrix = fit_similarity(state.points, camera.project(seen, self.size).astype(np.float64), state.weights())
         found = state.points @ matrix[:, :2].T + matrix[:, 2]
         offset = found - camera.project(seen, self.size)  # crop pixels
         metres = camera.height / self.size * (seen[:, 1] - camera.position[1]) / camera.distance
@@ -164,7 +165,7 @@ class _State:
         usual, spread = basis.usual(expression)
         shape, turn = np.zeros(len(basis.shapes)), np.zeros(2)
         state = cls(basis, points, eyes, height, size, usual, spread, turn, shape, usual.copy(), np.eye(2, 3))
-        state.to_photo = similarity(state.project(turn)[_RIGID], points[_RIGID])
+        state.to_photo = fit_similarity(state.project(turn)[_RIGID], points[_RIGID])
         return state
 
     def camera_and_points(self, turn: Array) -> tuple[Camera, Pose, Array]:
@@ -261,17 +262,6 @@ def _solve_bounded(system: Array, target: Array, bounded: Array, most: float) ->
         solution[held] = fixed[held]
         solution[free] = np.linalg.solve(system[np.ix_(free, free)], target[free] - system[np.ix_(free, held)] @ fixed[held])
     return solution
-
-
-def similarity(source: Array, target: Array, weights: Array | None = None) -> Array:
-    """The similarity (2, 3), without reflection, that maps points (n, 2) nearest to others, by weighted least squares."""
-    weights = np.ones(len(source)) if weights is None else weights
-    weights = weights / weights.sum()
-    a, b = source.astype(np.float64) @ [1, 1j], target.astype(np.float64) @ [1, 1j]
-    a_mean, b_mean = weights @ a, weights @ b
-    turn = (weights @ (np.conj(a - a_mean) * (b - b_mean))) / max(weights @ np.abs(a - a_mean) ** 2, 1e-12)
-    shift = b_mean - turn * a_mean
-    return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
 
 
 def _smooth_field(at: Array, places: Array, moves: Array, sigma_mm: Array) -> Array:

@@ -157,7 +157,7 @@ def vertex_normals(vertices: Array, triangles: Array, accumulate: sparse.csr_mat
 
 @dataclass(frozen=True)
 class TriangleMesh:
-    """Bare triangles, for what is built rather than taken from the head: glasses, strands of hair, a collar."""
+    """Bare triangles, for what is built rather than taken from the head: glasses, strands of hair."""
 
     vertices: Array  # (n, 3)
     triangles: Array  # (m, 3)

@@ -17,6 +17,7 @@ MAX_YAW, MAX_PITCH = 15.0, 22.0  # degrees
 MAX_RMS = 2.5  # millimetres
 MAX_UNEVENNESS = 1.0  # log2 of one half's light over the other's
 MAX_OUTSIDE = 0.04  # of the crop may lie beyond the photo
+MIN_SKIN_SAMPLES = 50
 _SURE_YAW, _SURE_RMS, _SURE_EYE_DISTANCE = 5.0, 1.4, 60.0
 _LEAST = 0.2  # what one doubt leaves of the confidence at the limit
 
@@ -64,6 +65,14 @@ def check_light(unevenness: float) -> None:
         side = "right" if unevenness > 0 else "left"
         raise UnusablePhotoError(
             "uneven light", f"the {side} half of the face is {2 ** abs(unevenness):.1f} times as bright as the other"
+        )
+
+
+def check_exposure(n_seen: int) -> None:
+    """Raises UnusablePhotoError where too few samples of plain skin, `n_seen`, are neither white nor black."""
+    if n_seen < MIN_SKIN_SAMPLES:
+        raise UnusablePhotoError(
+            "overexposed", f"{n_seen} samples of the skin show its colour, at least {MIN_SKIN_SAMPLES} needed"
         )
 
 

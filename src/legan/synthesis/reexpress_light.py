@@ -15,6 +15,7 @@ from legan.synthesis.face_view import FaceView
 from legan.synthesis.gbuffer import GBuffer, Material
 from legan.synthesis.head import Head
 from legan.synthesis.identity import Identity, Room
+from legan.synthesis.photo_checks import check_exposure
 from legan.synthesis.photo_geometry import fill
 from legan.synthesis.reexpress_motion import sample
 from legan.synthesis.reexpress_parts import Parts
@@ -29,7 +30,7 @@ _WRINKLE_UP = 0.45  # wrinkles are shaded by a light from above: an even one wou
 _GROOVE = 260.0  # share of light that a groove loses, per metre of depth
 _GUM = np.array([0.22, 0.05, 0.045], np.float32)
 _FOLDS_TAKEN = 0.75  # share of what a smile's folds darken that can be told from the skin's own marks
-# A white of the photo is told from the whites of the eyes: medians over the smiles of experiments/reexpress (teeth.py).
+# A white of the photo is told from the whites of the eyes: medians over London's smiles.
 _SCLERA, _WHITE = 0.29, 0.74
 # arrays of a G-buffer that have one entry a sample
 _PER_SAMPLE = (
@@ -58,11 +59,16 @@ def occlusion_of(view: FaceView, step: int, random: np.random.Generator) -> Arra
 
 
 def light_of_photo(light: Array, parts: Parts, occlusion: Array) -> EvenLight:
-    """The even light of a photo (N, N, 3), told from the skin of its face."""
+    """The even light of a photo (N, N, 3), told from the skin of its face.
+
+    Raises:
+        UnusablePhotoError: the skin is overexposed.
+    """
     core = cv2.erode((parts.body & parts.front & ~parts.lips).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     core &= parts.lid < 0.1
     at = core.ravel()[parts.view.gbuffer.pixels]
     seen = core.ravel()
+    check_exposure(int(seen.sum()))
     return even_light.estimate(light.reshape(-1, 3)[seen], parts.view.gbuffer.normal[at], occlusion.ravel()[seen])
 
 

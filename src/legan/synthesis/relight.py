@@ -19,7 +19,7 @@ from legan.synthesis.fit import HeadFit
 from legan.synthesis.gbuffer import GBuffer, Material
 from legan.synthesis.head import BODY, Head
 from legan.synthesis.identity import Identity, Room, draw_identity
-from legan.synthesis.photo_checks import check_fit, check_light, confidence, eye_distance
+from legan.synthesis.photo_checks import check_exposure, check_fit, check_light, confidence, eye_distance
 from legan.synthesis.photo_geometry import cast_head, complete, fill
 from legan.synthesis.photo_layers import WINDOW, Layers, build_layers
 from legan.synthesis.seeds import Stream, generator
@@ -79,13 +79,14 @@ class Relighter:
             seed: of the room's light and the sensor's noise.
 
         Raises:
-            UnusablePhotoError: head turned, bad fit, face cut off, or light from one side.
+            UnusablePhotoError: head turned, bad fit, face cut off, skin overexposed, or light from one side.
         """
         check_fit(fit, inside)
         identity, random = draw_identity(seed), generator(seed, Stream.RAYS)
         layers, gbuffer = self.see(window, inside, fit, identity)
         occlusion = _occlusion(gbuffer, random)
         core = _plain(gbuffer, layers)
+        check_exposure(int(core.sum()))
         even = even_light.estimate(layers.light.reshape(-1, 3)[gbuffer.pixels][core], gbuffer.normal[core], occlusion[core])
         check_light(even.unevenness)
         shade = even_light.shading_of(even, gbuffer.normal, occlusion, core)

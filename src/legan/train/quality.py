@@ -201,7 +201,7 @@ def build_quality(config: QualityTrainingConfig, device: torch.device) -> tuple[
         WeightsError: `init` does not fit the network.
     """
     folders = [Path(folder) for folder in config.data]
-    labels = read_labels(Path(config.labels), folders[0] if len(folders) == 1 else None)
+    labels = read_labels(Path(config.labels), folders)
     train, held_out = (RatedImages(folders, labels, split, config.network.size) for split in ("train", "val"))
     init = None
     if config.init:

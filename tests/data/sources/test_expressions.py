@@ -27,7 +27,6 @@ def lists(tmp_path: Path) -> Path:
         "392/c4db2f9b7e4b422d14b6e038f0cdc3ecee239b55.jpg",
     ]
     (folder / "training.csv").write_text(HEAD + line(names[0], 1) + line("103/x.jpg", 10, "") + line(names[1], 7))
-    (folder / "training.csv").write_text(HEAD + line(names[0], 1) + line("103/x.jpg", 10) + line(names[1], 7))
     (folder / "validation.csv").write_text(line("9/y.png", 5))
     return tmp_path
 

@@ -177,6 +177,7 @@ def test_ijbb_lists(ijbb: Path) -> None:
         ("name_5pts_score", "3.jpg 46.060", "3.jpg", "ijbb_name_5pts_score.txt, line 3: .*ten coordinates"),
         ("template_pair_label", "1 1 1", "1 1 2", "ijbb_template_pair_label.txt, line 2"),
         ("template_pair_label", "1 11065 0", "1 11065", "ijbb_template_pair_label.txt, line 1: .*TEMPLATE TEMPLATE"),
+        ("template_pair_label", "1 1 1", "1 1 1 7", "ijbb_template_pair_label.txt, line 2: cannot read '1 1 1 7'"),
         ("template_pair_label", "1 11065 0\n1 1 1\n", "", "ijbb_template_pair_label.txt is empty"),
     ],
 )

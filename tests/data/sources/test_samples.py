@@ -18,7 +18,8 @@ def test_progan_takes_faces_and_leaves_bedrooms(tmp_path):
     base = tmp_path / "100k-generated-images"
     write(base / "celebahq-1024x1024" / "img00000001.png")
     write(base / "celebahq-1024x1024" / "img00000000.png")
-    write(base / "lsun-bedroom" / "img00000000.png")
+    for other in ("lsun-bedroom", "car-256", "cats", "churches_outdoor"):
+        write(base / other / "img00000000.png")
     found = read_progan(tmp_path)
     assert [image.path.name for image in found] == ["img00000000.png", "img00000001.png"]
     assert {image.setting for image in found} == {"progan/celebahq"} and len({image.identity for image in found}) == 2
@@ -38,6 +39,12 @@ def test_a_flat_folder_of_samples_is_taken_as_faces(tmp_path):
     write(tmp_path / "seed0001.png")
     assert [image.setting for image in read_stylegan(tmp_path)] == ["stylegan/faces"]
     assert [image.setting for image in read_progan(tmp_path)] == ["progan/faces"]
+
+
+def test_people_whose_names_begin_like_things_stay(tmp_path):
+    for name in ("caroline", "birdie", "dogan", "categories"):
+        write(tmp_path / name / "1.png")
+    assert len(read_progan(tmp_path)) == len(read_stylegan(tmp_path)) == 4
 
 
 def test_subfolders_are_people(tmp_path):

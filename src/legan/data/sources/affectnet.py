@@ -52,7 +52,8 @@ def _listed(folder: Path, path: Path, split: str) -> Iterator[SourceImage]:
             if not line or (reader.line_num == 1 and line[0] == _HEAD):
                 continue
             try:
-                code, points = int(line[6]), np.array(line[5].split(";"), np.float32).reshape(68, 2)
+                code = int(line[6])
+                points = np.array(line[5].split(";"), np.float32).reshape(68, 2) if code < len(EXPRESSIONS) else None
             except (ValueError, IndexError):
                 raise wrong_line(path, reader.line_num, ",".join(line), _FORM) from None
             if len(line) != 9 or not 0 <= code < _N_CODES:

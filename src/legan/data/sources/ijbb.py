@@ -5,6 +5,7 @@ Layout: `meta/ijbb_face_tid_mid.txt` (image, template, medium), `meta/ijbb_templ
 with `ijbc_` in the names. NIST gives the data to researchers on request.
 """
 
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,8 +67,12 @@ def _table(path: Path, n_columns: int, form: str, text: bool) -> tuple[np.ndarra
         raise DataError(f"{path} does not exist: it is {_WHAT}")
     kinds = {i: (str if text and i == 0 else float) for i in range(n_columns)}
     try:
-        frame = pd.read_csv(path, sep=" ", header=None, names=range(n_columns), dtype=kinds, na_filter=False, index_col=False)
-    except (ValueError, pd.errors.ParserError, UnicodeDecodeError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # of a line that is too long, which would be cut off
+            frame = pd.read_csv(
+                path, sep=" ", header=None, names=range(n_columns), dtype=kinds, na_filter=False, index_col=False
+            )
+    except (ValueError, pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError):
         raise _first_wrong(path, n_columns, form, text) from None
     if frame.empty or (frame.iloc[:, 0] == "").any():
         raise _first_wrong(path, n_columns, form, text)

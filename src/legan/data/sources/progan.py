@@ -4,12 +4,14 @@ Layout: `100k-generated-images/celebahq-1024x1024/...`, at any depth; folders of
 folder that has no such name above the pictures is taken as samples of faces.
 """
 
+import re
 from pathlib import Path
 
 from legan.data.sources.source import SourceImage, pictures_in, required
 
 _FACES = ("celebahq", "celeba", "ffhq")
 _OTHERS = ("bedroom", "car", "cat", "church", "horse", "lsun", "cifar", "mnist", "dog", "boat", "bird", "bus")
+_IS_OTHER = re.compile(rf"({'|'.join(_OTHERS)})(e?s)?([-_\d]|$)")  # not caroline/ or categories/
 
 
 def read_progan(folder: Path) -> list[SourceImage]:
@@ -34,7 +36,7 @@ def face_data(path: Path) -> str | None:
         for name in _FACES:
             if part.startswith(name):
                 return name
-    return None if any(part.startswith(_OTHERS) for part in folders) else ""
+    return None if any(_IS_OTHER.match(part) for part in folders) else ""
 
 
 def _name(path: Path, folder: Path) -> str:
