@@ -17,7 +17,7 @@ from legan.core.conditions import LIGHTING_NAMES
 from legan.core.manifest import read_bytes, read_manifest
 from legan.synthesis.dataset import identity_seed
 from legan.synthesis.identity import draw_identity
-from legan.synthesis.photo_layers import to_linear
+from legan.synthesis.srgb import to_linear
 
 LEFT, RIGHT = (slice(62, 100), slice(34, 50)), (slice(62, 100), slice(78, 94))
 LUMINANCE = np.array([0.3, 0.5, 0.2])

@@ -10,8 +10,8 @@ from legan.core.conditions import LIGHTING_NAMES
 from legan.synthesis import even_light
 from legan.synthesis.photo_checks import UnusablePhotoError, check_fit, check_light, check_size, confidence
 from legan.synthesis.photo_geometry import cast_head, complete, fill
-from legan.synthesis.photo_layers import to_linear
 from legan.synthesis.relight import Relighter
+from legan.synthesis.srgb import to_linear
 
 FRONT = LIGHTING_NAMES.index("07")
 

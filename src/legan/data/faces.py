@@ -99,20 +99,8 @@ class LabelledFaces:
         return np.stack([self._decode(int(index)) for index in indices])
 
     def _decode(self, index: int) -> np.ndarray:
-        row = self.rows[index]
-        folder = self.folders[self.folder[index]]
-        try:
-            with Image.open(io.BytesIO(read_bytes(folder, row))) as image:
-                array = np.asarray(image.convert("RGB"))
-        except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(f"image {_name(folder, row)} is damaged ({error}): make or copy it again") from error
-        if array.shape != (self.size, self.size, 3):
-            height, width = array.shape[:2]
-            raise DataError(
-                f"image {_name(folder, row)} is {width}x{height} pixels, not {self.size}x{self.size}: "
-                "align the photos to crops of that size first"
-            )
-        return array
+        row, folder = self.rows[index], self.folders[self.folder[index]]
+        return read_crop(folder, row, _name(folder, row), self.size)
 
     def _decode_all(self) -> np.ndarray:
         images = np.empty((len(self), self.size, self.size, 3), np.uint8)
@@ -124,6 +112,25 @@ class LabelledFaces:
             ):
                 images[index] = image
         return images
+
+
+def read_crop(folder: Path, row: Mapping[str, Any], name: str, size: int) -> np.ndarray:
+    """Return the crop of a manifest row, uint8 (size, size, 3).
+
+    Raises:
+        DataError: it cannot be decoded, or has another size; the message has `name`.
+    """
+    try:
+        with Image.open(io.BytesIO(read_bytes(folder, row))) as image:
+            array = np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"image {name} is damaged ({error}): make or copy it again") from error
+    if array.shape != (size, size, 3):
+        height, width = array.shape[:2]
+        raise DataError(
+            f"image {name} is {width}x{height} pixels, not {size}x{size}: align the photos to crops of that size first"
+        )
+    return array
 
 
 class FaceDataset(LabelledFaces):

@@ -3,7 +3,6 @@
 Augmentation is a flip and a small shift of the crop's window, nothing else: whatever changes the picture may change how natural it is.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from legan.core.crop import CROP_SIZE
 from legan.core.errors import DataError
 from legan.core.images import to_network
-from legan.core.manifest import image_names, read_bytes, read_manifest
+from legan.core.manifest import image_names, read_manifest
+from legan.data.faces import read_crop
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,17 +74,7 @@ class RatedImages:
 
     def _decode(self, row: Mapping[str, Any]) -> np.ndarray:
         folder = self.folders[row["folder"]]
-        try:
-            with Image.open(io.BytesIO(read_bytes(folder, row))) as image:
-                array = np.asarray(image.convert("RGB"))
-        except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(f"image {row['name']} in {folder} is damaged ({error}): make or copy it again") from error
-        if array.shape != (self.size, self.size, 3):
-            raise DataError(
-                f"image {row['name']} in {folder} is {array.shape[1]}x{array.shape[0]} pixels, not {self.size}x{self.size}: "
-                "align the photos to crops of that size first"
-            )
-        return array
+        return read_crop(folder, row, f"{row['name']} in {folder}", self.size)
 
 
 def _joined(folders: Sequence[Path], labels: "pd.DataFrame") -> "pd.DataFrame":

@@ -46,13 +46,11 @@ class FaceView:
 
     def picture(self, values: Array, missing: float = 0.0) -> Array:
         """Values (n, ...) of the samples as a picture (N, N, ...)."""
-        picture = np.full((self.resolution**2, *values.shape[1:]), missing, values.dtype)
-        picture[self.gbuffer.pixels] = values
-        return picture.reshape(self.resolution, self.resolution, *values.shape[1:])
+        return self.gbuffer.picture(values, missing)
 
     def of_vertices(self, values: Array) -> Array:
         """Vertex values (v, d) at the samples (n, d)."""
-        return interpolate(values, self.corners, self.weights)
+        return mesh.interpolate(values, self.corners, self.weights)
 
 
 def view_face(head: Head, base_vertices: Array, pose: Pose, camera: Camera, resolution: int) -> FaceView:
@@ -68,7 +66,7 @@ def view_face(head: Head, base_vertices: Array, pose: Pose, camera: Camera, reso
     triangle = hits.triangle[pixels]
     corners = solid.triangles[triangle]
     weights = hits.weights(pixels)
-    normal = normalize(interpolate(normals, corners, weights))
+    normal = normalize(mesh.interpolate(normals, corners, weights))
     to_camera = -directions[pixels]
     normal[dot(normal, to_camera) < 0] *= -1
     n, n_body = len(pixels), head.n_body
@@ -76,13 +74,13 @@ def view_face(head: Head, base_vertices: Array, pose: Pose, camera: Camera, reso
     gbuffer = GBuffer(
         resolution=resolution,
         pixels=pixels,
-        position=interpolate(vertices, corners, weights),
+        position=mesh.interpolate(vertices, corners, weights),
         normal=normal.astype(np.float32),
-        canonical=interpolate(solid.canonical, corners, weights),
+        canonical=mesh.interpolate(solid.canonical, corners, weights),
         uv=(solid.corner_uv[triangle] * weights[:, :, None]).sum(axis=1),
         material=solid.part_of_triangle[triangle],
         cover=np.full(n, -1, np.float32),
-        ear=interpolate(ear[:, None], corners, weights)[:, 0],
+        ear=mesh.interpolate(ear[:, None], corners, weights)[:, 0],
         hair_tangent=np.zeros((n, 3), np.float32),
         hair_shade=np.ones(n, np.float32),
         to_camera=to_camera,
@@ -131,9 +129,3 @@ def places_in(view: FaceView, other: FaceView) -> Correspondence:
     behind = points[:, 1] - other.gbuffer.position[found, 1]
     hidden = (found < 0) | (apart > 3 * _HIDDEN_BEHIND) | (behind > _HIDDEN_BEHIND)
     return Correspondence(places.astype(np.float32), hidden)
-
-
-def interpolate(values: Array, corners: Array, weights: Array) -> Array:
-    """Vertex values (v, d) at points given by corners (n, 3) and weights (n, 3): (n, d) float32."""
-    blended = values[corners[:, 0]] * weights[:, :1] + values[corners[:, 1]] * weights[:, 1:2]
-    return (blended + values[corners[:, 2]] * weights[:, 2:]).astype(np.float32)

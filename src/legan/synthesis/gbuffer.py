@@ -127,6 +127,12 @@ class GBuffer:
     def is_material(self, *materials: Material) -> Array:
         return np.isin(self.material, [int(material) for material in materials])
 
+    def picture(self, values: Array, missing: float = 0.0) -> Array:
+        """Values (n, ...) of the samples as a picture (N, N, ...)."""
+        picture = np.full((self.resolution**2, *values.shape[1:]), missing, values.dtype)
+        picture[self.pixels] = values
+        return picture.reshape(self.resolution, self.resolution, *values.shape[1:])
+
 
 def build_gbuffer(
     head: Head, person: Person, base_vertices: Array, pose: Pose, camera: Camera, resolution: int, realism: Realism = FULL
@@ -140,25 +146,25 @@ def build_gbuffer(
     pixels = np.flatnonzero(hits.found)
     triangle = hits.triangle[pixels]
     corners = scene_mesh.triangles[triangle]
-    weights = _barycentric(hits, pixels)
-    position = _interpolate(scene_mesh.vertices, corners, weights)
+    weights = hits.weights(pixels)
+    position = mesh.interpolate(scene_mesh.vertices, corners, weights)
     to_camera = -directions[pixels]
     if realism.facets:
         normal = facet_normals(scene_mesh.vertices, corners)
     else:
-        normal = normalize(_interpolate(scene_mesh.normals, corners, weights))
+        normal = normalize(mesh.interpolate(scene_mesh.normals, corners, weights))
     normal[dot(normal, to_camera) < 0] *= -1
     return GBuffer(
         resolution=resolution,
         pixels=pixels,
         position=position,
         normal=normal,
-        canonical=_interpolate(scene_mesh.canonical, corners, weights),
+        canonical=mesh.interpolate(scene_mesh.canonical, corners, weights),
         uv=(scene_mesh.corner_uv[triangle] * weights[:, :, None]).sum(axis=1),
         material=scene_mesh.material[triangle],
-        cover=_interpolate(scene_mesh.cover[:, None], corners, weights)[:, 0],
-        ear=_interpolate(scene_mesh.ear[:, None], corners, weights)[:, 0],
-        hair_tangent=_interpolate(scene_mesh.hair_tangent, corners, weights),
+        cover=mesh.interpolate(scene_mesh.cover[:, None], corners, weights)[:, 0],
+        ear=mesh.interpolate(scene_mesh.ear[:, None], corners, weights)[:, 0],
+        hair_tangent=mesh.interpolate(scene_mesh.hair_tangent, corners, weights),
         hair_shade=scene_mesh.hair_shade[corners[:, 0]],
         to_camera=to_camera,
         lash=_cast_lashes(head, person.identity, base_vertices, pose, origins, directions, hits),
@@ -223,20 +229,8 @@ def _cast_lashes(
     rays = np.flatnonzero(over.found & ((over.distance < hits.distance + _LASH_REACH) | ~hits.found))
     opacity = np.zeros(len(origins), np.float32)
     if len(rays):
-        at = _interpolate(canonical, lashes.triangles[over.triangle[rays]], _barycentric(over, rays))
+        at = mesh.interpolate(canonical, lashes.triangles[over.triangle[rays]], over.weights(rays))
         hairs = 0.55 + 0.45 * np.sin(np.abs(at[:, 0]) * 4200 + 6 * noise(at, 300, identity.seed))
         on_upper_lid = at[:, 2] > head.anchors.eyes[2] - 0.002
         opacity[rays] = np.clip(identity.eyes.lashes * hairs * (0.12 + 0.75 * on_upper_lid), 0, 1)
     return opacity
-
-
-def _barycentric(hits: Hits, rays: Array) -> Array:
-    """Weights (n, 3) of the triangle's corners at the hits of some rays."""
-    u, v = hits.u[rays], hits.v[rays]
-    return np.stack([1 - u - v, u, v], axis=1)
-
-
-def _interpolate(values: Array, corners: Array, weights: Array) -> Array:
-    """Vertex values (n, d) at points given by corners (k, 3) and weights (k, 3): (k, d) float32."""
-    blended = values[corners[:, 0]] * weights[:, :1] + values[corners[:, 1]] * weights[:, 1:2]
-    return (blended + values[corners[:, 2]] * weights[:, 2:]).astype(np.float32)

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from legan.synthesis.degradations import face_mask
+from legan.synthesis.srgb import to_linear, to_srgb
 from legan.synthesis.vectors import Array
 
 _DARK = 0.012  # linear: keeps the ratio finite in shadow
@@ -44,7 +45,7 @@ def relight_wrongly(change: LightChange, setting: str, random: np.random.Generat
     """
     make, _ = LIGHT_FAULTS[setting]
     log_ratio = np.clip(make(change, random), -np.log(_MAX_RATIO), np.log(_MAX_RATIO))
-    return _to_srgb(_to_linear(change.before) * np.exp(log_ratio))
+    return to_srgb(to_linear(change.before) * np.exp(log_ratio))
 
 
 def _true(change: LightChange) -> Array:
@@ -123,15 +124,5 @@ LIGHT_FAULTS: dict[str, tuple[LightFault, float]] = {
 
 
 def _log_ratio(before: Array, after: Array) -> Array:
-    ratio = np.log((_to_linear(after) + _DARK) / (_to_linear(before) + _DARK))
+    ratio = np.log((to_linear(after) + _DARK) / (to_linear(before) + _DARK))
     return cv2.GaussianBlur(ratio, (0, 0), _SOFT * before.shape[0] / 128)
-
-
-def _to_linear(image: Array) -> Array:
-    value = image.astype(np.float32) / 255
-    return np.where(value < 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(np.float32)
-
-
-def _to_srgb(light: Array) -> Array:
-    value = np.where(light < 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 1e-6) ** (1 / 2.4) - 0.055)
-    return (np.clip(value, 0, 1) * 255 + 0.5).astype(np.uint8)

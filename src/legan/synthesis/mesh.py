@@ -196,3 +196,9 @@ def join(meshes: list[TriangleMesh]) -> TriangleMesh:
         np.concatenate([mesh.vertices for mesh in meshes]),
         np.concatenate([mesh.triangles + start for mesh, start in zip(meshes, starts, strict=True)]),
     )
+
+
+def interpolate(values: Array, corners: Array, weights: Array) -> Array:
+    """Vertex values (v, d) at points given by corners (n, 3) and weights (n, 3): (n, d) float32."""
+    blended = values[corners[:, 0]] * weights[:, :1] + values[corners[:, 1]] * weights[:, 1:2]
+    return (blended + values[corners[:, 2]] * weights[:, 2:]).astype(np.float32)

@@ -41,10 +41,10 @@ def complete(gbuffer: GBuffer, layers: Layers, fit: HeadFit, eye_radius: float) 
     """The same over all samples of the person, `layers.person` > `MIN_COVER`."""
     resolution = gbuffer.resolution
     _, directions = fit.camera.rays(resolution)
-    covered = _image(gbuffer, np.ones(len(gbuffer.pixels), np.float32))
+    covered = gbuffer.picture(np.ones(len(gbuffer.pixels), np.float32))
     sure = cv2.erode(covered, np.ones((3, 3)))
-    normals = fill(_image(gbuffer, gbuffer.normal), sure)
-    depth = fill(_image(gbuffer, (gbuffer.position - fit.camera.position)[:, 1:2]), sure)[..., 0]
+    normals = fill(gbuffer.picture(gbuffer.normal), sure)
+    depth = fill(gbuffer.picture((gbuffer.position - fit.camera.position)[:, 1:2]), sure)[..., 0]
     normals = _with_hair(normals, covered, layers, resolution / fit.size)
 
     pixels = np.flatnonzero(layers.person.ravel() > MIN_COVER)
@@ -59,7 +59,7 @@ def complete(gbuffer: GBuffer, layers: Layers, fit: HeadFit, eye_radius: float) 
     normal = normalize(normal - np.maximum(away + 0.02, 0)[:, None] * direction)  # nothing that is seen faces away
 
     def carried(values: Array, missing: float) -> Array:
-        return _image(gbuffer, values, missing).reshape(resolution * resolution, *values.shape[1:])[pixels]
+        return gbuffer.picture(values, missing).reshape(resolution * resolution, *values.shape[1:])[pixels]
 
     on_hair = hair > 0.5
     material = np.where(on_hair, int(Material.HAIR), carried(gbuffer.material, int(Material.BODY)))
@@ -107,13 +107,6 @@ def _eyeball_normals(position: Array, centres: Array, radius: float) -> Array:
     across *= np.minimum(1, 0.9 / (np.linalg.norm(across, axis=1, keepdims=True) + 1e-9))
     depth = np.sqrt(1 - (across**2).sum(axis=1))
     return np.stack([across[:, 0], -depth, across[:, 1]], axis=1)
-
-
-def _image(gbuffer: GBuffer, values: Array, missing: float = 0.0) -> Array:
-    """Values (n, ...) of the samples as a picture (N, N, ...)."""
-    picture = np.full((gbuffer.resolution**2, *values.shape[1:]), missing, values.dtype)
-    picture[gbuffer.pixels] = values
-    return picture.reshape(gbuffer.resolution, gbuffer.resolution, *values.shape[1:])
 
 
 def fill(picture: Array, weight: Array) -> Array:

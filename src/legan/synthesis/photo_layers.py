@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from legan.synthesis.fit import HeadFit
+from legan.synthesis.srgb import to_linear
 from legan.synthesis.vectors import Array, smoothstep
 
 WINDOW = 1.5  # side of the piece of photo that is looked at, in crops
@@ -83,13 +84,19 @@ def build_layers(window: Array, inside: Array, fit: HeadFit, head_outline: Array
     )
 
 
-def to_linear(picture: Array) -> Array:
-    """sRGB uint8 -> linear float32 in 0..1."""
-    return _LINEAR[picture]
+def window_of(matrix: Array, size: int, samples_per_axis: int) -> tuple[Array, int]:
+    """The piece of a photo about a crop: matrix (2, 3) photo pixels -> its samples, and its side in samples.
 
-
-_levels = np.arange(256) / 255
-_LINEAR = np.where(_levels < 0.04045, _levels / 12.92, ((_levels + 0.055) / 1.055) ** 2.4).astype(np.float32)
+    Args:
+        matrix: (2, 3) photo pixels -> crop pixels.
+        size: side of the crop in pixels.
+        samples_per_axis: samples to a pixel of the crop.
+    """
+    resolution = size * samples_per_axis
+    side = round(resolution * WINDOW)
+    matrix = matrix * samples_per_axis
+    matrix[:, 2] += (side - resolution) / 2
+    return matrix, side
 
 
 def polygon(resolution: int, points: Array, blur: float = 0.0) -> Array:

@@ -26,7 +26,7 @@ from legan.synthesis.identity import Identity, draw_identity
 from legan.synthesis.landmarks import Landmarks
 from legan.synthesis.photo_checks import UnusablePhotoError
 from legan.synthesis.photo_geometry import fill
-from legan.synthesis.photo_layers import WINDOW, to_linear
+from legan.synthesis.photo_layers import WINDOW, window_of
 from legan.synthesis.reexpress_light import (
     change_of_light,
     light_of_photo,
@@ -40,6 +40,7 @@ from legan.synthesis.reexpress_light import (
 from legan.synthesis.reexpress_motion import Motion, gap, motion, sample
 from legan.synthesis.reexpress_parts import Movers, Parts, parts_of, shut, with_opening
 from legan.synthesis.seeds import Stream, generator
+from legan.synthesis.srgb import to_linear, to_srgb
 from legan.synthesis.vectors import Array, smoothstep
 
 SAMPLES_PER_AXIS = 3
@@ -88,11 +89,7 @@ class Reexpresser:
 
     def window(self, fit: HeadFit) -> tuple[Array, int]:
         """The piece of photo that `prepare` takes: matrix (2, 3) photo pixels -> its pixels, and its side in pixels."""
-        resolution = fit.size * SAMPLES_PER_AXIS
-        side = round(resolution * WINDOW)
-        matrix = fit.matrix * SAMPLES_PER_AXIS
-        matrix[:, 2] += (side - resolution) / 2
-        return matrix, side
+        return window_of(fit.matrix, fit.size, SAMPLES_PER_AXIS)
 
     def prepare(self, window: Array, fit: HeadFit, expression: str) -> Subject:
         """Args: `window` uint8 (N, N, 3), cut out as `window` says; `expression` is the photo's, one of the six."""
@@ -147,7 +144,7 @@ class Reexpresser:
         inside = mouth_inside(self.head, new, identity, subject.white, subject.even.brightness, random)
         cover = cv2.GaussianBlur(new.cavity.astype(np.float32), (0, 0), 0.25 * unit)[..., None]
         light = light * (1 - cover) + inside * cover
-        return Reexpressed(_to_srgb(light), self._new_fit(subject, fit, side), moved)
+        return Reexpressed(to_srgb(light), self._new_fit(subject, fit, side), moved)
 
     def _parts(self, fit: HeadFit, actions: dict[str, float], side: int) -> Parts:
         camera = replace(fit.camera, height=fit.camera.height * WINDOW)
@@ -261,10 +258,3 @@ def _relaxed(old: dict[str, float], new: dict[str, float]) -> float:
     """How much of a smile, or of what else raises the cheeks, is given up, 0..1."""
     cheeks = ("mouthSmileLeft", "mouthSmileRight", "cheekSquintLeft", "cheekSquintRight")
     return float(np.clip(np.mean([old.get(name, 0.0) - new.get(name, 0.0) for name in cheeks]) / 0.6, 0, 1))
-
-
-def _to_srgb(light: Array) -> Array:
-    """Linear (N, N, 3) -> uint8 sRGB."""
-    light = np.clip(light, 0, 1)
-    srgb = np.where(light < 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 1e-6) ** (1 / 2.4) - 0.055)
-    return (255 * srgb + 0.5).astype(np.uint8)

@@ -21,7 +21,7 @@ from legan.synthesis.head import BODY, Head
 from legan.synthesis.identity import Identity, Room, draw_identity
 from legan.synthesis.photo_checks import check_exposure, check_fit, check_light, confidence, eye_distance
 from legan.synthesis.photo_geometry import cast_head, complete, fill
-from legan.synthesis.photo_layers import WINDOW, Layers, build_layers
+from legan.synthesis.photo_layers import WINDOW, Layers, build_layers, window_of
 from legan.synthesis.seeds import Stream, generator
 from legan.synthesis.surface import Surface
 from legan.synthesis.vectors import Array
@@ -63,11 +63,7 @@ class Relighter:
 
     def window(self, fit: HeadFit) -> tuple[Array, int]:
         """The piece of photo that `relight` takes: matrix (2, 3) photo pixels -> its pixels, and its side in pixels."""
-        resolution = fit.size * SAMPLES_PER_AXIS
-        side = round(resolution * WINDOW)
-        matrix = fit.matrix * SAMPLES_PER_AXIS
-        matrix[:, 2] += (side - resolution) / 2
-        return matrix, side
+        return window_of(fit.matrix, fit.size, SAMPLES_PER_AXIS)
 
     def relight(self, window: Array, inside: Array, fit: HeadFit, seed: int) -> Relit:
         """Relights one photo.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from legan.synthesis.srgb import to_srgb
 from legan.synthesis.vectors import Array
 
 _EXPOSURE = 1.3
@@ -28,5 +29,4 @@ def _develop_one(picture: Array, size: int, samples_per_axis: int, random: np.ra
     light = np.maximum(light + random.normal(0, 1, light.shape) * deviation, 0)
     room = 1 - _SHOULDER
     light = np.where(light < _SHOULDER, light, _SHOULDER + room * (1 - np.exp(-(light - _SHOULDER) / room)))
-    srgb = np.where(light < 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 1e-6) ** (1 / 2.4) - 0.055)
-    return (np.clip(srgb, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return to_srgb(light)
