@@ -54,7 +54,7 @@ LEGAN = Model(legan_config.LeganConfig, legan_config.PRESETS["lite-unpaired"], [
 V2 = Model(starganv2_config.StarGANv2TrainingConfig, starganv2_config.PRESETS["lite"], [], starganv2.build_starganv2)
 MODELS = {
     "stargan": STARGAN,
-    "stargan-qual": replace(STARGAN, settings=[*SAME_GAME, "loss.quality=1.0"]),
+    "stargan-qual": replace(STARGAN, settings=[*SAME_GAME, "loss.quality=0.1"]),
     "starganv2": V2,
     "legan": LEGAN,
     "legan-noqual": replace(LEGAN, settings=["loss.quality=0.0"]),

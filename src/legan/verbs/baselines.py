@@ -22,11 +22,11 @@ def train_stargan(
     devices: Devices = 1,
     dry_run: DryRun = False,
 ) -> None:
-    """Train StarGAN on expression and lighting together; with --set loss.quality=1, beside the quality model.
+    """Train StarGAN on expression and lighting together; with --set loss.quality=0.1, beside the quality model.
 
     Example:
 
-      legan train stargan --data data/rendered --run runs/stargan --set loss.quality=1
+      legan train stargan --data data/rendered --run runs/stargan --set loss.quality=0.1
     """
     from legan.train import stargan as training
 
