@@ -11,6 +11,7 @@ from legan.metrics.match import (
     all_pairs,
     auc,
     best_threshold,
+    draw_pairs,
     equal_error_rate,
     fold_accuracies,
     match_scores,
@@ -91,3 +92,11 @@ def test_what_cannot_be_verified_is_refused() -> None:
         auc(np.array([np.nan, 1.0]), np.array([True, False]))
     with pytest.raises(DataError, match="folds"):
         fold_accuracies(np.ones(4), np.array([True, False, True, False]))
+
+
+def test_drawing_ends_where_one_person_has_nearly_all_pictures() -> None:
+    people = np.concatenate([np.repeat(np.arange(200), 2), np.full(100, 200)])
+    pairs = draw_pairs(people, 2 * 1200, np.random.default_rng(0))
+    same = np.stack([pairs.first, pairs.second], 1)[pairs.same]
+    assert len(same) == 1200 == len({tuple(sorted(pair)) for pair in same.tolist()}), "each once"
+    assert (people[same[:, 0]] == people[same[:, 1]]).all()

@@ -1,8 +1,10 @@
 """Small tasks that the tests train; in a module of their own, since processes that are spawned import them by name."""
 
+import os
 import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 import torch
 from pydantic.dataclasses import dataclass
@@ -15,12 +17,13 @@ from legan.train.task import Batch, Task, Update, reseed
 
 @dataclass(frozen=True)
 class FakeConfig:
-    """Settings of `FakeTask`; `dump` is a folder that each process writes its last state to."""
+    """Settings of `FakeTask`; `dump` is a folder that each process writes its last state to; `end`: how the second process ends."""
 
     loop: LoopConfig = LoopConfig(n_steps=12, log_every=1, sample_every=100, checkpoint_every=4)
     n_images: int = 4
     nan_step: int = -1
     dump: str = ""
+    end: Literal["", "interrupt", "kill"] = ""
 
 
 class FakeTask(Task):
@@ -60,7 +63,13 @@ class DumpingTask(FakeTask):
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         self.inputs.append(batch["x"])
-        yield from super().updates(batch, step)
+        is_second = torch.distributed.get_rank() == 1
+        if is_second and self.config.end == "interrupt":
+            raise KeyboardInterrupt
+        if is_second and self.config.end == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        for update in super().updates(batch, step):
+            yield update._replace(logs={**({"second": torch.tensor(7.0)} if is_second else {}), **update.logs})
 
     def after_step(self, step: int) -> None:
         super().after_step(step)

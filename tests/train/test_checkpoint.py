@@ -131,9 +131,29 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
 
 
 def test_only_the_newest_are_kept(tmp_path: Path) -> None:
-    for n_steps in (2, 10, 9, 100):
+    for n_steps in (2, 9, 10, 100):
         save_checkpoint(fake_at(n_steps), tmp_path, n_steps)
     assert [path.name for path in list_checkpoints(tmp_path)] == ["step_000010.pt", "step_000100.pt"]
+
+
+def test_a_run_that_went_back_keeps_its_own(tmp_path: Path) -> None:
+    """A damaged checkpoint of a later step does not push the new ones out."""
+    for n_steps in (4, 8):
+        save_checkpoint(fake_at(n_steps), tmp_path, n_steps, n_kept=2)
+    list_checkpoints(tmp_path)[1].write_bytes(b"damaged")
+    save_checkpoint(fake_at(5), tmp_path, 5, n_kept=1)
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step_000005.pt"]
+
+
+def test_a_checkpoint_that_may_be_whole_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_checkpoint(fake_at(4), tmp_path, 4)
+
+    def refuse(*words: object, **more: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(torch, "load", refuse)
+    with pytest.raises(LeganError, match=r"cannot read .*step_000004\.pt \(Permission denied\): make it readable"):
+        newest_checkpoint(tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "overwritten", "text"])

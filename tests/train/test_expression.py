@@ -10,6 +10,7 @@ import torch
 from tests.face_sets import make_face_set, png, row
 from tests.train.tasks import InterruptAt, same
 
+from legan.apply.expression import evaluate_expressions
 from legan.core.config import load_config
 from legan.core.errors import ConfigError, DataError
 from legan.core.manifest import read_manifest, write_manifest
@@ -127,3 +128,11 @@ def test_what_cannot_be_trained_is_refused(faces: Path, tmp_path: Path) -> None:
 def test_dry_run_writes_nothing(faces: Path, tmp_path: Path) -> None:
     plan = train_expression("lite", [faces], tmp_path / "run", TINY, dry_run=True)
     assert isinstance(plan, Rehearsal) and plan.n_steps == 12 and not (tmp_path / "run").exists()
+
+
+def test_the_figures_are_those_of_the_verb(run: Path, faces: Path) -> None:
+    logged = [line for line in map(json.loads, (run / "log.jsonl").read_text().splitlines()) if "val/auc" in line][-1]
+    found = evaluate_expressions(faces, run / WEIGHTS, "val")
+    assert logged["val/auc"] == pytest.approx(found.mean_auc, abs=0.02) and logged["val/right"] == pytest.approx(
+        found.accuracy, abs=0.1
+    )

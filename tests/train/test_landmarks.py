@@ -1,5 +1,6 @@
 """Training of the landmark network: pictures keep their points, batches are functions of the step, a short run gives weights."""
 
+import signal
 from pathlib import Path
 
 import cv2
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from tests.face_sets import row
+from tests.train.tasks import same
 from torch.distributions import Categorical, kl_divergence
 
 from legan.core.errors import ConfigError, DataError
@@ -14,8 +16,9 @@ from legan.core.manifest import split_of, write_manifest
 from legan.core.weights import load_metadata
 from legan.faces.landmarks import load_landmark_net
 from legan.train import landmark_pictures
+from legan.train.checkpoint import newest_checkpoint
 from legan.train.landmark_pictures import held_out_picture, pattern, training_picture
-from legan.train.landmarks import WEIGHTS, LandmarkBatches, MarkedFaces, map_loss, train_landmarks
+from legan.train.landmarks import WEIGHTS, LandmarkBatches, LandmarkTask, MarkedFaces, map_loss, train_landmarks
 
 SIZE = 256
 
@@ -151,8 +154,26 @@ def test_short_training_writes_weights_and_continues(tmp_path: Path) -> None:
     assert metadata["licence"] == "CC0-1.0"
     assert str(tmp_path) not in str(metadata)
     assert weights.stat().st_size < 4_000_000
+    before = weights.read_bytes()
     again = train_landmarks(data, tmp_path / "run", few)  # nothing left to do
-    assert again.n_steps_done == 2
+    assert again.n_steps_done == 2 and weights.read_bytes() == before
+
+
+def test_one_step_and_one_equal_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Statistics of the batch normalisation are in the checkpoint and in the average."""
+    data = write_set(tmp_path / "set")
+    words = ["batch_size=2", "loop.n_steps=2"]
+    train_landmarks(data, tmp_path / "whole", words)
+    with monkeypatch.context() as patch:
+        plain = LandmarkTask.after_step
+        patch.setattr(LandmarkTask, "after_step", lambda self, step: (plain(self, step), signal.raise_signal(signal.SIGINT)))
+        assert train_landmarks(data, tmp_path / "parts", words).n_steps_done == 1
+    assert train_landmarks(data, tmp_path / "parts", words).finished
+    whole, parts = newest_checkpoint(tmp_path / "whole"), newest_checkpoint(tmp_path / "parts")
+    assert whole is not None and same(whole, parts)
+    average = whole["networks"]["average"]
+    moved = [name for name in average if name.endswith("running_mean") and average[name].abs().sum() > 0]
+    assert moved, "the average has statistics too"
 
 
 def test_what_cannot_be_trained_is_refused(tmp_path: Path) -> None:

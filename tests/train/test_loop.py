@@ -9,10 +9,11 @@ import pytest
 import torch
 from tests.train.tasks import FakeConfig, FakeTask, InterruptAt, build, same
 
-from legan.core.errors import ConfigError, LeganError
+from legan.core.config import load_config
+from legan.core.errors import ConfigError, DataError, LeganError
 from legan.train import hooks
 from legan.train.checkpoint import list_checkpoints, newest_checkpoint
-from legan.train.loop import rehearse, run_task
+from legan.train.loop import Rehearsal, rehearse, run_task
 from legan.train.run import LoopConfig, held_run
 from legan.train.task import Update, mixed_dtype, reseed
 
@@ -171,5 +172,49 @@ def test_two_processes_agree(tmp_path: Path) -> None:
     assert same(final_state(tmp_path / "run")["networks"], first["networks"])
     logged = json.loads((tmp_path / "run" / hooks.LOG).read_text().splitlines()[0])
     assert logged["input"] == pytest.approx(torch.stack(inputs)[:, 0].mean().item()), "logs are means over processes"
+    assert logged["second"] == 7, "by name: the first process has no such term"
     with pytest.raises(ConfigError, match="cannot be shared by 3 devices"):
         rehearse(build, config, devices=3)
+
+
+@pytest.mark.parametrize(
+    ("end", "message"), [("interrupt", "training process 1 failed: .*interrupted"), ("kill", "process 1 .*SIGKILL")]
+)
+def test_a_process_that_ends_is_told_in_one_line(tmp_path: Path, end: str, message: str) -> None:
+    config = FakeConfig(loop=LoopConfig(n_steps=3), dump=str(tmp_path), end=end)  # type: ignore[arg-type]
+    with pytest.raises(LeganError, match=message):
+        run_task(build, config, tmp_path / "run", devices=2, accelerator="cpu")
+
+
+def test_a_start_that_fails_does_not_claim_the_folder(tmp_path: Path) -> None:
+    def failing(config: FakeConfig, device: torch.device) -> None:
+        raise DataError("no such data")
+
+    with pytest.raises(DataError):
+        run_task(failing, FakeConfig(n_images=2), tmp_path)  # type: ignore[arg-type]
+    assert run_task(build, FakeConfig(), tmp_path).finished
+
+
+@pytest.mark.parametrize(
+    "name", ["n_steps", "log_every", "sample_every", "checkpoint_every", "n_checkpoints", "checkpoint_minutes"]
+)
+def test_numbers_out_of_range_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"setting loop.{name}=0 is wrong: Input should be greater than 0"):
+        load_config(FakeConfig, None, [f"loop.{name}=0"])
+
+
+def test_a_rehearsal_times_every_kind_of_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = []
+    monkeypatch.setattr(FakeTask, "period", 5)
+    monkeypatch.setattr(FakeTask, "after_step", lambda self, step: steps.append(step))
+    rehearse(build, FakeConfig())
+    assert steps == [0, 1, 2, 3, 4, 5], "one to warm up, and five"
+    told = Rehearsal({}, {}, "cpu", 3.59, 1000)
+    assert "about 1 h 00 min" in str(told)
+
+
+def test_ctrl_c_in_the_last_step_leaves_the_last_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeTask, "evaluate", lambda self, step: {"val/step": step})
+    assert run_task(interrupted_at(11), FakeConfig(), tmp_path).finished
+    lines = [json.loads(line) for line in (tmp_path / hooks.LOG).read_text().splitlines()]
+    assert [line["val/step"] for line in lines if "val/step" in line] == [12]

@@ -49,16 +49,25 @@ def test_learns_and_logs(rated: tuple[Path, Path], tmp_path: Path) -> None:
     outcome = train_quality("lite", [rated[0]], rated[1], tmp_path / "run", words)
     assert outcome.finished
     figures = [line for line in _lines(tmp_path / "run" / "log.jsonl") if "val/pearson" in line]
-    assert figures[-1]["val/pearson"] > 0.8 and figures[-1]["val/spearman"] > 0.7 and figures[-1]["val/mae"] < 3
+    assert figures[-1]["val/pearson"] > 0.8 and figures[-1]["val/spearman"] > 0.7 and figures[-1]["val/mae"] < 2
     assert list((tmp_path / "run" / "samples").glob("step_*.png"))
 
 
 @pytest.mark.parametrize("loss", ["margin", "squared-hinge", "l2", "nll"])
 def test_each_loss_moves_the_scores_towards_the_labels(rated: tuple[Path, Path], tmp_path: Path, loss: str) -> None:
-    words = [*SMALL, f"loss={loss}", "lr=3e-3", "n_warmup_steps=1", "loop.n_steps=30", "average=0.5", "loop.sample_every=30"]
+    words = [
+        *SMALL,
+        "network.width=8",
+        f"loss={loss}",
+        "lr=6e-3",
+        "n_warmup_steps=1",
+        "loop.n_steps=120",
+        "average=0.5",
+        "loop.sample_every=120",
+    ]
     train_quality("lite", [rated[0]], rated[1], tmp_path / "run", words)
     errors = [line["val/mae"] for line in _lines(tmp_path / "run" / "log.jsonl") if "val/mae" in line]
-    assert errors[-1] < 2.5  # a constant 5 has 2.6
+    assert errors[-1] < 2.1  # a constant 5 has 2.28
     state = newest_checkpoint(tmp_path / "run")
     assert state is not None and state["networks"]["average"]["out.weight"].shape[0] == 2
 

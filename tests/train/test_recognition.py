@@ -18,6 +18,7 @@ from legan.data.faces import FaceDataset
 from legan.models.lightcnn import load_lightcnn
 from legan.train import recognition as training
 from legan.train.checkpoint import newest_checkpoint
+from legan.train.export import export_run
 from legan.train.loop import Rehearsal
 from legan.train.recognition import WEIGHTS, IdentityBatches, build_recognition, train_recognition, with_margin
 from legan.train.recognition_config import RecognitionConfig, preset
@@ -194,3 +195,17 @@ def test_what_cannot_be_trained_is_refused(faces: Path, tmp_path: Path) -> None:
 def test_dry_run_writes_nothing(faces: Path, tmp_path: Path) -> None:
     plan = train_recognition("lite", [faces], tmp_path / "run", TINY, dry_run=True)
     assert isinstance(plan, Rehearsal) and plan.n_steps == 12 and not (tmp_path / "run").exists()
+
+
+def test_export_says_where_the_weights_are(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match="is no run of an editor or of Q: other trainings leave their weights in their folders"
+    ):
+        export_run(run, tmp_path / "e.safetensors")
+
+
+def test_many_people_are_paired_by_lot(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "_N_PAIRED", 10)
+    task, _ = build_recognition(config(data=(faces,)), CPU)
+    figures = task.evaluate(0)
+    assert figures and all(0 <= value <= 1 for value in figures.values())

@@ -81,9 +81,15 @@ def draw_pairs(identities: np.ndarray, n_pairs: int, random: np.random.Generator
             drawn.append(random.permutation(every)[:n_each])
             continue
         unique: dict[tuple[int, int], None] = {}
-        while len(unique) < n_each:
+        for _ in range(20 * n_each):
             pair = draw()
             unique[min(pair), max(pair)] = None
+            if len(unique) == n_each:
+                break
+        else:  # most people have few images, and what is left is of few people
+            rest = random.permutation(_pairs_of_one(members) if draw is two_of_one else _pairs_of_two(identities))
+            unique |= dict.fromkeys((min(pair), max(pair)) for pair in rest.tolist())
+        unique = dict.fromkeys(list(unique)[:n_each])
         drawn.append(np.array(list(unique), np.int64))
     both = np.stack(drawn, 1).reshape(-1, 2)
     return Pairs(both[:, 0], both[:, 1], np.arange(len(both)) % 2 == 0)

@@ -22,7 +22,7 @@ FOLDER = "checkpoints"
 FORMAT = 1
 CHUNK_BYTES = 1 << 20
 # What torch.load raises on files that are cut off, overwritten or not checkpoints at all.
-_UNREADABLE = (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile)
+_DAMAGED = (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile)
 
 
 def task_state(task: Task, n_steps_done: int) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def load_task_state(task: Task, state: Mapping[str, Any]) -> int:
 
 
 def save_checkpoint(task: Task, run: Path, n_steps_done: int, n_kept: int = 2) -> Path:
-    """Write a checkpoint atomically, then delete all but the `n_kept` newest, and return its path.
+    """Write a checkpoint atomically, then delete all but the `n_kept` newest and those of later steps, and return its path.
 
     Raises:
         LeganError: the disk is full or cannot be written; the message names the last good checkpoint, which stays.
@@ -72,7 +72,9 @@ def save_checkpoint(task: Task, run: Path, n_steps_done: int, n_kept: int = 2) -
         kept = list_checkpoints(run)
         last = f"the last good checkpoint is {kept[-1]}" if kept else "there is no earlier checkpoint"
         raise LeganError(f"{error} (the checkpoint takes {buffer.tell() / 1e6:.0f} MB; {last})") from error
-    for old in list_checkpoints(run)[:-n_kept]:
+    found = list_checkpoints(run)
+    at = found.index(path) + 1
+    for old in (*found[: max(0, at - n_kept)], *found[at:]):  # later ones could not be read: this run went on without them
         old.unlink(missing_ok=True)
     return path
 
@@ -89,22 +91,26 @@ def remove_leftovers(run: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def newest_checkpoint(run: Path, device: torch.device | str = "cpu") -> dict[str, Any] | None:
-    """Read the newest readable checkpoint of a run; None when the run has none yet. Skipped files are named on stderr.
+def newest_checkpoint(run: Path) -> dict[str, Any] | None:
+    """Read the newest readable checkpoint of a run onto the CPU; None when the run has none yet. Damaged files are named on stderr.
 
     Raises:
-        WeightsError: there are checkpoints and none can be read.
+        WeightsError: there are checkpoints and all are damaged.
+        LeganError: a file that may be whole cannot be read.
     """
     paths = list_checkpoints(run)
     for path in reversed(paths):
         try:
-            state = torch.load(path, map_location=device, weights_only=True)
-            if not isinstance(state, dict) or state.get("format") != FORMAT:
-                raise ValueError(f"no checkpoint of format {FORMAT}")
-            return state
-        except _UNREADABLE as error:
-            reason = (str(error).splitlines() or ["unreadable"])[0]
-            print(f"skipping damaged checkpoint {path}: {reason}", file=sys.stderr)
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            if isinstance(state, dict) and state.get("format") == FORMAT:
+                return state
+        except OSError as error:
+            raise LeganError(
+                f"cannot read {path} ({error.strerror or error}): make it readable and run the same command again"
+            ) from error
+        except _DAMAGED:
+            pass
+        print(f"skipping damaged checkpoint {path}", file=sys.stderr)
     if paths:
         raise WeightsError(f"no checkpoint in {Path(run) / FOLDER} can be read: delete that folder to start the run afresh")
     return None

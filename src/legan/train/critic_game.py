@@ -1,6 +1,7 @@
 """The game of LEGAN and StarGAN: a critic of realness and of classes against a generator (Choi et al., CVPR 2018, equations 1 to 3)."""
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -63,6 +64,7 @@ class CriticGame(EditorTask):
         self.critic = critic.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.ema = copy.deepcopy(generator).eval().requires_grad_(False)
         self.networks = {"generator": generator, "critic": critic, "ema": self.ema}
+        self.period = math.lcm(config.adversarial.n_critic, config.adversarial.penalty_every)
         rates, betas = config.optimizer, config.optimizer.betas
         self.optimizers = {
             "generator": torch.optim.Adam(generator.parameters(), rates.lr_generator, betas),

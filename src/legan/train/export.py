@@ -26,6 +26,10 @@ def export_run(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dict[s
     settings = tomllib.loads((Path(run) / CONFIG).read_text(encoding="utf-8")) if (Path(run) / CONFIG).is_file() else {}
     if settings.get("model") in BASELINES:
         return BASELINES[settings["model"]](Path(run), Path(out), known_faults)
+    if settings and not {"labels", "generator"} & set(settings):
+        raise ConfigError(
+            f"{run} is no run of an editor or of Q: other trainings leave their weights in their folders, *.safetensors"
+        )
     return export_quality(Path(run), Path(out), known_faults) if "labels" in settings else export_editor(run, out, known_faults)
 
 

@@ -160,7 +160,7 @@ class ExpressionTask(AveragedTask):
         for i in range(0, len(self.picked), 64):
             x = to_network(self.held_out.images(self.picked[i : i + 64])).to(self.device)
             with autocast(self.dtype, self.device):
-                parts.append(net.logits(x).float().cpu())  # type: ignore[operator]
+                parts.append(net.logits(x).float().softmax(1).cpu())  # type: ignore[operator]
         if not parts:
             return {}
         answers, label = torch.cat(parts).numpy(), classes(self.held_out, self.labels)[self.picked]

@@ -194,7 +194,8 @@ class Samples(Hook):
         self.run, self.every, self.logs = Path(run), every, logs
 
     def after_step(self, progress: Progress) -> None:
-        if progress.stopped or not (progress.is_last or progress.n_steps_done % self.every == 0):
+        was_stopped = progress.stopped and progress.n_steps_done < progress.n_steps
+        if was_stopped or not (progress.is_last or progress.n_steps_done % self.every == 0):
             return
         picture = progress.task.samples(progress.n_steps_done)
         if picture is not None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from legan import losses
+from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.config import load_config
 from legan.core.errors import ConfigError, WeightsError
 from legan.core.weights import load_weights
@@ -154,7 +155,8 @@ class LeganTask(CriticGame):
     def _way_back(self, batch: Batch) -> Tensor:
         """The rows that are reconstructed: the first of those whose own lighting is one of the classes."""
         known = batch["lighting_src"].sum(1).nonzero().flatten()
-        return known[: round(self.config.loss.reconstruction_share * len(batch["lighting_src"]))]
+        share = self.config.loss.reconstruction_share * len(batch["lighting_src"])
+        return known[: max(1, round(share)) if share > 0 else 0]
 
 
 def paired_l1(difference: Tensor, regions: Tensor, has_true: Tensor) -> Tensor:
@@ -185,11 +187,9 @@ def quality_loss(quality: Scorer, x_fake: Tensor, x_rec: Tensor | None, x_real: 
 def build_legan(config: LeganConfig, device: torch.device) -> tuple[LeganTask, FaceBatches]:
     """Make the task and its batches from a config."""
     data = config.data
-    if (
-        config.generator.n_expressions != config.critic.n_expressions
-        or config.generator.n_lightings != config.critic.n_lightings
-    ):
-        raise ConfigError("generator and critic have different numbers of classes: set both to the same")
+    for name, shape in (("generator", config.generator), ("critic", config.critic)):
+        if (shape.n_expressions, shape.n_lightings) != (len(EXPRESSIONS), len(LIGHTINGS)):
+            raise ConfigError(f"{name}.n_expressions and {name}.n_lightings must be {len(EXPRESSIONS)} and {len(LIGHTINGS)}")
     folders, size = [Path(folder) for folder in data.folders], config.critic.size
     train, val = (FaceDataset(folders, split, data.paired_domains, size, data.memory_gb) for split in ("train", "val"))
     batches = FaceBatches(train, data, config.loop.seed)

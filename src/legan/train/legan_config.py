@@ -4,6 +4,7 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Literal
 
+from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 
 from legan.core.errors import ConfigError, no_such
@@ -27,9 +28,9 @@ class AdversarialConfig:
     """
 
     kind: Literal["wgan-gp", "hinge", "nonsaturating"] = "hinge"
-    n_critic: int = 1
+    n_critic: PositiveInt = 1
     penalty: float = 4.0
-    penalty_every: int = 8
+    penalty_every: PositiveInt = 8
     penalty_fraction: float = 0.5
 
 

@@ -21,11 +21,12 @@ import torch
 from lightning_fabric import Fabric
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torch.multiprocessing import ProcessRaisedException
+from torch.multiprocessing.spawn import ProcessException
 from torch.utils.data import DataLoader, Dataset
 
 from legan.core.config import config_to_dict, to_toml
 from legan.core.errors import ConfigError, LeganError
+from legan.core.files import make_folder
 from legan.train.checkpoint import load_task_state, newest_checkpoint, remove_leftovers
 from legan.train.hooks import Hook, Progress, standard_hooks
 from legan.train.run import LoopConfig, held_run, open_run
@@ -79,7 +80,7 @@ class Rehearsal:
     def __str__(self) -> str:
         sizes = ", ".join(f"{name} {count:,}" for name, count in self.n_parameters.items())
         total = self.seconds_per_step * self.n_steps
-        hours, minutes = int(total // 3600), round(total % 3600 / 60)
+        hours, minutes = divmod(round(total / 60), 60)
         return (
             f"{to_toml(self.config)}\nparameters: {sizes}\ndevice: {self.device}\n"
             f"step: {self.seconds_per_step:.2f} s; {self.n_steps} steps: about {hours} h {minutes:02d} min\n"
@@ -103,10 +104,11 @@ def run_task(build: Build[ConfigT], config: ConfigT, run: Path, devices: int = 1
     run = Path(run).resolve()
     if devices < 1:
         raise ConfigError(f"devices={devices} is out of range: give 1 or more")
-    open_run(run, config)
+    make_folder(run)
     # Bound beforehand: Fabric looks into the arguments of a launch for tensors, and refuses frozen dataclasses there.
     train = partial(_train, build=build, config=config, run=run)
     with held_run(run):
+        open_run(run, config)
         remove_leftovers(run)
         if devices == 1:
             n_steps_done = Fabric(accelerator=accelerator, devices=1).launch(train)
@@ -115,10 +117,11 @@ def run_task(build: Build[ConfigT], config: ConfigT, run: Path, devices: int = 1
     return Outcome(run=run, n_steps_done=n_steps_done, n_steps=config.loop.n_steps)
 
 
-def rehearse(build: Build[ConfigT], config: ConfigT, devices: int = 1, n_timed: int = 2) -> Rehearsal:
-    """Build everything, time a few steps on one device, write nothing."""
+def rehearse(build: Build[ConfigT], config: ConfigT, devices: int = 1) -> Rehearsal:
+    """Build everything, time steps of every kind on one device, write nothing."""
     fabric = Fabric(devices=1)
     task, batches = _built(fabric, build, config)
+    n_timed = max(2, task.period)
     n_steps = 1 + n_timed
     loader = _loader(batches, replace(config.loop, n_steps=n_steps, n_workers=0), 0, 0, devices)
     start = time.perf_counter()
@@ -141,7 +144,7 @@ def _launch_many(train: Callable[[Fabric], int], fabric: Fabric) -> int:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
     try:
         return fabric.launch(train)
-    except ProcessRaisedException as error:
+    except ProcessException as error:
         last = str(error).strip().splitlines()[-1]
         raise LeganError(f"training process {error.error_index} failed: {last}") from error
     finally:
@@ -151,12 +154,17 @@ def _launch_many(train: Callable[[Fabric], int], fabric: Fabric) -> int:
 
 def _train(fabric: Fabric, build: Build[ConfigT], config: ConfigT, run: Path) -> int:
     """One process of a training; returns the number of steps done."""
-    task, batches = _built(fabric, build, config)
-    state = newest_checkpoint(run, fabric.device)
-    start = 0 if state is None else load_task_state(task, state)
-    loop = config.loop
-    hooks = standard_hooks(run, loop) if fabric.is_global_zero else []
-    return fit(fabric, task, batches, loop, hooks, start)
+    try:
+        task, batches = _built(fabric, build, config)
+        state = newest_checkpoint(run)
+        start = 0 if state is None else load_task_state(task, state)
+        hooks = standard_hooks(run, config.loop) if fabric.is_global_zero else []
+        return fit(fabric, task, batches, config.loop, hooks, start)
+    except KeyboardInterrupt:
+        if fabric.world_size == 1:
+            raise
+        # Of several processes, torch takes this for a good end, and the one that waits would wait for ever.
+        raise LeganError("interrupted: the last checkpoint is kept") from None
 
 
 def _built(fabric: Fabric, build: Build[ConfigT], config: ConfigT) -> tuple[Task, Batches]:
@@ -224,7 +232,7 @@ def _check_finite(value: Tensor, what: str, step: int, logs: Any) -> None:
         parts = ", ".join(f"{name} {float(torch.as_tensor(part).detach()):.4g}" for name, part in logs.items())
         raise LeganError(
             f"{what} is {float(value)} at step {step + 1}{f' ({parts})' if parts else ''}: the last checkpoint is kept; "
-            "continue from it with a lower learning rate in a new run, or look at the data of this step"
+            "start a new run with a lower learning rate, or look at the data of this step"
         )
 
 
@@ -259,13 +267,16 @@ class Means:
 
     def take(self, fabric: Fabric) -> dict[str, float]:
         """Return the means over steps and processes, and start anew."""
-        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        own = {name: (float(total), self._counts[name]) for name, total in self._sums.items()}
         self._sums.clear()
         self._counts.clear()
-        if fabric.world_size == 1 or not means:
-            return means
-        values = fabric.all_reduce(torch.tensor(list(means.values()), device=fabric.device), reduce_op="mean")
-        return dict(zip(means, values.tolist(), strict=True))
+        parts = [own]
+        if fabric.world_size > 1:  # by name: a process may lack a term that others have
+            parts = [own] * fabric.world_size
+            torch.distributed.all_gather_object(parts, own)
+        names = dict.fromkeys(name for part in parts for name in part)
+        of_name = {name: [part[name] for part in parts if name in part] for name in names}
+        return {name: sum(total for total, _ in found) / sum(count for _, count in found) for name, found in of_name.items()}
 
 
 class _Steps(Dataset[Batch]):

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from legan.core.config import config_to_dict, load_config, write_config
@@ -32,26 +33,27 @@ class LoopConfig:
     """
 
     seed: int = 0
-    n_steps: int = 1000
-    log_every: int = 20
-    sample_every: int = 250
-    checkpoint_every: int = 250
-    checkpoint_minutes: float = 5.0
-    n_checkpoints: int = 2
-    n_workers: int = 0
+    n_steps: PositiveInt = 1000
+    log_every: PositiveInt = 20
+    sample_every: PositiveInt = 250
+    checkpoint_every: PositiveInt = 250
+    checkpoint_minutes: PositiveFloat = 5.0
+    n_checkpoints: PositiveInt = 2
+    n_workers: NonNegativeInt = 0
 
 
 def open_run(run: Path, config: Any) -> None:
-    """Create the run folder and write the config into it; for an existing run, check that the config is the same.
+    """Create the run folder and write the config into it; for a run that has begun, check that the config is the same.
 
     Raises:
         ConfigError: the folder holds a run with another config (the message names the differing keys), or other files.
         LeganError: the folder cannot be written.
     """
     path = make_folder(run) / CONFIG
-    if not path.exists():
-        if any(p.suffix in (".pt", ".jsonl") for p in Path(run).rglob("*")):
-            raise ConfigError(f"{run} holds a run without {CONFIG}: choose another folder")
+    has_begun = any(p.suffix in (".pt", ".jsonl") for p in Path(run).rglob("*"))
+    if not path.exists() and has_begun:
+        raise ConfigError(f"{run} holds a run without {CONFIG}: choose another folder")
+    if not has_begun:  # nothing was trained, perhaps as the config was wrong
         write_config(config, path)
         return
     differing = differing_keys(config_to_dict(load_config(type(config), path)), config_to_dict(config))

@@ -51,7 +51,7 @@ class StarGANv2Task(EditorTask):
         data: Sequence[Mapping[str, object]] = (),
     ) -> None:
         super().__init__(device, config.precision, config.channels_last, probe, data)
-        self.config, shape = config, config.network
+        self.config, shape, self.period = config, config.network, config.loss.penalty_every
         self.generator, self.mapping = models.StarGANv2Generator(shape), models.Mapping(shape)
         self.encoder, self.discriminator = models.StyleEncoder(shape), models.Discriminator(shape)
         translator = nn.ModuleDict({"generator": self.generator, "mapping": self.mapping, "encoder": self.encoder})

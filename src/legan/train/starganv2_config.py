@@ -3,6 +3,7 @@
 from dataclasses import field
 from typing import Literal
 
+from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 
 from legan.core.errors import ConfigError, no_such
@@ -33,7 +34,7 @@ class StarGANv2LossConfig:
     diversity_fraction: float = 1.0
     cycle: float = 1.0
     penalty: float = 0.5
-    penalty_every: int = 1
+    penalty_every: PositiveInt = 1
     penalty_fraction: float = 1.0
 
 

@@ -51,6 +51,7 @@ class Task(Protocol):
     networks: dict[str, nn.Module]
     optimizers: dict[str, Optimizer]
     frozen: dict[str, nn.Module]
+    period: int = 1  # steps after which the same kinds of updates come again
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         """Yield the updates of one step. Code after a `yield` runs with the stepped weights."""
