@@ -36,7 +36,7 @@ def test_nothing_without_the_password(study: Study, monkeypatch: pytest.MonkeyPa
     stranger.enter()  # a rater's session opens nothing
     assert "Password" in stranger.get("/admin").text
     assert stranger.get("/admin/download/ratings.csv").status == 403
-    for path in ("/admin/exclude", "/admin/logout"):
+    for path in ("/admin/exclude", "/admin/include", "/admin/logout"):
         assert stranger.client.post(path, data={"token": "x", "rater_id": "1"}).status_code == 403
     answers = [stranger.client.post("/admin/login", data={"password": "guess"}).status_code for _ in range(8)]
     assert answers[:5] == [403] * 5 and 429 in answers, "guesses are limited"
@@ -56,5 +56,12 @@ def test_figures_downloads_and_excluding(study: Study, admin: Taker) -> None:
     assert admin.client.post("/admin/exclude", data={**form, "rater_id": "99"}).status_code == 404
     after = admin.client.post("/admin/exclude", data=form, follow_redirects=True)
     assert "excluded" in after.text and "0 / 36" in after.text and counts_are_true(study)
+    assert len(admin.client.get("/admin/download/ratings.csv").text.splitlines()) == 1
+    assert 'action="/admin/include"' in after.text and 'action="/admin/exclude"' not in after.text
+    assert admin.client.post("/admin/include", data={**form, "token": "x"}).status_code == 403
+    assert admin.client.post("/admin/include", data={**form, "rater_id": "99"}).status_code == 404
+    back = admin.client.post("/admin/include", data=form, follow_redirects=True)
+    assert "excluded" not in back.text and "12 / 36" in back.text and counts_are_true(study)
+    assert admin.client.get("/admin/download/ratings.csv").text == download.text
     admin.client.post("/admin/logout", data={"token": page.field("token")})
     assert "Password" in admin.get("/admin").text

@@ -28,22 +28,43 @@ def test_forged_and_old_sessions(study: Study) -> None:
     app = make_app(study)
     honest = taker(app)
     page = honest.enter()
-    name = honest.client.cookies[RATER]
+    own = f"{RATER}-{study.tag}"
+    name = honest.client.cookies[own]
     forged = [
         name[:-2] + ("AA" if name[-2:] != "AA" else "BB"),
-        URLSafeTimedSerializer("another key of some length", salt=RATER).dumps("x"),
-        URLSafeTimedSerializer(study.keys.session_key, salt=RATER).dumps(
+        URLSafeTimedSerializer("another key of some length", salt=own).dumps("x"),
+        URLSafeTimedSerializer(study.keys.session_key, salt=own).dumps(
             "nobody"
         ),  # signed well, but of a rater who is forgotten
-        URLSafeTimedSerializer(study.keys.session_key, salt="legan-visit").dumps("x"),
+        URLSafeTimedSerializer(study.keys.session_key, salt=f"legan-visit-{study.tag}").dumps("x"),
         "e30.e30.e30",
     ]
     for value in forged:
         other = taker(app)
-        other.client.cookies.set(RATER, value)
+        other.client.cookies.set(own, value)
         assert other.answer(page).status == 403
         assert other.client.get("/picture/" + page.pictures[0]).status_code == (200 if value == forged[2] else 404)
     assert nothing_stored(study)
+
+
+def test_two_studies_on_one_host_keep_their_raters(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As on one server, whose environment has one secret for all.
+    monkeypatch.setenv("LEGAN_STUDY_SECRET", "one secret for both")
+    with open_study(make_study(tmp_path / "second", n=3)) as second, open_study(study.folder) as first:
+        one, other = taker(make_app(first, admin="on")), taker(make_app(second, admin="on"))
+        other.client.cookies = one.client.cookies.jar  # a browser keeps one for all ports
+        page, others = one.enter(), other.enter()
+        assert one.get().field("assignment") == page.field("assignment")
+        assert one.answer(page).status == other.answer(others).status == 200
+        form = {"password": first.keys.admin_password}
+        assert "Sign out" in one.client.post("/admin/login", data=form, follow_redirects=True).text
+        assert "Password" in other.get("/admin").text
+        # Not even under the other study's name for it.
+        foreign = one.client.cookies[f"legan-admin-{first.tag}"]
+        other.client.cookies.set(f"legan-admin-{second.tag}", foreign, domain="127.0.0.1")
+        assert "Password" in other.get("/admin").text
+    with open_study(study.folder) as again, open_study(tmp_path / "second") as second:
+        assert again.tag == first.tag != second.tag, "a study keeps its tag"
 
 
 def test_sessions_expire(study: Study, rater: Taker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,6 +182,8 @@ def test_headers(study: Study, rater: Taker) -> None:
 def test_other_names_of_the_host(study: Study, rater: Taker) -> None:
     for host in ("evil.example", "127.0.0.1.evil.example", "", "evil.example:8000"):
         assert rater.client.get("/", headers={"host": host}).status_code == 421
+    assert rater.client.get("/", headers={"host": "[::1"}).status_code == 421, "no address at all"
+    assert rater.client.post("/consent", headers={"origin": "http://["}).status_code == 403
     public = taker(make_app(study, public_url="https://study.example.org"))
     assert public.client.get("/", headers={"host": "study.example.org"}).status_code == 200
 
@@ -188,7 +211,7 @@ def test_nothing_on_the_page_tells_the_file_or_the_model(tmp_path: Path) -> None
         while page.code is None:
             rater.client.cookies.set("seen", "x")
             # Random tokens may hold any short word by chance.
-            random_words = re.compile(r'(?<=value=")[\w-]{20,}|[\w-]{22}(?=["? ])|legan-rater=[^;]+')
+            random_words = re.compile(r'(?<=value=")[\w-]{20,}|[\w-]{22}(?=["? ])|legan-rater-\w+=[^;]+')
             text = random_words.sub("", page.text + str(page.response.headers))
             for word in ("legan/", "stargan", "f00", "f01", "f02", "f03", "pictures/", ".png", "compared", "gold", 'main"'):
                 assert word not in text.replace('id="main"', ""), word

@@ -167,3 +167,28 @@ def test_answer_survives_a_server_that_is_away(browser: Any, tmp_path: Path) -> 
         page.wait_for_selector("#unsaved", state="hidden")
         ready(page)
     assert [r["rating"] for r in records_of(folder)] == [7.0]
+
+
+def test_time_away_before_the_picture_came_is_not_taken_off(browser: Any, tmp_path: Path) -> None:
+    page, waiting = new_page(browser)[0], []
+    page.add_init_script("Object.defineProperty(document, 'hidden', { get: () => window.away === true })")
+    turn_to = "(away) => { window.away = away; document.dispatchEvent(new Event('visibilitychange')); }"
+    page.route("**/picture/*", lambda route: waiting.append(route))
+    with serving(make_study(tmp_path / "study", n=3, n_practice=0)) as (url, _):
+        page.goto(url)
+        page.check("input[name=agree]")
+        page.click("text=Begin")
+        page.click("text=Start")
+        page.wait_for_selector("#answer")
+        page.evaluate(turn_to, True)
+        page.wait_for_timeout(1500)
+        page.evaluate(turn_to, False)
+        while waiting:
+            waiting.pop().continue_()
+        ready(page)
+        page.wait_for_timeout(700)
+        page.evaluate(turn_to, True)
+        page.wait_for_timeout(300)
+        page.evaluate(turn_to, False)
+        seconds, since = page.evaluate("[seconds(), (performance.now() - shownAt) / 1000]")
+    assert seconds >= 0.7 and since - seconds >= 0.25, "only the time away after that"

@@ -120,9 +120,10 @@ def test_settings_are_read_as_written(tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text("titel = 'x'")
     with pytest.raises(ConfigError, match="title"):
         read_settings(tmp_path)
-    (tmp_path / "study.toml").write_text("completion_url = 'javascript:alert(1)'")
-    with pytest.raises(StudyError, match="https://"):
-        read_settings(tmp_path)
+    for name in ("completion_url", "full_url"):
+        (tmp_path / "study.toml").write_text(f"{name} = 'javascript:alert(1)'")
+        with pytest.raises(StudyError, match=f"{name} must begin with https://"):
+            read_settings(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -137,6 +138,7 @@ def test_settings_are_read_as_written(tmp_path: Path) -> None:
         ({"gold": "gold.csv"}, "the gold item 'nobody.png' is neither in"),
         ({"gold": "columns.csv"}, "lacks the column 'low'"),
         ({"gold": "bounds.csv"}, "give 0 <= low <= high <= 10"),
+        ({"gold": "short.csv", "kind": "preference", "source": "compared"}, "unknown model '' for 'f01'"),
         ({"source": "damaged"}, "f00.png"),
         ({"database": "mysql://x/y"}, "not supported"),
         ({"database": "no url"}, "cannot be read"),
@@ -154,6 +156,8 @@ def test_bad_wishes_leave_nothing_behind(tmp_path: Path, wish: dict[str, Any], m
     (tmp_path / "gold.csv").write_text("image,low,high\nnobody.png,1,2\n")
     (tmp_path / "columns.csv").write_text("image,best\nf00.png,x\n")
     (tmp_path / "bounds.csv").write_text("image,low,high\nf00.png,5,11\n")
+    write_compared(tmp_path / "compared", 3)
+    (tmp_path / "short.csv").write_text("image,best\nf00,legan\nf01\n")
     before = {path for path in tmp_path.rglob("*")}
     paths = {name: tmp_path / value for name, value in wish.items() if name in ("source", "out", "gold")}
     asked = {"source": tmp_path / "source", "kind": "rating", "out": tmp_path / "study", "n_practice": 0, **wish, **paths}
@@ -185,3 +189,16 @@ def test_a_panel_needs_a_way_back(tmp_path: Path, settings: tuple[str, ...], n_f
     make_study(tmp_path / "study", "entry = 'panel'", *settings)
     faults = check_study(tmp_path / "study")
     assert sum("Prolific" in fault for fault in faults) == n_faults, faults
+
+
+@pytest.mark.parametrize(
+    ("settings", "n_faults"),
+    [
+        (("full_url = 'https://x/?cc={code}'",), 1),
+        (("full_url = 'https://x/?cc={code}'", "full_code = 'OUT'"), 0),
+        (("full_code = 'C1'", "completion_code = 'C1'"), 1),
+    ],
+)
+def test_the_code_of_a_full_study(tmp_path: Path, settings: tuple[str, ...], n_faults: int) -> None:
+    make_study(tmp_path / "study", *settings)
+    assert sum(fault.startswith("full_") for fault in check_study(tmp_path / "study")) == n_faults

@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,10 +13,11 @@ from typer.testing import CliRunner, Result
 from legan.cli import app as cli
 from legan.core.errors import StudyError
 from legan.data.ratings import read_gold, read_ratings
+from legan.study.config import StudyConfig
 from legan.study.create import Wish, create_study
 from legan.study.export import export_study
 from legan.study.preference import analyse, bradley_terry
-from legan.study.status import in_words, status
+from legan.study.status import agreement_so_far, in_words, status
 from legan.study.study import open_study
 from legan.study.web import make_app
 
@@ -90,6 +92,20 @@ def test_status_before_anybody_came(tmp_path: Path) -> None:
     assert result.exit_code == 0 and "0 of 9 answers" in result.stdout and "too few answers to tell yet" in result.stdout
     result = legan("study", "export", folder, "-o", tmp_path / "out")
     assert result.exit_code == 2 and "nobody has answered" in result.stderr and not (tmp_path / "out").exists()
+
+
+def test_status_while_all_say_the_same(tmp_path: Path) -> None:
+    folder = make_study(tmp_path / "study", n=5, n_practice=0)
+    with open_study(folder) as study:
+        for _ in range(2):
+            rater = taker(make_app(study))
+            rater.finish(rater.enter(), rating="5")
+    result = legan("study", "status", folder)
+    assert result.exit_code == 0 and "too much alike" in result.stdout
+    # Two who agree about one item, and another choice that only one of them made.
+    records = [record("r1", "a"), record("r2", "a"), {**record("r1", "b"), "item": "y"}]
+    preferring = SimpleNamespace(config=StudyConfig(kind="preference"))
+    assert "too few answers" in agreement_so_far(preferring, records)["note"]  # type: ignore[arg-type]
 
 
 def test_preference_export(tmp_path: Path) -> None:

@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 from benchmarks.study import Load, Outcome, Result, compare, make, run
 from sqlalchemy import create_engine, text
-from tests.study.studies import counts_are_true, free_port
+from tests.study.studies import counts_are_true, free_port, make_study, taker
 
+from legan.study.records import coverage
 from legan.study.store import Store
 from legan.study.study import open_study
+from legan.study.web import make_app
 
 
 def load(folder: Path, wanted: Load) -> tuple[Result, Outcome]:
@@ -97,6 +99,22 @@ def test_postgres(postgres: str, tmp_path: Path) -> None:
     wanted = Load(n_raters=8, n_answers=60, raters_per_item=3, think=0.05, database=_database(postgres, "load"))
     result, outcome = load(tmp_path, wanted)
     assert all_there(outcome, wanted) and len(result.saved) == outcome.n_answers == 60
+
+
+@pytest.mark.postgres
+def test_postgres_reads_one_view_and_takes_any_form(postgres: str, tmp_path: Path) -> None:
+    with open_study(make_study(tmp_path / "study", n=3, n_practice=0, database=_database(postgres, "views"))) as study:
+        rater = taker(make_app(study))
+        page = rater.enter()
+        with study.store.reading() as connection:
+            assert coverage(study, connection)["n_raters"] == 1
+            other = taker(make_app(study))
+            other.enter()
+            assert coverage(study, connection)["n_raters"] == 1, "what others store meanwhile is not seen"
+        with study.store.reading() as connection:
+            assert coverage(study, connection)["n_raters"] == 2
+        assert rater.post("/answer", token=page.field("token"), assignment="\0", rating="1").status == 404
+        assert rater.answer(page).status == 200
 
 
 @pytest.mark.postgres

@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import inspect, select
 from tests.study.conftest import Clock
-from tests.study.studies import counts_are_true, make_study, records_of, taker
+from tests.study.studies import counts_are_true, make_study, records_of, set_up, taker
 
 from legan.core.errors import StudyError
 from legan.study import raters, tables
 from legan.study.check import look_up
+from legan.study.export import files_of
 from legan.study.invite import forget_rater, make_links
+from legan.study.records import coverage, read_records
 from legan.study.study import Study, open_study
 from legan.study.web import make_app
 
@@ -38,9 +40,11 @@ def test_invitations(tmp_path: Path, clock: Clock) -> None:
         again = elsewhere.get(first.link)
         assert again.field("assignment") == page.field("assignment")
         assert first.answer(page).status == 403
-        assert elsewhere.finish(again).code
-        # Once finished, it lets nobody in.
+        code = elsewhere.finish(again).code
+        assert code
+        # Once finished, it lets nobody in; in the rater's own browser it leads to the code.
         assert taker(app).get(first.link).status == 403
+        assert elsewhere.get(first.link).code == elsewhere.get().code == code
         # A replay of the consent form makes no second rater.
         second = taker(app, links[1].removeprefix("http://127.0.0.1"))
         form = second.get(second.link)
@@ -84,6 +88,35 @@ def test_panel(tmp_path: Path) -> None:
         look_up(folder, "5f3a9d")
 
 
+@pytest.mark.parametrize(
+    ("settings", "shown", "absent"),
+    [
+        (('entry = "panel"',), ["Please return your submission"], ['class="code"', "href=\"https"]),
+        (('entry = "panel"', 'full_code = "OUT"'), ['class="code">OUT<'], ["Please return", "href=\"https"]),
+        (
+            ('entry = "panel"', 'full_code = "O&T"', 'full_url = "https://panel.example/?a=1&cc={code}"', 'completion_code = "C0DE"'),
+            ['class="code">O&amp;T<', 'href="https://panel.example/?a=1&amp;cc=O&amp;T"'],
+            ["Please return", "C0DE"],
+        ),
+        (('entry = "panel"', 'full_url = "https://panel.example/"'), ['href="https://panel.example/"'], ["Please return", 'class="code"']),
+        ((), [], ["Please return", 'class="code"']),
+    ],
+)  # fmt: skip
+def test_a_full_study_has_a_way_back(tmp_path: Path, settings: tuple[str, ...], shown: list[str], absent: list[str]) -> None:
+    folder = make_study(tmp_path / "study", *settings, n=2, n_practice=0, raters_per_item=1)
+    with open_study(folder) as study:
+        app = make_app(study)
+        early, first = taker(app, "/?PROLIFIC_PID=a"), taker(app, "/?PROLIFIC_PID=b")
+        form = early.get(early.link)
+        assert first.finish(first.enter()).code
+        late = taker(app, "/?PROLIFIC_PID=c")
+        # Who finds it full on arrival, and who agreed to take part while the last places went.
+        pages = [late.get(late.link), early.post("/consent", token=form.field("token"), agree="yes")]
+    for page in pages:
+        assert page.status == 200 and "No pictures are left" in page.text and page.code is None
+        assert all(words in page.text for words in shown) and not any(words in page.text for words in absent)
+
+
 def test_completion_codes_are_found_again(study: Study) -> None:
     rater = taker(make_app(study))
     code = rater.finish(rater.enter()).code
@@ -110,12 +143,71 @@ def test_excluding_gives_the_items_to_others(study: Study) -> None:
         raters.exclude(connection, 1, 0.0)
         raters.exclude(connection, 1, 0.0)  # twice is once
     assert counts_are_true(study)
-    assert "No pictures are left" in takers[0].get().text
+    assert takers[0].get().code, "who had finished keeps the completion code"
     fourth = taker(app)
     assert fourth.finish(fourth.enter()).code
     counted = [record for record in records_of(study.folder) if record["counts"]]
     assert len(counted) == 36 and len({record["rater"] for record in counted}) == 3
     assert counts_are_true(study)
+
+
+def test_included_again(study: Study) -> None:
+    app = make_app(study, clock=lambda: 1_700_000_000.0)
+    first, second, third = (taker(app) for _ in range(3))
+    page = first.enter()
+    for _ in range(6):  # two of practice
+        page = first.answer(page)
+    page = first.answer(page, skip="yes")
+    second.finish(second.enter())
+    with study.store.reading() as connection:
+        before = files_of(study, read_records(study, connection))
+    with study.store.writing() as connection:
+        raters.exclude(connection, 1, 0.0)
+    with study.store.reading() as connection:
+        assert files_of(study, read_records(study, connection)) != before
+    with study.store.writing() as connection:
+        raters.include(connection, 1)
+        raters.include(connection, 1)  # twice is once
+        raters.include(connection, 2)  # who was not left out
+    with study.store.reading() as connection:
+        assert files_of(study, read_records(study, connection)) == before
+    assert counts_are_true(study)
+    # What was on the page when the rater was left out is lost; they go on with others.
+    assert "went to someone else" in first.answer(page).text
+    assert first.finish(first.get()).code and counts_are_true(study)
+    third.finish(third.enter())
+    assert counts_are_true(study)
+
+
+def test_included_when_others_have_the_places(study: Study) -> None:
+    app = make_app(study)
+    takers = [taker(app) for _ in range(4)]
+    for one in takers[:3]:
+        one.finish(one.enter())
+    with study.store.writing() as connection:
+        raters.exclude(connection, 1, 0.0)
+    takers[3].finish(takers[3].enter())
+    with study.store.writing() as connection:
+        raters.include(connection, 1)
+    with study.store.reading() as connection:
+        assert set(raters.true_counts(connection).values()) == {(4, 4)}
+        assert coverage(study, connection)["n_items_by_answers"] == {0: 0, 4: 12}
+    with study.store.writing() as connection:
+        raters.exclude(connection, 1, 0.0)
+    assert counts_are_true(study)
+
+
+def test_excluded_in_a_break_takes_no_places(tmp_path: Path) -> None:
+    folder = make_study(tmp_path / "study", n=6, n_practice=0)
+    set_up(folder, "break_every = 2")
+    with open_study(folder) as study:
+        rater = taker(make_app(study))
+        page = rater.answer(rater.answer(rater.enter()))
+        with study.store.writing() as connection:
+            raters.exclude(connection, 1, 0.0)
+        full = rater.post("/go-on", token=page.field("token"))
+        assert "No pictures are left" in full.text and full.code is None
+        assert counts_are_true(study)
 
 
 def test_excluded_in_the_middle(study: Study) -> None:
@@ -140,6 +232,8 @@ def test_forgetting_leaves_nothing(study: Study) -> None:
     assert forget_rater(study.folder, name) == (name, 5)
     assert name not in everything_in(study) and goes.answer(page).status == 403
     assert len(records_of(study.folder)) == 14 and counts_are_true(study)
+    for file in study.folder.glob("study.sqlite*"):  # the log too, though a server has it open
+        assert name.encode() not in file.read_bytes(), file
     study.store.close()
     assert name.encode() not in (study.folder / "study.sqlite").read_bytes()
 

@@ -58,12 +58,15 @@ def test_rater_verbs(tmp_path: Path) -> None:
         (["serve", "study", "--admin", "yes"], "unknown --admin"),
         (["serve", "study", "--host", "0.0.0.0"], "--public-url"),
         (["serve", "study", "--public-url", "example.org"], "cannot read --public-url"),
+        (["serve", "study", "--public-url", "https://[x"], "cannot read --public-url"),
+        (["serve", "study", "--public-url", "https:///study"], "cannot read --public-url"),
         (["create", "--from", "nowhere", "--out", "x"], "is no folder"),
     ],
 )
 def test_bad_wishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str) -> None:
     make_study(tmp_path / "study", n=3)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("uvicorn.Server.run", lambda server: None)  # a wish that is taken for good ends too
     result = legan("study", *words)
     assert result.exit_code == 2 and message in result.stderr and len(result.stderr.splitlines()) == 1, result.stderr
 

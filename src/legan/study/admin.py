@@ -1,4 +1,7 @@
-"""The researcher's pages: a login of their own, live figures, excluding a rater, downloads. Off unless `serve --admin` asks for them."""
+"""The researcher's pages: a login of their own, live figures, excluding a rater and undoing it, downloads.
+
+Off unless `serve --admin` asks for them.
+"""
 
 import hmac
 import time
@@ -7,7 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from starlette.exceptions import HTTPException
 
 from legan.study import raters
@@ -32,6 +35,7 @@ def admin_routes(study: Study, sessions: Sessions, renderer: Renderer, clock: Ca
     router.post("/login")(pages.login)
     router.post("/logout")(pages.logout)
     router.post("/exclude")(pages.exclude)
+    router.post("/include")(pages.include)
     router.get("/download/{name}")(pages.download)
     return router
 
@@ -95,11 +99,18 @@ class _AdminPages:
 
     def exclude(self, request: Request, token: Token, rater_id: Annotated[int, Form()]) -> Response:
         """Leave a rater out."""
+        return self._change(request, token, rater_id, lambda connection: raters.exclude(connection, rater_id, self.clock()))
+
+    def include(self, request: Request, token: Token, rater_id: Annotated[int, Form()]) -> Response:
+        """Let a rater count again."""
+        return self._change(request, token, rater_id, lambda connection: raters.include(connection, rater_id))
+
+    def _change(self, request: Request, token: str, rater_id: int, change: Callable[[Connection], None]) -> Response:
         self._check(request, token)
         with self.study.store.writing() as connection:
             if connection.execute(select(rater.c.id).where(rater.c.id == rater_id)).first() is None:
                 raise HTTPException(404, "There is no such rater.")
-            raters.exclude(connection, rater_id, self.clock())
+            change(connection)
         self._status = None
         return RedirectResponse("/admin", 303)
 

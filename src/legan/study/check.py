@@ -54,6 +54,10 @@ def _setting_faults(study: Study) -> list[str]:
             found.append("Prolific needs a way back: set completion_code, and completion_url if you like, in study.toml")
         elif "{code}" in config.completion_url and not config.completion_code:
             found.append("completion_url has {code}, and each rater would get another: set completion_code to Prolific's")
+    if "{code}" in config.full_url and not config.full_code:
+        found.append("full_url has {code}, and there is none: set full_code to the panel's code for a screen-out")
+    if config.full_code and config.full_code == config.completion_code:
+        found.append("full_code is the completion code: who finds the study full would be paid as if they had finished")
     if config.simulated:
         found.append(
             "simulated = true: answers of people would be taken for simulated ones; make a study of its own for people"

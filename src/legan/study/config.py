@@ -22,7 +22,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 class Texts:
     """Every word that raters read, so that a study can be held in another language; blank lines part paragraphs.
 
-    `{...}` in a text is filled in: `{code}` the completion code, `{name}` the rater's name, `{done}` and `{total}` the progress.
+    `{...}` is filled in: `{name}`, the rater's, in `reference`; `{done}` and `{total}` in `progress`.
     """
 
     language: str = "en"
@@ -61,6 +61,8 @@ class Texts:
     reference: str = "Your answers are kept under the name {name}. Tell it to the researchers if you want them erased."
     full_title: str = "No pictures are left"
     full: str = "Every picture has been judged often enough. Thank you for your interest."
+    full_code: str = "Your code for this case is"
+    full_return: str = "Please return your submission on the site that sent you here: there is nothing left to do for it."
     left_over: str = "You were away for a while, so the picture before went to someone else. Here is your next one."
     broken: str = "This picture cannot be shown. Please skip it."
     unsaved: str = "This answer is not saved yet. Keep this page open: it tries again by itself."
@@ -89,6 +91,8 @@ class StudyConfig:
         panel_parameter: of the link that names the person: PROLIFIC_PID, or workerId.
         completion_code: shown at the end; empty: each rater gets one of their own, which `legan study check --rater` knows.
         completion_url: where the last page leads to; `{code}` stands for the code.
+        full_code: shown to those for whom nothing is left to judge (a panel's code for a screen-out); empty: none.
+        full_url: where that page leads to; `{code}` stands for that code.
         simulated: whether programs take part, to try the study out; their names, and all that comes of their answers, then say so.
         session_hours: after which a rater's session ends.
         texts: what raters read.
@@ -110,6 +114,8 @@ class StudyConfig:
     panel_parameter: str = "PROLIFIC_PID"
     completion_code: str = ""
     completion_url: str = ""
+    full_code: str = ""
+    full_url: str = ""
     simulated: bool = False
     session_hours: Annotated[float, Field(gt=0)] = 12.0
     texts: Texts = field(default_factory=Texts)
@@ -128,8 +134,10 @@ def read_settings(folder: Path) -> StudyConfig:
             f"{folder} holds no study (no {SETTINGS}): make one with `legan study create --from DIR --out {folder}`"
         )
     config = load_config(StudyConfig, path)
-    if config.completion_url and not config.completion_url.startswith(("https://", "http://")):
-        raise StudyError(f"{path}: completion_url must begin with https:// (or http://), not '{config.completion_url}'")
+    for name in ("completion_url", "full_url"):
+        url = getattr(config, name)
+        if url and not url.startswith(("https://", "http://")):
+            raise StudyError(f"{path}: {name} must begin with https:// (or http://), not '{url}'")
     return config
 
 
@@ -145,7 +153,7 @@ def write_settings(folder: Path, config: StudyConfig) -> None:
 _SCALARS = (
     "title", "kind", "raters_per_item", "items_per_rater", "gold_per_rater", "repeats_per_rater", "break_every",
     "timeout_minutes", "allow_skip", "entry", "panel_parameter", "completion_code", "completion_url",
-    "simulated",
+    "full_code", "full_url", "simulated",
 )  # fmt: skip
 _WORDS = {
     "rating": (

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
@@ -93,7 +93,7 @@ class Guard:
 
     def _refusal(self, scope: Scope, headers: Headers) -> PlainTextResponse | None:
         host = headers.get("host", "").lower()
-        if urlsplit(f"//{host}").hostname not in self.hosts:
+        if _split(f"//{host}").hostname not in self.hosts:
             return _refuse(421, "This address does not belong to the study: use the link that you were given.")
         address = (scope.get("client") or ("", 0))[0]
         cookie = headers.get("cookie", "")
@@ -104,9 +104,17 @@ class Guard:
         if not headers.get("content-length", "0").isdigit() or int(headers.get("content-length", "0")) > MAX_BODY:
             return _refuse(413, "This is more than a form of this page can hold.")
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
-        if (site not in (None, "same-origin")) or (origin is not None and urlsplit(origin).netloc.lower() != host):
+        if (site not in (None, "same-origin")) or (origin is not None and _split(origin).netloc.lower() != host):
             return _refuse(403, "This form was sent from another site: open the study's own page.")
         return None
+
+
+def _split(address: str) -> SplitResult:
+    """The parts of an address; none where it cannot be read, such as `//[`."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
 
 def _refuse(status: int, words: str, headers: dict[str, str] | None = None) -> PlainTextResponse:

@@ -30,6 +30,9 @@ def forget_rater(folder: Path, word: str) -> tuple[str, int]:
     Raises:
         StudyError: nobody is known by `word`.
     """
-    with open_study(folder) as study, study.store.writing() as connection:
-        row = find(connection, study.keys, word)
-        return row.name, forget(connection, row.id)
+    with open_study(folder) as study:
+        with study.store.writing() as connection:
+            row = find(connection, study.keys, word)
+            n_answers = forget(connection, row.id)
+        study.store.empty_log()
+    return row.name, n_answers

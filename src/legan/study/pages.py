@@ -96,7 +96,7 @@ class _RaterPages:
         if config.entry == "panel" and query.get("assignmentId") == PREVIEW:
             return error_page(self.renderer, 200, "This is a preview: accept the task to take part.")
         if config.entry == "invitation" and query.get("invitation"):
-            return self._arrive({"invitation": query["invitation"][:100]})
+            return self._arrive_invited(request, query["invitation"][:100])
         if config.entry == "panel" and query.get(config.panel_parameter):
             return self._arrive({"panel": self.study.keys.digest("panel", query[config.panel_parameter][:200])})
         session = self.sessions.get(request, RATER)
@@ -107,6 +107,14 @@ class _RaterPages:
                     view = next_view(self.study, connection, row, self.clock())
                     return self._show(view, session)
         return self._welcome(request)
+
+    def _arrive_invited(self, request: Request, token: str) -> Response:
+        session = self.sessions.get(request, RATER)
+        if session is not None:
+            with self.study.store.reading() as connection:
+                if raters.came_by(connection, self.study.keys, session, token):
+                    return RedirectResponse("/", 303)  # the link is used up, yet here its rater may see the code again
+        return self._arrive({"invitation": token})
 
     def _arrive(self, claim: dict[str, str]) -> Response:
         """Move what the link says into a signed cookie, so that the address bar and the history do not keep it."""
@@ -185,7 +193,8 @@ class _RaterPages:
         """The break is over."""
 
         def rested(connection: Connection, row: Row[Any]) -> None:
-            _set(connection, row, rested=hand_out(connection, self.study, row, self.clock()).n_done)
+            if row.excluded_at is None:  # who is left out takes no more places
+                _set(connection, row, rested=hand_out(connection, self.study, row, self.clock()).n_done)
 
         return self._step(request, token, rested)
 
@@ -197,7 +206,8 @@ class _RaterPages:
         """Store an answer; the response, which is the next page, comes when it is on the disk."""
         from starlette.concurrency import run_in_threadpool
 
-        form = {name: str(value) for name, value in (await request.form(max_files=0, max_fields=20)).items()}
+        fields = (await request.form(max_files=0, max_fields=20)).items()
+        form = {name: str(value).replace("\0", "") for name, value in fields}  # PostgreSQL takes no NUL
         return await run_in_threadpool(self._answer, request, form)
 
     def _answer(self, request: Request, form: dict[str, str]) -> Response:

@@ -1,4 +1,4 @@
-"""Raters: how they come in, their completion codes, exclusion, and being forgotten. No names, no network addresses.
+"""Raters: how they come in, their completion codes, exclusion and its undoing, and being forgotten. No names, no network addresses.
 
 All functions run inside `Store.writing`, those that only find a rater inside `Store.reading` too.
 """
@@ -71,6 +71,13 @@ def invitation_of(connection: Connection, keys: Keys, token: str, now: float) ->
     return None if connection.execute(used).first() else row.id
 
 
+def came_by(connection: Connection, keys: Keys, session: str, token: str) -> bool:
+    """Whether the rater of a session came by an invitation."""
+    query = select(rater.c.id).join(invitation, invitation.c.id == rater.c.invitation_id)
+    query = query.where(rater.c.session == session, invitation.c.token_hash == keys.digest("invitation", token))
+    return connection.execute(query).first() is not None
+
+
 def find(connection: Connection, keys: Keys, word: str) -> Row[Any]:
     """The rater of a name, a completion code, or a panel's name for a person.
 
@@ -96,16 +103,24 @@ def exclude(connection: Connection, rater_id: int, now: float) -> None:
     """Leave a rater out: the answers stay in the database but no longer count, so others get the items."""
     row = connection.execute(select(rater).where(rater.c.id == rater_id)).one()
     if row.excluded_at is None:
-        _give_back(connection, rater_id)
+        _change_places(connection, rater_id, -1)
         connection.execute(update(assignment).where(_open_of(rater_id)).values(state=LOST))
         connection.execute(update(rater).where(rater.c.id == rater_id).values(excluded_at=now))
+
+
+def include(connection: Connection, rater_id: int) -> None:
+    """Undo `exclude`: the answers count again, beside those of others who got the items since."""
+    row = connection.execute(select(rater).where(rater.c.id == rater_id)).one()
+    if row.excluded_at is not None:
+        _change_places(connection, rater_id, 1)
+        connection.execute(update(rater).where(rater.c.id == rater_id).values(excluded_at=None))
 
 
 def forget(connection: Connection, rater_id: int) -> int:
     """Erase a rater with all answers and return how many these were; others get the items."""
     row = connection.execute(select(rater).where(rater.c.id == rater_id)).one()
     if row.excluded_at is None:
-        _give_back(connection, rater_id)
+        _change_places(connection, rater_id, -1)
     own = select(assignment.c.id).where(assignment.c.rater_id == rater_id)
     n_answers = connection.execute(delete(answer).where(answer.c.assignment_id.in_(own))).rowcount
     connection.execute(delete(assignment).where(assignment.c.rater_id == rater_id))
@@ -117,10 +132,10 @@ def _open_of(rater_id: int) -> Any:
     return (assignment.c.rater_id == rater_id) & assignment.c.state.in_((OPEN, RETURNED))
 
 
-def _give_back(connection: Connection, rater_id: int) -> None:
-    """Free the places that the rater's answers and open assignments take."""
+def _change_places(connection: Connection, rater_id: int, by: int) -> None:
+    """Free (-1) or take (1) the places of the rater's answers and open assignments."""
     for item_id in _places(connection, rater_id):
-        change_taken(connection, item_id, -1)
+        change_taken(connection, item_id, by)
 
 
 def _places(connection: Connection, rater_id: int) -> Sequence[int]:

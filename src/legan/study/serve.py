@@ -62,12 +62,20 @@ def serve_study(folder: Path, address: Address, say: Callable[[str], None]) -> N
             ) from None
 
 
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
 def _check(address: Address) -> None:
     if not 0 < address.port < 65536:
         raise StudyError(f"--port {address.port} is out of range: choose one from 1 to 65535")
     if address.admin not in ADMIN_CHOICES:
         raise StudyError(f"unknown --admin '{address.admin}': choose {', '.join(ADMIN_CHOICES)}")
-    if address.public_url and urlsplit(address.public_url).scheme not in ("http", "https"):
+    if address.public_url and not _is_url(address.public_url):
         raise StudyError(f"cannot read --public-url '{address.public_url}': write it as https://study.example.org")
     if address.host not in LOOPBACK and not address.public_url:
         raise StudyError(

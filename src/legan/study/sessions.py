@@ -1,4 +1,7 @@
-"""Signed cookies and form tokens (itsdangerous). A cookie holds a random session name; nothing in it tells who the rater is."""
+"""Signed cookies and form tokens (itsdangerous). A cookie holds a random session name; nothing in it tells who the rater is.
+
+Its own name ends in the study's tag, as browsers keep one set of cookies for all ports of a host.
+"""
 
 import hmac
 from dataclasses import dataclass
@@ -20,11 +23,13 @@ class Sessions:
 
     Args:
         keys: of the study.
+        tag: of the study.
         hours: that a rater's session lasts.
         secure: whether the pages come over HTTPS, so that cookies must too.
     """
 
     keys: Keys
+    tag: str
     hours: float
     secure: bool
 
@@ -32,8 +37,8 @@ class Sessions:
         """Set a signed cookie."""
         age = int(3600 * self._hours(name))
         response.set_cookie(
-            self._full(name),
-            self._signer(name).dumps(value),
+            self._full(self._own(name)),
+            self._signer(self._own(name)).dumps(value),
             max_age=age,
             path="/",
             secure=self.secure,
@@ -43,17 +48,15 @@ class Sessions:
 
     def get(self, request: Request, name: str) -> Any:
         """Value of a cookie; None if there is none, or it is forged, changed, or out of date."""
-        text = request.cookies.get(self._full(name))
-        if text is None:
-            return None
+        own = self._own(name)
         try:
-            return self._signer(name).loads(text, max_age=int(3600 * self._hours(name)))
+            return self._signer(own).loads(request.cookies.get(self._full(own), ""), int(3600 * self._hours(name)))
         except BadData:
             return None
 
     def drop(self, response: Response, name: str) -> None:
         """Remove a cookie."""
-        response.delete_cookie(self._full(name), path="/", secure=self.secure, httponly=True, samesite="lax")
+        response.delete_cookie(self._full(self._own(name)), path="/", secure=self.secure, httponly=True, samesite="lax")
 
     def form_token(self, session: str) -> str:
         """What a form must carry, so that no other site can send it."""
@@ -62,6 +65,9 @@ class Sessions:
     def is_form_token(self, token: str, session: str) -> bool:
         """Whether a form's token belongs to the session."""
         return hmac.compare_digest(token.encode(), self.form_token(session).encode())
+
+    def _own(self, name: str) -> str:
+        return f"{name}-{self.tag}"
 
     def _full(self, name: str) -> str:
         return f"__Host-{name}" if self.secure else name  # browsers then refuse it from other hosts and without TLS

@@ -133,9 +133,10 @@ def read_gold(path: Path, kind: str, models: list[str]) -> dict[str, GoldAnswer]
 
 def _gold_answer(path: Path, row: Mapping[str, str], kind: str, models: list[str]) -> GoldAnswer:
     if kind == "preference":
-        if row["best"] not in models:
-            raise DataError(f"{path} names an unknown model '{row['best']}'{nearest(row['best'], models)}")
-        return GoldAnswer(best=row["best"])
+        best = row["best"] or ""  # None where a line ends early
+        if best not in models:
+            raise DataError(f"{path} names an unknown model '{best}' for '{row['image']}'{nearest(best, models)}")
+        return GoldAnswer(best=best)
     try:
         low, high = float(row["low"]), float(row["high"])
     except (TypeError, ValueError):

@@ -32,6 +32,7 @@ def agreement_so_far(study: Study, records: list[Record]) -> dict[str, Any]:
 
 
 def _agreement_of_ratings(records: list[Record]) -> dict[str, Any]:
+    import numpy as np
     import pandas as pd
 
     from legan.data.agreement import agreement
@@ -42,7 +43,11 @@ def _agreement_of_ratings(records: list[Record]) -> dict[str, Any]:
     frame = frame[frame.groupby("image")["rating"].transform("count") >= 2].astype({"rating": float})
     if frame["image"].nunique() < MIN_ITEMS:
         raise DataError(f"too few answers to tell yet: {MIN_ITEMS} items with two ratings or more are needed")
-    return agreement(frame).as_json()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = agreement(frame).as_json()
+    if found["icc"] is None:
+        raise DataError("the ratings so far are too much alike to tell")
+    return found
 
 
 def _alpha_of_choices(records: list[Record]) -> dict[str, Any]:
@@ -53,12 +58,17 @@ def _alpha_of_choices(records: list[Record]) -> dict[str, Any]:
         import krippendorff
     except ModuleNotFoundError:
         raise DataError('agreement of raters needs krippendorff: run `pip install "legan[ratings]"`') from None
+    too_few = "too few answers to tell yet: items with two answers or more, and two different choices are needed"
     frame = pd.DataFrame([{"rater": r["rater"], "item": r["item"], "choice": r["choice"]} for r in records if r["counts"]])
     if frame.empty or frame.groupby("item").size().max() < 2 or frame["choice"].nunique() < 2:
-        raise DataError("too few answers to tell yet: items with two answers or more, and two different choices are needed")
+        raise DataError(too_few)
     codes = {name: index for index, name in enumerate(sorted(frame["choice"].unique()))}
     table = frame.assign(code=frame["choice"].map(codes)).pivot(index="rater", columns="item", values="code")
-    return {"alpha": float(krippendorff.alpha(table.to_numpy(np.float64), level_of_measurement="nominal"))}
+    with np.errstate(invalid="ignore"):
+        alpha = float(krippendorff.alpha(table.to_numpy(np.float64), level_of_measurement="nominal"))
+    if np.isnan(alpha):  # the different choices were all made for items with one answer
+        raise DataError(too_few)
+    return {"alpha": alpha}
 
 
 def in_words(found: Mapping[str, Any]) -> str:

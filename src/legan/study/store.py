@@ -8,7 +8,7 @@ item's answers and handing it out is one step.
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,8 @@ class Store:
             StoreError: the database cannot answer.
         """
         with _explained(), self.engine.connect() as connection:
-            yield connection
+            # By itself PostgreSQL shows each statement what others have stored since the one before.
+            yield connection if self.is_sqlite else connection.execution_options(isolation_level="REPEATABLE READ")
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -99,6 +100,12 @@ class Store:
             if not inspect(connection).has_table("alembic_version"):
                 return None
             return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+    def empty_log(self) -> None:
+        """Fold SQLite's log into the file and empty it, so that what was erased is not in it either, though others have it open."""
+        if self.is_sqlite:
+            with closing(self.engine.raw_connection()) as connection:
+                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Close all connections; SQLite then folds its log into the file."""

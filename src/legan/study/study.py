@@ -28,7 +28,8 @@ class Picture:
 class Study:
     """A study that can be served, looked at and exported; a context manager that closes the database.
 
-    Pictures are known by their number; `by_code` gives the number of a code, `of_item` those of an item.
+    `tag` is short and no other study's; it stays the same. Pictures are known by their number; `by_code` gives the number of a code,
+    `of_item` those of an item.
     """
 
     folder: Path
@@ -37,6 +38,7 @@ class Study:
     store: Store
     models: tuple[str, ...]
     pictures: dict[int, Picture]
+    tag: str
 
     def __post_init__(self) -> None:
         self.by_code = {one.code: key for key, one in self.pictures.items()}
@@ -77,7 +79,8 @@ def open_study(folder: Path, busy_seconds: float = BUSY_SECONDS) -> Study:
         raise StudyError(f'{folder} was made as a {about.kind} study: set kind = "{about.kind}" in study.toml')
     place = folder / PICTURES
     pictures = {r.id: Picture(r.code, place / r.file, r.width, r.height, r.item_id, r.model) for r in rows}
-    return Study(folder, config, keys, store, tuple(json.loads(about.models)), pictures)
+    tag = keys.digest("tag", repr(about.created_at))[:8]
+    return Study(folder, config, keys, store, tuple(json.loads(about.models)), pictures, tag)
 
 
 def note_missing(opened: Study) -> list[str]:

@@ -27,7 +27,7 @@ class View:
 def next_view(study: Study, connection: Connection, rater: Row[Any], now: float, notice: str = "") -> View:
     """Return the page for a rater; hands out items, so it runs inside `Store.writing`."""
     if rater.excluded_at is not None:
-        return View("full.html")
+        return View("full.html") if rater.finished_at is None else _done(study, rater)
     if rater.instructed_at is None:
         return View("instructions.html")
     turn = _turn(study, connection, rater, now)
@@ -58,6 +58,10 @@ def _end(study: Study, connection: Connection, rater: Row[Any], turn: Turn, now:
     if turn.n_done == 0:
         return View("full.html")
     raters.finish(connection, rater.id, now)
+    return _done(study, rater)
+
+
+def _done(study: Study, rater: Row[Any]) -> View:
     code = study.config.completion_code or study.keys.code(rater.name)
     link = study.config.completion_url.replace("{code}", code)
     return View("done.html", {"code": code, "link": link, "name": rater.name})

@@ -37,7 +37,7 @@ def make_app(
         hosts: further names under which it may be asked for.
         clock: seconds since 1970; tests turn it.
     """
-    sessions = Sessions(study.keys, study.config.session_hours, secure=public_url.startswith("https://"))
+    sessions = Sessions(study.keys, study.tag, study.config.session_hours, secure=public_url.startswith("https://"))
     renderer = Renderer(study)
 
     @asynccontextmanager

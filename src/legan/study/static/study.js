@@ -38,12 +38,12 @@ function chosen() { return main.querySelector("input[name=choice]:checked"); }
 function bindItem() {
   const form = document.getElementById("answer");
   if (!form) { main.querySelector("[autofocus]")?.focus(); return; }
-  shownAt = hiddenFor = 0;
+  shownAt = 0;
   hiddenAt = document.hidden ? performance.now() : 0;
   const pictures = [...main.querySelectorAll("img.judged")];
   pictures.forEach(fit);
   Promise.all(pictures.map((picture) => picture.decode())).then(
-    () => { shownAt = performance.now(); if (document.hidden) hiddenAt = shownAt; preload(); },
+    () => { shownAt = performance.now(); hiddenFor = 0; if (document.hidden) hiddenAt = shownAt; preload(); },
     () => {
       main.querySelector(".broken").hidden = false;
       const skip = form.elements.skip;
