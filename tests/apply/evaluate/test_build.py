@@ -15,11 +15,13 @@ from typer.testing import CliRunner
 
 from legan.apply.evaluate import measures, run
 from legan.apply.evaluate.build import Request, evaluate
+from legan.apply.evaluate.figures import METRICS, within
 from legan.apply.evaluate.measures import INPUT, REAL, Choice
 from legan.apply.networks import Codes, load_networks
 from legan.cli import app
 from legan.core.errors import ConfigError, DataError, ImageError, LeganError, WeightsError
 from legan.core.images import from_network, to_network
+from legan.metrics.human_agreement import Interval
 
 N = 24
 
@@ -282,3 +284,13 @@ def test_command(data: Path, choice: Choice, tiny_editor: Path, tmp_path: Path) 
     assert json.loads(again.stdout)["models"][0]["n"] == 16
     wrong = CliRunner().invoke(app, [*words, "--fid-network", "incepion"])
     assert wrong.exit_code == 2 and "did you mean 'inception'?" in wrong.stderr
+
+
+def test_intervals_end_where_the_metric_does() -> None:
+    assert within(Interval(0.02, -0.01, 0.04), METRICS["precision"].bounds) == Interval(0.02, 0, 0.04)
+    assert within(Interval(0.98, 0.95, 1.01), METRICS["recall"].bounds) == Interval(0.98, 0.95, 1)
+    assert within(Interval(-1.0, -2.0, 0.5), METRICS["kid"].bounds) == Interval(-1.0, -2.0, 0.5), (
+        "KID has no bias, and may be negative"
+    )
+    unknown = within(Interval(0.5, float("nan"), float("nan")), (0, 1))
+    assert unknown is not None and np.isnan([unknown.low, unknown.high]).all()

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,19 +19,28 @@ PREFERENCE = "preference"
 
 @dataclass(frozen=True)
 class Metric:
-    """How a metric is shown: its words, whether more is better, digits, and which network it depends on (a key of `Judges.provenance`)."""
+    """How a metric is shown.
+
+    Args:
+        label: its words.
+        more_is_better: or less.
+        digits: behind the point.
+        network: that it depends on, a key of `Judges.provenance`.
+        bounds: beyond which no interval goes.
+    """
 
     label: str
     more_is_better: bool
     digits: int
     network: str = ""
+    bounds: tuple[float, float] = (-math.inf, math.inf)
 
 
 METRICS = {
-    "fid": Metric("FID", False, 2, "fid"),
+    "fid": Metric("FID", False, 2, "fid", (0, math.inf)),
     "kid": Metric("KID", False, 4, "fid"),
-    "precision": Metric("precision", True, 3, "fid"),
-    "recall": Metric("recall", True, 3, "fid"),
+    "precision": Metric("precision", True, 3, "fid", (0, 1)),
+    "recall": Metric("recall", True, 3, "fid", (0, 1)),
     "lpips": Metric("LPIPS", False, 3, "lpips"),
     "ssim": Metric("SSIM", True, 3),
     "psnr": Metric("PSNR", True, 2),
@@ -72,7 +81,7 @@ def row(
             if compares
             else None
         )
-        metrics[name] = {**_entry(found, len(shown) if found else 0), "network": networks["fid"]}
+        metrics[name] = {**_entry(within(found, METRICS[name].bounds), len(shown) if found else 0), "network": networks["fid"]}
     for name in FIGURES:
         found = mean_interval(arrays[name], shown, n_resamples)
         metrics[name] = _entry(found, int(np.isfinite(arrays[name]).sum()))
@@ -80,6 +89,13 @@ def row(
             metrics[name]["network"] = networks[METRICS[name].network]
     metrics[PREFERENCE] = _entry(None, 0)
     return {"name": contestant.name, "data": exam.name, "n": len(shown), "metrics": metrics}
+
+
+def within(interval: Interval | None, bounds: tuple[float, float]) -> Interval | None:
+    """Return an interval cut off at `bounds`: laid round a value near one, half samples' spread goes beyond."""
+    return interval and replace(
+        interval, low=float(np.maximum(interval.low, bounds[0])), high=float(np.minimum(interval.high, bounds[1]))
+    )
 
 
 def _entry(interval: Interval | None, n: int) -> dict[str, Any]:
