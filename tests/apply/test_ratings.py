@@ -74,6 +74,12 @@ def test_weights_trained_on_simulated_raters_say_so(data: Path, ratings: Path, t
     assert "version" in metadata
 
 
+def test_too_few_answers_say_what_was_left_out(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("rater,image,rating\na,x.png,3\nb,x.png,4\na,y.png,3\n")
+    result = legan("ratings", "summary", tmp_path / "r.csv")
+    assert result.exit_code == 2 and "left out before, 1 answers: too few raters" in result.stderr
+
+
 def test_answers_are_never_lost(data: Path, ratings: Path, tmp_path: Path) -> None:
     own = tmp_path / "ratings.csv"
     own.write_text(ratings.read_text().replace("simulated-", "person-"))

@@ -52,8 +52,17 @@ def cleaned(path: Path, rules: Rules = DEFAULT_RULES, data: Path | None = None, 
 
 
 def summary(path: Path, rules: Rules = DEFAULT_RULES, data: Path | None = None, gold: Path | None = None) -> dict[str, Any]:
-    """Return counts, exclusions, mean, spread and agreement with the noise ceiling; with `data`, the ceiling by kind too."""
+    """Return counts, exclusions, mean, spread and agreement with the noise ceiling; with `data`, the ceiling by kind too.
+
+    Raises:
+        DataError: as `cleaned`, or what is left is too little to tell agreement.
+    """
     kept = cleaned(path, rules, data, gold)
+    try:
+        agreed = agreement(kept.ratings).as_json()
+    except DataError as error:
+        left_out = ", ".join(f"{count} answers: {reason}" for reason, count in kept.exclusions.items())
+        raise DataError(f"{error}; left out before, {left_out or 'nothing'}") from error
     labels = image_labels(kept.ratings)
     found = {
         **kept.as_json(),
@@ -61,7 +70,7 @@ def summary(path: Path, rules: Rules = DEFAULT_RULES, data: Path | None = None, 
         "std_of_means": float(labels["mean"].std()),
         "mean_std": float(labels["std"].mean()),
         "simulated": is_simulated(kept.ratings),
-        "agreement": agreement(kept.ratings).as_json(),
+        "agreement": agreed,
     }
     if data is not None:
         found["by_kind"] = _by_kind(kept.ratings, data)
