@@ -127,11 +127,16 @@ def test_a_training_can_start_from_an_exported_editor(run: Path, faces: Path, tm
     export_editor(run, weights)
     tensors, _ = load_weights(weights)
     task, _ = build_legan(tiny(f"init={weights}", data=faces), CPU)
+    task.begin()
     for network, source in (("generator", "generator"), ("ema", "generator"), ("critic", "critic")):
         for name, tensor in task.networks[network].state_dict().items():
             assert torch.equal(tensor, tensors[f"{source}.{name}"]), name
     with pytest.raises(WeightsError, match="preset"):
-        build_legan(tiny(f"init={weights}", "generator.width=8", data=faces), CPU)
+        build_legan(tiny(f"init={weights}", "generator.width=8", data=faces), CPU)[0].begin()
+    words = [*TINY, f"init={weights}", "loop.n_steps=1"]
+    train_legan("lite", [faces], tmp_path / "second", words)
+    weights.unlink()
+    assert train_legan("lite", [faces], tmp_path / "second", words).finished, "what it started from is not needed again"
 
 
 def test_export_refuses_what_is_no_run(tmp_path: Path) -> None:

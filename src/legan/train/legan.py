@@ -82,6 +82,11 @@ class LeganTask(CriticGame):
         self.frozen = {k: net.eval().requires_grad_(False) for k, net in frozen.items() if isinstance(net, nn.Module)}
         self.regions = region_weights(config.critic.size, config.loss.eyes, config.loss.mouth).to(device)
 
+    def begin(self) -> None:
+        """Take over the weights of `init`."""
+        if self.config.init is not None:
+            start_from(self, self.config.init)
+
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         """Yield the critic's update, and the generator's where it has its turn."""
         has_turn = self.has_turn(step)
@@ -196,10 +201,7 @@ def build_legan(config: LeganConfig, device: torch.device) -> tuple[LeganTask, F
     judges = _judges(config, device)
     networks = {name: judge.net for name, judge in judges.items()}
     facts = {name: judge.facts() for name, judge in judges.items()}
-    task = LeganTask(config, device, probe=Probe(val), data=train.facts(), judges=facts, **networks)
-    if config.init is not None:
-        start_from(task, config.init)
-    return task, batches
+    return LeganTask(config, device, probe=Probe(val), data=train.facts(), judges=facts, **networks), batches
 
 
 def _judges(config: LeganConfig, device: torch.device) -> dict[str, Frozen]:

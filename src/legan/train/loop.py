@@ -121,6 +121,7 @@ def rehearse(build: Build[ConfigT], config: ConfigT, devices: int = 1) -> Rehear
     """Build everything, time steps of every kind on one device, write nothing."""
     fabric = Fabric(devices=1)
     task, batches = _built(fabric, build, config)
+    task.begin()
     n_timed = max(2, task.period)
     n_steps = 1 + n_timed
     loader = _loader(batches, replace(config.loop, n_steps=n_steps, n_workers=0), 0, 0, devices)
@@ -157,6 +158,8 @@ def _train(fabric: Fabric, build: Build[ConfigT], config: ConfigT, run: Path) ->
     try:
         task, batches = _built(fabric, build, config)
         state = newest_checkpoint(run)
+        if state is None:
+            task.begin()
         start = 0 if state is None else load_task_state(task, state)
         hooks = standard_hooks(run, config.loop) if fabric.is_global_zero else []
         return fit(fabric, task, batches, config.loop, hooks, start)

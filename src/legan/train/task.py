@@ -53,6 +53,10 @@ class Task(Protocol):
     frozen: dict[str, nn.Module]
     period: int = 1  # steps after which the same kinds of updates come again
 
+    def begin(self) -> None:
+        """Do what a training does that starts, and not one that continues, such as reading weights to start from."""
+        return None
+
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         """Yield the updates of one step. Code after a `yield` runs with the stepped weights."""
         ...
