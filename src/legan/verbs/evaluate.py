@@ -17,7 +17,9 @@ def evaluate(
         list[str],
         typer.Option(metavar="DIR[:SPLIT]", help="Data set; may be repeated. With --results: folder of input pictures."),
     ],
-    report: Annotated[Path, typer.Option("--report", "-o", help="Folder for the report.")],
+    report: Annotated[
+        Path, typer.Option("--report", "-o", help="Folder for the report: a new one, or one of an earlier report.")
+    ],
     editor: Annotated[
         list[str] | None, typer.Option(metavar="[NAME=]PATH", help="Weights file, run folder or `packaged`; may be repeated.")
     ] = None,
