@@ -121,3 +121,5 @@ def test_another_page_is_left_alone(tmp_path: Path, tiny_editor: Path) -> None:
     with pytest.raises(LeganError, match="is there already and is no page of this demo"):
         demo.make_demo(tmp_path, tiny_editor)
     assert (tmp_path / "index.html").read_text() == "theirs"
+    (tmp_path / "index.html").write_text("<p>Made by legan 0.0.1.</p>")
+    assert demo.make_demo(tmp_path, tiny_editor).stat().st_size > 10_000, "an earlier one is made anew"

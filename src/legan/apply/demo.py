@@ -31,6 +31,7 @@ GRID_LIGHTS: tuple[LightingSpec, ...] = ("room", -60, -30, 30, 60, "top")
 OWN_EXPRESSION, OWN_LIGHT = "neutral", "front"  # of the packaged faces: known, so that nothing has to be guessed
 N_LAMP_FACES, N_LIGHT_FACES, N_OPEN_FACES = 4, 4, 5
 QUALITY = 88
+MADE_BY = "Made by legan"  # in every such page, by which it is known again
 LEAD = (
     "An editor in the manner of LEGAN (Banerjee et al., CVPR Workshops 2021) changes the lighting and the expression of a face photo. "
     "The people on this page do not exist: their faces are rendered, and the editor never saw them in training."
@@ -58,7 +59,7 @@ def make_demo(out: Path, weights: str | Path | None = None, device: str = "cpu",
         LeganError: the page cannot be written, or another page is there.
     """
     path = Path(out) / "index.html"
-    if path.exists() and LEAD not in path.read_text(encoding="utf-8", errors="replace"):
+    if path.exists() and MADE_BY not in path.read_text(encoding="utf-8", errors="replace"):
         raise LeganError(f"{path} is there already and is no page of this demo: choose another folder")
     editor = load_editor(weights, device)
     paths = sorted(asset("faces").glob("*.png")) if faces is None else list(faces)
@@ -77,7 +78,7 @@ def make_demo(out: Path, weights: str | Path | None = None, device: str = "cpu",
             masks=_masks(pictures, shown[0], advance),
             weights=_weights_note(editor),
             size=editor.networks.size,
-            footer=f"Made by legan {__version__}. Faces: CC0 1.0, rendered. The LEGAN architecture is the subject of a US patent "
+            footer=f"{MADE_BY} {__version__}. Faces: CC0 1.0, rendered. The LEGAN architecture is the subject of a US patent "
             "application (US 2022/0067519 A1).",
         )
     make_folder(out)

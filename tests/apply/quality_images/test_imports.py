@@ -65,6 +65,13 @@ def test_limit_spreads_over_the_folder_and_a_second_run_keeps_what_is_there(tmp_
         import_faces("stylegan", samples, tmp_path / "out", limit=4)
 
 
+def test_pictures_that_a_list_names_and_that_are_not_there_are_counted(samples, one_face, tmp_path, monkeypatch):
+    found = imports.READERS["stylegan"](samples)
+    found[0].path.unlink()
+    monkeypatch.setitem(imports.READERS, "stylegan", lambda folder: found)
+    assert import_faces("stylegan", samples, tmp_path / "out")["left_out"]["not readable"] == 2
+
+
 def test_a_folder_of_photos_has_people(tmp_path, one_face):
     for name in ("ann", "bob"):
         (tmp_path / "photos" / name).mkdir(parents=True)

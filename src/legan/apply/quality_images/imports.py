@@ -101,7 +101,9 @@ def import_faces(
     images = READERS[name](folder) if name in READERS else read_folder(folder, name)
     if limit is not None and limit < len(images):
         images = [images[step * len(images) // limit] for step in range(limit)]
-    pictures = [(image.path.relative_to(folder).as_posix(), image.path.stat().st_size) for image in images]
+    # Lists name pictures that are not there, which are counted as unreadable.
+    sizes = [image.path.stat().st_size if image.path.is_file() else None for image in images]
+    pictures = [(image.path.relative_to(folder).as_posix(), size) for image, size in zip(images, sizes, strict=True)]
     digest = hashlib.sha256(json.dumps(pictures).encode()).hexdigest()
     settings = {"import": name, "folder": Path(folder).resolve().name, "n": len(images), "licence": licence, "pictures": digest}
     open_set_folder(Path(out), settings)
