@@ -32,8 +32,8 @@ bench:  ## print the speed of rendering and training
 baselines:  ## train the five models of the comparison: make baselines DATA="data/rendered data/relit" RUNS=runs/comparison IMAGES=80000
 	$(PYTHON) experiments/comparison/train.py $(foreach folder,$(DATA),--data $(folder)) --runs $(RUNS) --images $(IMAGES)
 
-comparison:  ## evaluate them again: make comparison EVALUATE="data/rendered:test data/relit:val" RUNS=runs/comparison
-	$(PYTHON) experiments/comparison/report.py $(foreach word,$(EVALUATE),--data $(word)) --runs $(RUNS) --out $(RUNS)/report
+comparison:  ## evaluate them again: make comparison EVALUATE="data/rendered:test data/relit:val" RUNS=runs/comparison [OPTIONS="--n 500"]
+	$(PYTHON) experiments/comparison/report.py $(foreach word,$(EVALUATE),--data $(word)) --runs $(RUNS) --out $(RUNS)/report $(OPTIONS)
 	cd $(RUNS)/report && cp report.json table.* curves.* orderings.md weights.json $(CURDIR)/experiments/comparison/results
 
 .PHONY: help setup demo check format test bench baselines comparison
