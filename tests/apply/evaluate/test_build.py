@@ -294,3 +294,7 @@ def test_intervals_end_where_the_metric_does() -> None:
     )
     unknown = within(Interval(0.5, float("nan"), float("nan")), (0, 1))
     assert unknown is not None and np.isnan([unknown.low, unknown.high]).all()
+
+
+def test_reports_hold_no_path_of_this_machine(done: Path) -> None:
+    assert str(done.parent) not in (done / "report.json").read_text()

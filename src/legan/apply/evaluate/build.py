@@ -257,9 +257,15 @@ def _write_images(measured: Sequence[Measured], path: Path) -> None:
 
 
 def _plain(settings: Any) -> dict[str, Any]:
-    """Settings as JSON holds them; files and folders by name only, as paths belong to one machine."""
+    """Settings as JSON holds them; files by name only, and so folders whose whole path was given: it belongs to one machine."""
 
     def plain(value: Any) -> Any:
-        return value.name if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+        if isinstance(value, tuple):
+            return [short(word) for word in value]
+        return value.name if isinstance(value, Path) else short(value) if isinstance(value, str) else value
+
+    def short(word: str) -> str:
+        name, equals, place = word.rpartition("=")
+        return f"{name}{equals}{Path(place).name}" if Path(place).is_absolute() else word
 
     return {key: plain(value) for key, value in asdict(settings).items()}
