@@ -101,12 +101,7 @@ def import_faces(
     images = READERS[name](folder) if name in READERS else read_folder(folder, name)
     if limit is not None and limit < len(images):
         images = [images[step * len(images) // limit] for step in range(limit)]
-    # Lists name pictures that are not there, which are counted as unreadable.
-    sizes = [image.path.stat().st_size if image.path.is_file() else None for image in images]
-    pictures = [(image.path.relative_to(folder).as_posix(), size) for image, size in zip(images, sizes, strict=True)]
-    digest = hashlib.sha256(json.dumps(pictures).encode()).hexdigest()
-    settings = {"import": name, "folder": Path(folder).resolve().name, "n": len(images), "licence": licence, "pictures": digest}
-    open_set_folder(Path(out), settings)
+    open_set_folder(Path(out), _settings(name, Path(folder), images, licence))
     batches = _batches(Path(out), images, Path(folder), name, licence)
     missing = [batch for batch in batches if not batch.path.exists()]
     n_done = len(images) - sum(len(batch.pictures) for batch in missing)
@@ -132,6 +127,15 @@ def import_faces(
         raise DataError(f"no picture in {folder} could be used ({', '.join(left_out)}): delete {out} and name other pictures")
     counts = {"n_images": by_setting.total(), "by_setting": dict(sorted(by_setting.items())), "left_out": dict(left_out)}
     return {"manifest": str(manifest), **counts}
+
+
+def _settings(name: str, folder: Path, images: Sequence[SourceImage], licence: str) -> dict[str, Any]:
+    """What the set depends on, without this machine's paths."""
+    # Lists name pictures that are not there, which are counted as unreadable.
+    sizes = [image.path.stat().st_size if image.path.is_file() else None for image in images]
+    pictures = [(image.path.relative_to(folder).as_posix(), size) for image, size in zip(images, sizes, strict=True)]
+    digest = hashlib.sha256(json.dumps(pictures).encode()).hexdigest()
+    return {"import": name, "folder": folder.resolve().name, "n": len(images), "licence": licence, "pictures": digest}
 
 
 def _batches(out: Path, images: Sequence[SourceImage], folder: Path, name: str, licence: str) -> list[Batch]:
