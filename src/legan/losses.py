@@ -125,7 +125,7 @@ def rating_likelihood(score: Tensor, spread: Tensor, mean: Tensor, std: Tensor) 
 
 
 def ranking(better: Tensor, worse: Tensor, gap: Tensor) -> Tensor:
-    """mean(max(0, gap - (better - worse))): the first score of a pair is the higher one, by `gap` at least. All (B,).
+    """mean(max(0, gap - (better - worse))): the first score of a pair is the higher one, by `gap` at least. Shapes that broadcast.
 
     Liu, van de Weijer and Bagdanov, "RankIQA" (ICCV 2017), equation 3.
     """

@@ -42,14 +42,14 @@ def frame(scores: list[float], hashes: list[str] | None = None, matches: list[fl
     n = len(scores)
     codes = hashes or [np.random.default_rng(i).bytes(32).hex() for i in range(n)]
     return pd.DataFrame(
-        {"image": [f"{i}.png" for i in range(n)], "score": scores, "match": matches or [np.nan] * n, "hash": codes}
+        {"image": [f"{i}.png" for i in range(n)], "score": scores, "match": matches or [np.nan] * n, "hash": codes, "reason": ""}
     )
 
 
 def test_bounds_and_shares() -> None:
     table = frame([3, 9, 5, np.nan, 7, 1])
     why = decide(table, Choice(min_quality=5))["why"].tolist()
-    assert why == ["below min-quality", "", "", "no face or unreadable", "", "below min-quality"]
+    assert why == ["below min-quality", "", "", "no face found", "", "below min-quality"]
     kept = decide(table, Choice(keep=0.4))  # 2 of 5 faces
     assert kept.loc[kept["kept"], "image"].tolist() == ["1.png", "4.png"]
     assert decide(table, Choice(keep=1))["kept"].sum() == 5
@@ -103,7 +103,8 @@ def test_files_decisions_and_page(faces: Path, tmp_path: Path, tiny_quality: Pat
     kept = {p.relative_to(out / "images").as_posix() for p in (out / "images").rglob("*.png")}
     assert kept == set(table.loc[table["kept"], "image"])
     assert all((out / "images" / name).read_bytes() == (faces / name).read_bytes() for name in kept)
-    assert sum(done.left_out.values()) + done.n_kept == 14 and "no face or unreadable" in done.left_out
+    assert sum(done.left_out.values()) + done.n_kept == 14 and done.left_out["unreadable"] == 1
+    assert table.loc[table["image"] == "broken.png", "reason"].item()
     page = (out / "index.html").read_text()
     assert "Best" in page and "Worst" in page and page.count("data:image/webp") > 5 and "http" not in page.split("<svg")[0]
 

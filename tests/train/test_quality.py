@@ -1,6 +1,7 @@
 """Training of Q: it learns, resumes bit for bit, fine-tunes, and its weights say what they were made from."""
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -156,24 +157,34 @@ def test_ratings_of_two_folders_keep_the_splits_of_both(tmp_path: Path) -> None:
     assert done.finished
 
 
-def test_ranked_pairs_are_one_fault_at_two_strengths(rated: tuple[Path, Path]) -> None:
+def test_ladders_are_one_fault_that_grows(rated: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     data, labels = rated
     images = RatedImages([data], read_labels(labels), "train", 64)
     batches = RankedBatches(RatedBatches(images, 16, 3, True, 0), 8)
     assert set(images.rows["degradation"].iloc[batches.clean]) == {"none"} and len(batches.clean) == 16
     batch = batches(3, 0, 1)
-    assert same(batch, batches(3, 0, 1)) and not torch.equal(batch["better"], batches(4, 0, 1)["better"])
-    assert batch["better"].shape == batch["worse"].shape == (8, 3, 64, 64) and batch["x"].shape == (16, 3, 64, 64)
-    assert ((batch["step"] >= 0.15) & (batch["step"] <= 1)).all()
-    # Noise of one seed: the stronger of two lies on the line through the clean picture and the weaker, further out.
-    weak, strong = (degrade("noise", images.images[0], batches._landmarks(0), at, 7).astype(int) for at in (0.3, 0.6))
-    assert np.abs(strong - images.images[0]).mean() > np.abs(weak - images.images[0]).mean() > 0
-    assert not any(map(torch.equal, batch["better"], batch["worse"]))
-    parts = [batches(3, rank, 2)["better"] for rank in (0, 1)]
+    assert same(batch, batches(3, 0, 1)) and not torch.equal(batch["ladders"], batches(4, 0, 1)["ladders"])
+    assert batch["ladders"].shape == (8, 5, 3, 64, 64) and batch["x"].shape == (16, 3, 64, 64)
+    assert ((batch["rise"] >= 0.15) & (batch["rise"] <= 0.25)).all()
+    assert not any(torch.equal(*pair) for ladder in batch["ladders"] for pair in pairwise(ladder))
+    parts = [batches(3, rank, 2)["ladders"] for rank in (0, 1)]
     assert [len(part) for part in parts] == [4, 4] and not torch.equal(*parts)
 
+    asked: list[tuple[str, float, int]] = []
 
-def test_faults_of_pairs_are_those_named_and_as_often(rated: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def note(name: str, image: np.ndarray, points: np.ndarray, strength: float, seed: int) -> np.ndarray:
+        asked.append((name, strength, seed))
+        return degrade(name, image, points, strength, seed)
+
+    monkeypatch.setattr(quality_ranks, "degrade", note)
+    rises = batches(3, 0, 1)["rise"]
+    for ladder, rise in zip(np.array(asked, object).reshape(8, 5, 3), rises, strict=True):
+        assert len(set(ladder[:, 0])) == len(set(ladder[:, 2])) == 1  # one fault, one seed
+        np.testing.assert_allclose(np.diff(ladder[:, 1].astype(float)), float(rise), atol=1e-6)
+        assert ladder[0, 1] >= 0 and ladder[-1, 1] <= 1
+
+
+def test_faults_of_ladders_are_those_named_and_as_often(rated: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     data, labels = rated
     images = RatedImages([data], read_labels(labels), "train", 64)
     seen: list[str] = []
@@ -193,7 +204,7 @@ def test_faults_of_pairs_are_those_named_and_as_often(rated: tuple[Path, Path], 
 
 def test_rank_teaches_the_order_of_strengths(rated: tuple[Path, Path]) -> None:
     data, labels = rated
-    config = load_config(QualityTrainingConfig, overrides=[*SMALL, "rank=1", "rank_pairs=8"], base=preset("lite"))
+    config = load_config(QualityTrainingConfig, overrides=[*SMALL, "rank=1", "rank_ladders=4"], base=preset("lite"))
     reseed(0, 0, -1)
     task, batches = build_quality(replace(config, data=(str(data),), labels=str(labels)), torch.device("cpu"))
     batch, optimizer, found = batches(0, 0, 1), torch.optim.Adam(task.networks["net"].parameters(), 3e-3), []

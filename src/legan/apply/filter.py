@@ -156,7 +156,7 @@ def decide(table: "pd.DataFrame", choice: Choice) -> "pd.DataFrame":
     """Return the table with `kept`, `why` (a short reason, empty for the kept) and `duplicate_of`.
 
     Args:
-        table: `image, score, match, hash`, one line a picture.
+        table: `image, score, match, hash, reason`, one line a picture.
         choice: what passes. The bounds come first; of pictures that pass and are nearly the same, the most natural one stays.
     """
     why = np.full(len(table), "", object)
@@ -165,7 +165,8 @@ def decide(table: "pd.DataFrame", choice: Choice) -> "pd.DataFrame":
     def refuse(out: np.ndarray, reason: str) -> None:
         why[out & (why == "")] = reason
 
-    refuse(np.isnan(score), "no face or unreadable")
+    refuse(np.array([unreadable(row) for row in table[["reason"]].to_dict("records")], bool), "unreadable")
+    refuse(np.isnan(score), "no face found")
     if choice.min_quality is not None:
         refuse(score < choice.min_quality, "below min-quality")
     if choice.min_match is not None:

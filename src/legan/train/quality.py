@@ -53,11 +53,11 @@ class QualityTrainingConfig:
         margin: how many standard deviations of an image's ratings the losses "margin" and "squared-hinge" forgive; 1 is the paper's
             (as we read it), 0 makes the first the mean absolute error. Where raters differ more than images do, 1 asks for little.
         spread: weight of the squared error of the predicted spread, where the network has that head and `loss` does not teach it.
-        rank: weight of the order of pairs: a clean training picture under one fault at two strengths (`train/quality_ranks.py`), the
-            weaker of which is to score higher; 0 for none. The weights' `training` says so.
-        rank_gap: points between the two, for strengths that differ by 1.
-        rank_pairs: pairs of a step.
-        rank_faults: the faults of the pairs; one that is named twice comes twice as often. All alike by default.
+        rank: weight of the order on ladders: a clean training picture under one fault that grows (`train/quality_ranks.py`), whose
+            score is to fall; 0 for none. The weights' `training` says so.
+        rank_gap: points to fall from strength 0 to 1.
+        rank_ladders: ladders of a step, five pictures each.
+        rank_faults: the faults of the ladders; one that is named twice comes twice as often. All alike by default.
         batch_size: images of a step.
         lr: highest learning rate; it rises over `n_warmup_steps` and falls to nothing along a cosine.
         weight_decay: of AdamW.
@@ -76,7 +76,7 @@ class QualityTrainingConfig:
     spread: float = 0.1
     rank: float = 0.0
     rank_gap: float = 3.0
-    rank_pairs: int = 16
+    rank_ladders: int = 8
     rank_faults: tuple[str, ...] = tuple(DEGRADATIONS)
     batch_size: int = 64
     lr: float = 1e-3
@@ -158,10 +158,10 @@ class QualityTask(AveragedTask):
         yield Update("net", total, logs)
 
     def _rank(self, net: nn.Module, batch: Batch) -> Tensor:
-        both = torch.cat([batch["better"], batch["worse"]]).contiguous(memory_format=torch.channels_last)
+        pictures = batch["ladders"].flatten(0, 1).contiguous(memory_format=torch.channels_last)
         with autocast(self.dtype, self.device):
-            better, worse = net(both).chunk(2)
-        return losses.ranking(better, worse, self.config.rank_gap * batch["step"])
+            scores = net(pictures).unflatten(0, batch["ladders"].shape[:2])  # (L, 5)
+        return losses.ranking(scores[:, :-1], scores[:, 1:], self.config.rank_gap * batch["rise"][:, None])
 
     def evaluate(self, step: int) -> Mapping[str, float]:
         """Agreement of the averaged network with the rating means of held-out images."""
@@ -211,7 +211,7 @@ def build_quality(config: QualityTrainingConfig, device: torch.device) -> tuple[
     batches = RatedBatches(train, config.batch_size, config.shift, config.flip, config.loop.seed)
     facts = [{**folder, "labels_sha256": sha256_of(Path(config.labels))} for folder in train.facts()]
     task = QualityTask(config, device, held_out, facts, init)
-    return task, RankedBatches(batches, config.rank_pairs, config.rank_faults) if config.rank > 0 else batches
+    return task, RankedBatches(batches, config.rank_ladders, config.rank_faults) if config.rank > 0 else batches
 
 
 def train_quality(

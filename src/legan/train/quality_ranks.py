@@ -1,4 +1,4 @@
-"""Pairs of one picture under one fault at two strengths: which of them is the more natural is known without any rater.
+"""Ladders of one picture under one fault that grows: which of two steps is the more natural is known without any rater.
 
 What ratings by few raters say about small differences is mostly noise; an order that is known by construction is not (Liu, van de
 Weijer and Bagdanov, "RankIQA", ICCV 2017). Only clean training pictures are taken.
@@ -16,26 +16,27 @@ from legan.data.rated import RatedBatches, RatedImages, shifted
 from legan.faces.landmarks import locate_in_crop
 from legan.synthesis.degradations import DEGRADATIONS, degrade, known_fault
 
-MIN_STEP = 0.15  # of the strengths of a pair: less is hardly seen
+N_STEPS = 4  # of a ladder, of five strengths
+MIN_STEP, MAX_STEP = 0.15, 1 / N_STEPS  # of the strength: less is hardly seen, more does not fit
 
 
 class RankedBatches:
-    """The batches of `rated` with pairs besides, a pure function of (seed, step, place).
+    """The batches of `rated` with ladders besides, a pure function of (seed, step, place).
 
-    Further entries: `better` and `worse` (P, 3, H, W) in [-1, 1], one picture under one fault of two strengths, and `step` (P,), by
-    how much the strengths differ, 0.15 to 1.
+    Further entries: `ladders` (L, 5, 3, H, W) in [-1, 1], one picture under one fault of five strengths that grow by even steps, and
+    `rise` (L,), by how much they grow from one to the next, 0.15 to 0.25.
 
     Args:
         rated: batches of rated images.
-        n_pairs: pairs a step, over all processes.
+        n_ladders: ladders a step, over all processes.
         faults: names of `DEGRADATIONS`, each as often as it is named.
 
     Raises:
         ConfigError: there is no such fault, or none is named.
     """
 
-    def __init__(self, rated: RatedBatches, n_pairs: int, faults: Sequence[str] = tuple(DEGRADATIONS)) -> None:
-        self.rated, self.n_pairs, self.batch_size = rated, n_pairs, rated.batch_size
+    def __init__(self, rated: RatedBatches, n_ladders: int, faults: Sequence[str] = tuple(DEGRADATIONS)) -> None:
+        self.rated, self.n_ladders, self.batch_size = rated, n_ladders, rated.batch_size
         self.faults = [known_fault(name) for name in faults]
         if not self.faults:
             raise ConfigError("rank_faults is empty: name faults, or set rank=0")
@@ -45,22 +46,22 @@ class RankedBatches:
     def __call__(self, step: int, rank: int, n_ranks: int) -> dict[str, Tensor]:
         """Return the share of process `rank`."""
         random = np.random.default_rng([self.rated.seed, step, rank, 2])
-        pairs = [self._pair(random) for _ in range(self.n_pairs // n_ranks)]
-        better, worse = (to_network(np.stack([pair[i] for pair in pairs])) for i in (0, 1))
-        steps = torch.tensor([pair[2] for pair in pairs], dtype=torch.float32)
-        return {**self.rated(step, rank, n_ranks), "better": better, "worse": worse, "step": steps}
+        made = [self._ladder(random) for _ in range(self.n_ladders // n_ranks)]
+        pictures = np.stack([picture for ladder, _ in made for picture in ladder])
+        rises = torch.tensor([rise for _, rise in made], dtype=torch.float32)
+        return {**self.rated(step, rank, n_ranks), "ladders": to_network(pictures).unflatten(0, (len(made), -1)), "rise": rises}
 
-    def _pair(self, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
+    def _ladder(self, random: np.random.Generator) -> tuple[list[np.ndarray], float]:
         index, name = int(random.choice(self.clean)), str(random.choice(self.faults))
-        weak = random.uniform(0, 1 - MIN_STEP)
-        strong = weak + MIN_STEP + (1 - MIN_STEP - weak) * random.random() ** 2  # small steps, the hard ones, more often
+        rise = random.uniform(MIN_STEP, MAX_STEP)
+        first = random.uniform(0, 1 - N_STEPS * rise)
         seed, most = int(random.integers(2**31)), self.rated.shift
         down, right = random.integers(-most, most + 1, 2).tolist()
         mirror = -1 if self.rated.flip and random.random() < 0.5 else 1
         image, points = self.rated.images.images[index], self._landmarks(index)
-        made = (degrade(name, image, points, strength, seed) for strength in (weak, strong))
-        better, worse = (shifted(each, down, right, most)[:, ::mirror] for each in made)
-        return better, worse, strong - weak
+        strengths = [min(first + i * rise, 1.0) for i in range(N_STEPS + 1)]
+        made = (degrade(name, image, points, strength, seed) for strength in strengths)
+        return [shifted(each, down, right, most)[:, ::mirror] for each in made], rise
 
     def _landmarks(self, index: int) -> np.ndarray:
         if index not in self._points:
