@@ -133,6 +133,15 @@ def test_declining_stores_nothing(study: Study) -> None:
     assert _raters(study) == []
 
 
+def test_declining_leads_a_panel_s_rater_back(tmp_path: Path) -> None:
+    for entry, is_told in (("panel", True), ("open", False)):
+        folder = make_study(tmp_path / entry, f'entry = "{entry}"', n=2)
+        with open_study(folder) as study:
+            rater = taker(make_app(study), "/?PROLIFIC_PID=a")
+            rater.get(rater.link)
+            assert ("return your submission" in rater.get("/declined").text) is is_told
+
+
 def test_excluding_gives_the_items_to_others(study: Study) -> None:
     app = make_app(study)
     takers = [taker(app) for _ in range(3)]
