@@ -42,7 +42,13 @@ def frame(scores: list[float], hashes: list[str] | None = None, matches: list[fl
     n = len(scores)
     codes = hashes or [np.random.default_rng(i).bytes(32).hex() for i in range(n)]
     return pd.DataFrame(
-        {"image": [f"{i}.png" for i in range(n)], "score": scores, "match": matches or [np.nan] * n, "hash": codes, "reason": ""}
+        {
+            "image": [f"{i}.png" for i in range(n)],
+            "score": scores,
+            "match": matches or [np.nan] * n,
+            "hash": codes,
+            "reason": "",
+        }
     )
 
 

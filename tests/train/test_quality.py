@@ -15,7 +15,7 @@ from tests.train.tasks import same
 from legan.core.config import load_config
 from legan.core.errors import ConfigError, DataError, WeightsError
 from legan.core.weights import load_metadata
-from legan.data.rated import RatedBatches, RatedImages
+from legan.data.rated import RatedBatches, RatedImages, shifted
 from legan.data.ratings import read_labels
 from legan.models.quality import load_quality_net
 from legan.synthesis.degradations import degrade
@@ -188,14 +188,21 @@ def test_faults_of_ladders_are_those_named_and_as_often(rated: tuple[Path, Path]
     data, labels = rated
     images = RatedImages([data], read_labels(labels), "train", 64)
     seen: list[str] = []
+    places: list[tuple[int, int]] = []
 
     def note(name: str, *rest: Any) -> np.ndarray:
         seen.append(name)
         return degrade(name, *rest)
 
+    def note_place(image: np.ndarray, down: int, right: int, most: int) -> np.ndarray:
+        places.append((down, right))
+        return shifted(image, down, right, most)
+
     monkeypatch.setattr(quality_ranks, "degrade", note)
+    monkeypatch.setattr(quality_ranks, "shifted", note_place)
     RankedBatches(RatedBatches(images, 16, 3, True, 0), 200, ["jpeg", "eyes", "jpeg", "jpeg"])(0, 0, 1)
     assert set(seen) == {"jpeg", "eyes"} and 0.65 < seen.count("jpeg") / len(seen) < 0.85
+    assert 0.4 < np.mean([place == (0, 0) for place in places]) < 0.6, "half of them as they lie"
     with pytest.raises(ConfigError, match="rank_faults is empty"):
         RankedBatches(RatedBatches(images, 16, 3, True, 0), 8, [])
     with pytest.raises(ConfigError, match=r"unknown degradation 'jpg'.*did you mean 'jpeg'"):

@@ -75,7 +75,7 @@ class QualityTrainingConfig:
     margin: float = 1.0
     spread: float = 0.1
     rank: float = 0.0
-    rank_gap: float = 3.0
+    rank_gap: float = 1.5
     rank_ladders: int = 8
     rank_faults: tuple[str, ...] = tuple(DEGRADATIONS)
     batch_size: int = 64

@@ -56,7 +56,8 @@ class RankedBatches:
         rise = random.uniform(MIN_STEP, MAX_STEP)
         first = random.uniform(0, 1 - N_STEPS * rise)
         seed, most = int(random.integers(2**31)), self.rated.shift
-        down, right = random.integers(-most, most + 1, 2).tolist()
+        # Half of them as they lie: in files of crops JPEG's blocks begin at the corner.
+        down, right = random.integers(-most, most + 1, 2).tolist() if random.random() < 0.5 else (0, 0)
         mirror = -1 if self.rated.flip and random.random() < 0.5 else 1
         image, points = self.rated.images.images[index], self._landmarks(index)
         strengths = [min(first + i * rise, 1.0) for i in range(N_STEPS + 1)]
