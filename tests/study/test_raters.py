@@ -133,6 +133,27 @@ def test_declining_stores_nothing(study: Study) -> None:
     assert _raters(study) == []
 
 
+def test_refusals_are_in_the_study_s_language(tmp_path: Path) -> None:
+    folder = make_study(tmp_path / "study", 'entry = "panel"', n=2)
+    words = {
+        "preview": "Vorschau",
+        "needs_link": "Ohne Link",
+        "outdated": "Veraltet",
+        "unreadable": "Nicht lesbar",
+        "no_page": "Leer",
+    }
+    set_up(folder, texts=tuple(f'{name} = "{word}"' for name, word in words.items()))
+    with open_study(folder) as study:
+        app = make_app(study)
+        stranger, rater = taker(app), taker(app, "/?PROLIFIC_PID=a")
+        assert "Vorschau" in stranger.get("/?assignmentId=ASSIGNMENT_ID_NOT_AVAILABLE&workerId=A1").text
+        assert "Ohne Link" in stranger.get().text and "Leer" in stranger.get("/nothing").text
+        assert "Veraltet" in stranger.post("/consent", token="x", agree="yes").text
+        assert "Veraltet" in stranger.post("/start", token="x").text
+        page = rater.enter()
+        assert "Nicht lesbar" in rater.post("/answer", token=page.field("token"), assignment="999").text
+
+
 def test_declining_leads_a_panel_s_rater_back(tmp_path: Path) -> None:
     for entry, is_told in (("panel", True), ("open", False)):
         folder = make_study(tmp_path / entry, f'entry = "{entry}"', n=2)

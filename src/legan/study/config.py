@@ -66,6 +66,13 @@ class Texts:
     left_over: str = "You were away for a while, so the picture before went to someone else. Here is your next one."
     broken: str = "This picture cannot be shown. Please skip it."
     unsaved: str = "This answer is not saved yet. Keep this page open: it tries again by itself."
+    preview: str = "This is a preview: accept the task to take part."
+    needs_link: str = "Please open the study through the link that you were given."
+    invalid_invitation: str = "This invitation is not valid, or it has been used already."
+    outdated: str = "This page is out of date: open the study's link again. All answers that you saved are kept."
+    unreadable: str = "This answer cannot be taken: load the page again."
+    unavailable: str = "The study cannot save or read just now. What you saved is kept; please try again in a minute."
+    no_page: str = "There is no such page."
     needs_script: str = "This study needs JavaScript: please allow it for this page, then load it again."
     contact: str = ""
 

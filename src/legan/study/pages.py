@@ -89,12 +89,13 @@ def static_routes(renderer: Renderer) -> APIRouter:
 class _RaterPages:
     def __init__(self, study: Study, sessions: Sessions, renderer: Renderer, clock: Callable[[], float]) -> None:
         self.study, self.sessions, self.renderer, self.clock = study, sessions, renderer, clock
+        self.texts = study.config.texts
 
     def home(self, request: Request) -> Response:
         """Where the link leads to, and where every later page is."""
         config, query = self.study.config, request.query_params
         if config.entry == "panel" and query.get("assignmentId") == PREVIEW:
-            return error_page(self.renderer, 200, "This is a preview: accept the task to take part.")
+            return error_page(self.renderer, 200, self.texts.preview)
         if config.entry == "invitation" and query.get("invitation"):
             return self._arrive_invited(request, query["invitation"][:100])
         if config.entry == "panel" and query.get(config.panel_parameter):
@@ -129,14 +130,14 @@ class _RaterPages:
         if visit is None and entry == "open":
             visit = {"nonce": raters.secrets.token_urlsafe(16)}
         if visit is None:
-            return error_page(self.renderer, 403, "Please open the study through the link that you were given.")
+            return error_page(self.renderer, 403, self.texts.needs_link)
         with self.study.store.writing() as connection:
             known = self._known(connection, visit)
             if (
                 "invitation" in visit
                 and raters.invitation_of(connection, self.study.keys, visit["invitation"], self.clock()) is None
             ):
-                return error_page(self.renderer, 403, "This invitation is not valid, or it has been used already.")
+                return error_page(self.renderer, 403, self.texts.invalid_invitation)
             if known is not None:
                 return self._enter(known)
             if not has_room(connection, self.study.config, self.clock()):
@@ -163,7 +164,7 @@ class _RaterPages:
         """Enter the rater, who has agreed."""
         visit = self.sessions.get(request, VISIT)
         if visit is None or not self.sessions.is_form_token(token, visit["nonce"]):
-            raise HTTPException(403, "This page is out of date: open the study's link again.")
+            raise HTTPException(403, self.texts.outdated)
         if agree != "yes":
             return RedirectResponse("/", 303)
         now = self.clock()
@@ -172,7 +173,7 @@ class _RaterPages:
             if "invitation" in visit:
                 number = raters.invitation_of(connection, self.study.keys, visit["invitation"], now)
                 if number is None:
-                    return error_page(self.renderer, 403, "This invitation is not valid, or it has been used already.")
+                    return error_page(self.renderer, 403, self.texts.invalid_invitation)
             row = self._known(connection, visit)
             if row is None and not has_room(connection, self.study.config, now):
                 return self.renderer.page("full.html")
@@ -215,13 +216,13 @@ class _RaterPages:
 
         def store(connection: Connection, row: Row[Any]) -> str:
             outcome.append(take_answer(self.study, connection, row, form.get("assignment", ""), form, self.clock()))
-            return self.study.config.texts.left_over if outcome[0] is Outcome.PASSED_ON else ""
+            return self.texts.left_over if outcome[0] is Outcome.PASSED_ON else ""
 
         def check() -> None:
             if outcome[0] is Outcome.UNKNOWN:
-                raise HTTPException(404, "This item was not given to you: load the page again.")
+                raise HTTPException(404, self.texts.unreadable)
             if outcome[0] is None:
-                raise HTTPException(400, "This answer cannot be read: load the page again.")
+                raise HTTPException(400, self.texts.unreadable)
 
         return self._step(request, form.get("token", ""), store, check)
 
@@ -235,13 +236,11 @@ class _RaterPages:
         """Change the rater's state and show the next page, in one transaction that is on the disk before the response leaves."""
         session = self.sessions.get(request, RATER)
         if session is None or not self.sessions.is_form_token(token, session):
-            raise HTTPException(
-                403, "Your session has ended: open the study's link again. All answers that you saved are kept."
-            )
+            raise HTTPException(403, self.texts.outdated)
         with self.study.store.writing() as connection:
             row = raters.by_session(connection, session)
             if row is None:
-                raise HTTPException(403, "Your session has ended: open the study's link again.")
+                raise HTTPException(403, self.texts.outdated)
             notice = change(connection, row)
             if check is not None:
                 check()

@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from legan.study.config import Texts
 from legan.study.guard import Guard, Limiter
 from legan.study.pages import Renderer, error_page, rater_routes, static_routes
 from legan.study.sessions import Sessions
@@ -18,7 +19,6 @@ from legan.study.study import Study
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 N_THREADS = 8  # more only take turns at the interpreter and the database
 PER_SESSION, PER_ADDRESS = (20.0, 60.0), (300.0, 600.0)  # requests a second, and at once; a classroom shares one address
-WORDS = {404: "There is no such page.", 405: "This page cannot be used so.", 403: "This is not for you."}
 
 
 def make_app(
@@ -55,29 +55,26 @@ def make_app(
         from legan.study.admin import admin_routes
 
         app.include_router(admin_routes(study, sessions, renderer, clock))
-    _explain_errors(app, renderer)
+    _explain_errors(app, renderer, study.config.texts)
     known = {*LOOPBACK, *hosts, urlsplit(public_url).hostname or "localhost"}
     app.add_middleware(Guard, hosts=known, per_session=Limiter(*PER_SESSION), per_address=Limiter(*PER_ADDRESS))
     return app
 
 
-def _explain_errors(app: FastAPI, renderer: Renderer) -> None:
+def _explain_errors(app: FastAPI, renderer: Renderer, texts: Texts) -> None:
     @app.exception_handler(StoreError)
     def unavailable(request: Request, error: Exception) -> Response:
         import logging
 
         logging.getLogger("legan.study").error("%s", error)  # for the researcher; raters need not know the cause
-        words = "The study cannot save or read just now. What you saved is kept; please try again in a minute."
-        return error_page(renderer, 503, words)
+        return error_page(renderer, 503, texts.unavailable)
 
     @app.exception_handler(RequestValidationError)
     def unreadable(request: Request, error: Exception) -> Response:
-        return error_page(renderer, 400, "This form cannot be read: load the page again.")
+        return error_page(renderer, 400, texts.unreadable)
 
     @app.exception_handler(HTTPException)
     def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        words = (
-            error.detail if error.detail not in ("Not Found", "Method Not Allowed", "Forbidden") else WORDS[error.status_code]
-        )
+        words = texts.no_page if error.detail in ("Not Found", "Method Not Allowed") else error.detail
         return error_page(renderer, error.status_code, words)
