@@ -165,7 +165,7 @@ def decide(table: "pd.DataFrame", choice: Choice) -> "pd.DataFrame":
     def refuse(out: np.ndarray, reason: str) -> None:
         why[out & (why == "")] = reason
 
-    refuse(np.array([unreadable(row) for row in table[["reason"]].to_dict("records")], bool), "unreadable")
+    refuse(np.array([unreadable({"reason": reason}) for reason in table["reason"]], bool), "unreadable")
     refuse(np.isnan(score), "no face found")
     if choice.min_quality is not None:
         refuse(score < choice.min_quality, "below min-quality")
