@@ -205,6 +205,8 @@ def test_faults_of_ladders_are_those_named_and_as_often(rated: tuple[Path, Path]
     assert 0.4 < np.mean([place == (0, 0) for place in places]) < 0.6, "half of them as they lie"
     with pytest.raises(ConfigError, match="rank_faults is empty"):
         RankedBatches(RatedBatches(images, 16, 3, True, 0), 8, [])
+    with pytest.raises(ConfigError, match="rank_ladders=0 is less"):
+        train_quality("lite", [data], labels, data.parent / "none", [*SMALL, "rank=1", "rank_ladders=0"])
     with pytest.raises(ConfigError, match=r"unknown degradation 'jpg'.*did you mean 'jpeg'"):
         train_quality("lite", [data], labels, data.parent / "wrong", [*SMALL, "rank=1", 'rank_faults=["jpg"]'])
 

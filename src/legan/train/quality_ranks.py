@@ -44,7 +44,13 @@ class RankedBatches:
         self._points: dict[int, np.ndarray] = {}
 
     def __call__(self, step: int, rank: int, n_ranks: int) -> dict[str, Tensor]:
-        """Return the share of process `rank`."""
+        """Return the share of process `rank`.
+
+        Raises:
+            ConfigError: there are fewer ladders than processes.
+        """
+        if self.n_ladders < n_ranks:
+            raise ConfigError(f"rank_ladders={self.n_ladders} is less than one for each process: give more, or set rank=0")
         random = np.random.default_rng([self.rated.seed, step, rank, 2])
         made = [self._ladder(random) for _ in range(self.n_ladders // n_ranks)]
         pictures = np.stack([picture for ladder, _ in made for picture in ladder])
