@@ -41,7 +41,7 @@ def test_learns_and_logs(rated: tuple[Path, Path], tmp_path: Path) -> None:
     words = [
         *SMALL,
         "network.width=8",
-        "lr=3e-3",
+        "lr=2e-3",
         "loop.n_steps=150",
         "loop.sample_every=75",
         "n_warmup_steps=10",
