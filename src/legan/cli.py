@@ -193,7 +193,10 @@ def render(
     workers: Annotated[int, typer.Option(help="Processes.")] = 1,
     seed: Annotated[int, typer.Option(help="The same seed gives the same pictures.")] = 0,
     view: Annotated[
-        str, typer.Option(help="crop: aligned faces; wide: larger pictures to train the landmark network on.")
+        str,
+        typer.Option(
+            help="crop: aligned faces; turned: heads turned up to 30 degrees; wide: larger images to train the landmark network on."
+        ),
     ] = "crop",
 ) -> None:
     """Render a data set of synthetic faces (needs the extra `render`); run again, it continues.

@@ -80,6 +80,11 @@ def smoothness(displacement: Tensor) -> Tensor:
     return dx.square().mean() + dy.square().mean()
 
 
+def total_variation(field: Tensor) -> Tensor:
+    """Mean absolute difference of neighbours in a field (B, C, H, W): grain costs more than a few sharp edges do."""
+    return field.diff(dim=3).abs().mean() + field.diff(dim=2).abs().mean()
+
+
 def landmark_displacement(displacement: Tensor, points_from: Tensor, points_to: Tensor) -> Tensor:
     """Smooth L1 in pixels between a displacement field and the way that landmarks went; 0 where no landmark is known.
 

@@ -18,17 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from legan.apply.photo_list import PhotoEntry
 from legan.core.errors import ConfigError
 from legan.core.files import write_atomic
-from legan.core.manifest import ManifestRow, ShardWriter, read_record, write_manifest
+from legan.core.images import png_bytes
+from legan.core.manifest import MATTE_COLUMNS, ManifestRow, ShardWriter, matte_columns, read_record, write_manifest
 from legan.core.set_folder import SHARDS, open_set_folder
 from legan.core.workers import run_jobs
 
 _RECORD, _DROPPED = "record.json", "dropped.csv"
-EXTRA_COLUMNS = {"confidence": "float"}
+EXTRA_COLUMNS = {"confidence": "float", **MATTE_COLUMNS}
 
 Progress = Callable[[int, int], None]  # people done, people in all
 
@@ -44,6 +44,7 @@ class MadeCrop:
     confidence: float
     alignment: list[float] | None
     landmarks: list[float] | None
+    matte: np.ndarray | None = None  # uint8 (size, size), the share of each pixel that is the person's
 
 
 @dataclass(frozen=True)
@@ -211,11 +212,13 @@ def write_shard(path: Path, photos: Sequence[PhotoEntry], maker: Maker) -> None:
                 dropped = Dropped(photo.path.name, photo.identity, photo.expression, drop.reason, drop.detail)
                 record["dropped"].append(asdict(dropped))
                 continue
+            mattes: dict[bytes, tuple[int, int]] = {}
             for name, crop in crops.items():
-                key, data = f"{photo.name}_{name}.png", _encode(crop.image)
+                key, data = f"{photo.name}_{name}.png", png_bytes(crop.image)
                 offset, n_bytes = shard.add(key, data)
                 place = {"path": f"{SHARDS}/{path.name}", "offset": offset, "n_bytes": n_bytes, "key": key}
-                record["rows"].append({**_row(photo, crop), **place, "sha256": hashlib.sha256(data).hexdigest()})
+                matte = matte_columns(None if crop.matte is None else _added_once(shard, mattes, crop.matte))
+                record["rows"].append({**_row(photo, crop), **place, **matte, "sha256": hashlib.sha256(data).hexdigest()})
             record["seconds"].append(round(time.perf_counter() - start, 3))
         shard.add(_RECORD, json.dumps(record).encode())
 
@@ -240,7 +243,9 @@ def _row(photo: PhotoEntry, crop: MadeCrop) -> dict[str, Any]:
     return {**row, "confidence": round(crop.confidence, 4)}
 
 
-def _encode(image: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
-    return buffer.getvalue()
+def _added_once(shard: ShardWriter, mattes: dict[bytes, tuple[int, int]], matte: np.ndarray) -> tuple[int, int]:
+    """Place of a matte in the shard; crops under other lightings share one."""
+    data = png_bytes(matte)
+    if data not in mattes:
+        mattes[data] = shard.add(f"matte_{hashlib.sha256(data).hexdigest()[:16]}.png", data)
+    return mattes[data]

@@ -96,7 +96,7 @@ class PhotoReexpresser:
             for target in targets(photo.expression):
                 result = self.reexpresser.make(subject, target, seed_of(photo))
                 made = self._light(result, inside, seed_of(photo))
-                for lighting, (image, sure) in made.items():
+                for lighting, (image, sure, matte) in made.items():
                     crops[f"{target}_{lighting}"] = MadeCrop(
                         image=image,
                         expression=target,
@@ -105,19 +105,23 @@ class PhotoReexpresser:
                         confidence=min(sure, trust) * _TRUST[target],
                         alignment=fit.matrix.ravel().tolist(),  # the photo's: it tells that all this is one take
                         landmarks=[round(float(value), 3) for value in result.fit.landmarks.ravel()],
+                        matte=matte,
                     )
             return crops
 
-    def _light(self, result: Reexpressed, inside: np.ndarray, seed: int) -> dict[str, tuple[np.ndarray, float]]:
-        """Crops and their confidence by lighting; the photo's own light comes last."""
+    def _light(
+        self, result: Reexpressed, inside: np.ndarray, seed: int
+    ) -> dict[str, tuple[np.ndarray, float, np.ndarray | None]]:
+        """Crops, their confidence and their matte by lighting; the photo's own light comes last."""
         window, _ = cut_window(result.window, *self.relighter.window(result.fit))
         if self.even_only:
-            return {EVEN_LIGHT: (self.relighter.crop(window), 1.0)}
+            return {EVEN_LIGHT: (self.relighter.crop(window), 1.0, None)}
         relit = self.relighter.relight(window, inside, result.fit, seed)
         crops = {
-            name: (image, float(sure)) for name, image, sure in zip(LIGHTING_NAMES, relit.images, relit.confidence, strict=True)
+            name: (image, float(sure), relit.matte)
+            for name, image, sure in zip(LIGHTING_NAMES, relit.images, relit.confidence, strict=True)
         }
-        return crops | {EVEN_LIGHT: (relit.original, float(relit.confidence.max()))}
+        return crops | {EVEN_LIGHT: (relit.original, float(relit.confidence.max()), relit.matte)}
 
 
 def targets(expression: str) -> tuple[str, ...]:

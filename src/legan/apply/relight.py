@@ -82,10 +82,10 @@ class PhotoRelighter:
         window, inside = cut_window(pixels, *self.relighter.window(fit))
         relit = self.relighter.relight(window, inside, fit, seed_of(photo))
         crops = {
-            name: _made(image, photo, name, "relit", float(sure), fit)
+            name: _made(image, photo, name, "relit", float(sure), fit, relit.matte)
             for name, image, sure in zip(LIGHTING_NAMES, relit.images, relit.confidence, strict=True)
         }
-        crops[EVEN_LIGHT] = _made(relit.original, photo, EVEN_LIGHT, "photo", float(relit.confidence.max()), fit)
+        crops[EVEN_LIGHT] = _made(relit.original, photo, EVEN_LIGHT, "photo", float(relit.confidence.max()), fit, relit.matte)
         return crops
 
 
@@ -116,9 +116,11 @@ def find_face(photo: PhotoEntry) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(image), faces[0].landmarks
 
 
-def _made(image: np.ndarray, photo: PhotoEntry, lighting: str, domain: str, confidence: float, fit: HeadFit) -> MadeCrop:
+def _made(
+    image: np.ndarray, photo: PhotoEntry, lighting: str, domain: str, confidence: float, fit: HeadFit, matte: np.ndarray
+) -> MadeCrop:
     landmarks = [round(float(value), 3) for value in fit.landmarks.ravel()]
-    return MadeCrop(image, photo.expression, lighting, domain, confidence, fit.matrix.ravel().tolist(), landmarks)
+    return MadeCrop(image, photo.expression, lighting, domain, confidence, fit.matrix.ravel().tolist(), landmarks, matte)
 
 
 def cut_window(pixels: np.ndarray, matrix: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:

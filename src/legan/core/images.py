@@ -328,3 +328,10 @@ def _png_text(packet: bytes) -> PngImagePlugin.PngInfo:
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def png_bytes(image: np.ndarray) -> bytes:
+    """Return an image, uint8 (H, W, 3) or grey (H, W), as a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -51,6 +51,9 @@ class ManifestRow(TypedDict):
 
 
 COLUMNS = tuple(ManifestRow.__annotations__)
+# Further columns of a set whose shards hold mattes: where in the shard of `path` the grey image lies that says which pixels are the
+# person's. `legan render`, `relight` and `reexpress` write them.
+MATTE_COLUMNS = {"matte_offset": "int64", "matte_n_bytes": "int64"}
 # Further columns of a set that was made to be rated: `legan synthesize` writes them, simulated raters read them.
 QUALITY_COLUMNS = {
     "kind": "string",  # of synthesis, such as "relit"
@@ -72,6 +75,11 @@ def image_names(frame: "pd.DataFrame") -> "pd.Series":
     """Return the names by which ratings speak of a manifest's images, as if shards were folders: `path`, or `shards/r000001/key`."""
     in_shard = frame["key"].fillna("") != ""
     return frame["path"].where(~in_shard, frame["path"].str.removesuffix(".tar") + "/" + frame["key"].fillna(""))
+
+
+def matte_columns(place: tuple[int, int] | None) -> dict[str, int | None]:
+    """Return a row's `MATTE_COLUMNS` for a matte at this place, as `ShardWriter.add` gave it; None for an image without one."""
+    return dict(zip(MATTE_COLUMNS, place or (None, None), strict=True))
 
 
 def _schema(extra: Mapping[str, str]) -> Any:

@@ -15,7 +15,7 @@ from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES
 from legan.core.crop import CROP_SIZE
 from legan.core.errors import DataError, nearest
 from legan.core.files import sha256_of
-from legan.core.manifest import EVEN_LIGHT, MANIFEST, read_bytes, read_manifest
+from legan.core.manifest import EVEN_LIGHT, MANIFEST, MATTE_COLUMNS, read_bytes, read_manifest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,6 +139,7 @@ class FaceDataset(LabelledFaces):
     Attributes, one entry an image: `person` number, the same in all folders that name this source and identity; `domain` name;
     `folder` index of the folder; `identity` number, never shared between folders; `take` number of the picture that it was made
     from; `expression` and `lighting` classes, the latter -1 for a photo under its own even light;
+    `mattes`, where in its folder an image's matte lies, as a row that `read_bytes` takes, or None;
     `landmarks` (68, 2), x and y in fractions of the side, -1 where the data has none. `truth` (n_takes, 6, 20) holds the image of
     a take under each condition, -1 where the data has none, or several between which it does not tell; `has_pair` (n,) says
     whether the truths of an image are the same picture under other conditions.
@@ -171,6 +172,7 @@ class FaceDataset(LabelledFaces):
         self.lighting = np.where(lighting < len(LIGHTING_NAMES), lighting, -1)
         self.take = _takes(frame)
         self.landmarks = _landmarks(frame["landmarks"], size)
+        self.mattes = _matte_rows(frame)
         self.truth, self.has_pair = self._pairs(frame["domain"], paired_domains)
         self._load(memory_gb)
 
@@ -227,6 +229,17 @@ def _landmarks(column: "pd.Series", size: int) -> np.ndarray:
     if known.any():
         points[known] = np.stack(column[known].to_list()).reshape(-1, N_LANDMARKS, 2) / size
     return points
+
+
+def _matte_rows(frame: "pd.DataFrame") -> list[dict[str, Any] | None]:
+    """Where each image's matte lies, or None."""
+    if not set(MATTE_COLUMNS) <= set(frame.columns):
+        return [None] * len(frame)
+    columns = frame[["path", *MATTE_COLUMNS]].itertuples(index=False)
+    return [
+        {"path": path, "offset": int(offset), "n_bytes": int(n_bytes)} if offset >= 0 else None
+        for path, offset, n_bytes in columns
+    ]
 
 
 def _name(folder: Path, row: Mapping[str, Any]) -> str:

@@ -59,21 +59,14 @@ class Draw(NamedTuple):
     tones: np.ndarray
 
 
-class FaceBatches:
-    """Batches of an editor's training, as dicts of tensors.
-
-    `x_real` (B, 3, H, W) in [-1, 1] with its codes `expression_src` (B, 6) and `lighting_src` (B, 20); the targets
-    `expression_trg` and `lighting_trg`; `x_true`, the same face under the targets, and `has_true` (B,), 1 where the data holds
-    that image and 0 where `x_true` is only `x_real` again; `points_real` and `points_true` (B, 68, 2), the landmarks of the two in
-    fractions of the side, far outside the picture where they are not known.
+class FolderSampler:
+    """Draws images, folder by folder in the shares of `DataConfig.weights`.
 
     Raises:
         ConfigError: weights that do not fit the folders.
     """
 
-    def __init__(self, dataset: FaceDataset, config: DataConfig, seed: int) -> None:
-        self.dataset, self.config, self.seed = dataset, config, seed
-        self.batch_size = config.batch_size
+    def __init__(self, dataset: FaceDataset, config: DataConfig) -> None:
         n_folders = len(dataset.folders)
         weights = np.array(config.weights or [1.0] * n_folders)
         if len(weights) != n_folders or (weights < 0).any() or not weights.sum() > 0:
@@ -85,6 +78,31 @@ class FaceBatches:
         # Where each image's share of its folder ends, from 0 to 1.
         shares = [np.where(dataset.lighting[members] < 0, config.even_weight, 1.0).cumsum() for members in self._members]
         self._ends = [share / share[-1] for share in shares]
+
+    def draw(self, rng: np.random.Generator, n_images: int) -> np.ndarray:
+        """Return indices (n_images,)."""
+        folders = rng.choice(len(self._members), n_images, p=self._weights)
+        drawn = zip(folders, rng.random(n_images), strict=True)
+        return np.array([self._members[folder][self._ends[folder].searchsorted(at, "right")] for folder, at in drawn])
+
+
+class FaceBatches:
+    """Batches of an editor's training, as dicts of tensors.
+
+    `x_real` (B, 3, H, W) in [-1, 1] with its codes `expression_src` (B, 6) and `lighting_src` (B, 20); the targets
+    `expression_trg` and `lighting_trg`; `x_true`, the same face under the targets, and `has_true` (B,), 1 where the data holds
+    that image and 0 where `x_true` is only `x_real` again; `expression_back` and `lighting_back`, the codes that lead back to the
+    source, and `can_return` (B,), 1 where there are such; `points_real` and `points_true` (B, 68, 2), the landmarks of the two in
+    fractions of the side, far outside the picture where they are not known.
+
+    Raises:
+        ConfigError: weights that do not fit the folders.
+    """
+
+    def __init__(self, dataset: FaceDataset, config: DataConfig, seed: int) -> None:
+        self.dataset, self.config, self.seed = dataset, config, seed
+        self.batch_size = config.batch_size
+        self._sampler = FolderSampler(dataset, config)
         # The conditions that a take has truths for, as flat numbers of (expression, lighting).
         self._targets = [np.flatnonzero(table.ravel() >= 0) for table in dataset.truth]
 
@@ -96,9 +114,7 @@ class FaceBatches:
         """Choose images and targets; the same arguments always give the same."""
         rng = np.random.default_rng([self.seed, rank, step])
         data, config = self.dataset, self.config
-        folders = rng.choice(len(self._members), n_images, p=self._weights)
-        drawn = zip(folders, rng.random(n_images), strict=True)
-        source = np.array([self._members[folder][self._ends[folder].searchsorted(at, "right")] for folder, at in drawn])
+        source = self._sampler.draw(rng, n_images)
         target = rng.integers(0, len(EXPRESSIONS) * len(LIGHTINGS), n_images)
         for i in np.flatnonzero((rng.random(n_images) < config.pair_probability) & data.has_pair[source]):
             known = self._targets[data.take[source[i]]]
@@ -119,19 +135,24 @@ class FaceBatches:
         x_real, x_true = (flip_images(apply_tones(x, draw.tones), draw.flipped) for x in (x_real, x_true))
         points_real = flip_points(data.landmarks[draw.source], draw.flipped)
         points_true = flip_points(data.landmarks[np.where(has_true, draw.truth, draw.source)], draw.flipped)
+        expression_src = codes(data.expression[draw.source], len(EXPRESSIONS))
+        lighting_src = codes(flip_lightings(data.lighting[draw.source], draw.flipped), len(LIGHTINGS))
         return {
             "x_real": to_network(x_real),
             "x_true": to_network(x_true),
             "points_real": torch.from_numpy(points_real),
             "points_true": torch.from_numpy(points_true),
             "has_true": torch.from_numpy(has_true.astype(np.float32)),
-            "expression_src": _codes(data.expression[draw.source], len(EXPRESSIONS)),
-            "lighting_src": _codes(flip_lightings(data.lighting[draw.source], draw.flipped), len(LIGHTINGS)),
-            "expression_trg": _codes(draw.expression, len(EXPRESSIONS)),
-            "lighting_trg": _codes(flip_lightings(draw.lighting, draw.flipped), len(LIGHTINGS)),
+            "expression_src": expression_src,
+            "lighting_src": lighting_src,
+            "expression_back": expression_src,
+            "lighting_back": lighting_src,
+            "can_return": lighting_src.sum(1),
+            "expression_trg": codes(draw.expression, len(EXPRESSIONS)),
+            "lighting_trg": codes(flip_lightings(draw.lighting, draw.flipped), len(LIGHTINGS)),
         }
 
 
-def _codes(classes: np.ndarray, n: int) -> Tensor:
-    """One-hot codes (B, n) float32; zeros, which no classification loss looks at, for class -1."""
+def codes(classes: np.ndarray, n: int) -> Tensor:
+    """Return one-hot codes (B, n) float32; zeros, which no classification loss looks at, for class -1."""
     return F.one_hot(torch.from_numpy(classes) % (n + 1), n + 1)[:, :n].float()

@@ -4,8 +4,13 @@ Hourglass E sees the image and the expression maps, hourglass L the image and th
 third hourglass T turns them into the image. The preset `paper` is that; `lite` is the same made for a laptop: the three work at half
 resolution (pixel unshuffle), have skip connections, T sees the image too, and predicts how to change the input instead of colours:
 a small displacement field that moves its pixels, then a gain and a bias for each pixel, all zero at the start of training.
+
+`fields` is made for edits at a photo's own resolution. Light is a gain and a bias at half resolution, smooth, so that a photo keeps its
+own grain; an expression is a displacement, and a fine gain and bias round eyes, nose and mouth only, where teeth and lids are drawn. A
+code of zeros keeps an attribute: its mask and all its fields are zero then, whatever the weights are.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -15,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
-from legan.core.crop import CROP_SIZE
+from legan.core.crop import CROP_SIZE, EYE_DISTANCE, EYES_Y, MOUTH_Y
 from legan.core.errors import ConfigError, no_such
 from legan.models.blocks import as_maps, mean_and_spread
 from legan.models.hourglass import Hourglass
@@ -33,7 +38,8 @@ class GeneratorConfig:
         mask_channels: channels of a mask, at the resolution the hourglasses work at.
         unshuffle: side of the pixel blocks folded into channels before the hourglasses; 1 leaves the image as it is.
         skip: skip connections inside the hourglasses, and the image handed to the third one.
-        output: "colour" predicts the image; "warp-gain-bias" predicts a displacement, a gain and a bias of the input.
+        output: "colour" predicts the image; "warp-gain-bias" predicts a displacement, a gain and a bias of the input; "fields" the
+            same, light and expression apart, and nothing for an attribute whose code is zero (`keeps`).
         max_displacement: bound of the displacement, as a fraction of the image's side.
         gain_scale: what the last layer's gain is multiplied by. Light changes a face by factors; at 1 the bias, which needs smaller
             weights for the same change of a dark face, takes their place and washes the face out.
@@ -53,6 +59,21 @@ class GeneratorConfig:
     gain_scale: float = 1.0
     inject: bool = False
 
+    @property
+    def keeps(self) -> bool:
+        """Whether a code of zeros leaves an attribute as it is. Other generators need to be told the input's own class."""
+        return self.output == "fields"
+
+
+OUTPUTS = ("colour", "warp-gain-bias", "fields")
+# Eyes and brows, bridge of the nose, mouth and the folds beside it: centre and standard deviation (x, y) in fractions of the side.
+_WINDOWS = (
+    (0.5 - EYE_DISTANCE / 2, EYES_Y, 0.085, 0.055),
+    (0.5 + EYE_DISTANCE / 2, EYES_Y, 0.085, 0.055),
+    (0.5, EYES_Y + 0.08, 0.05, 0.07),
+    (0.5, MOUTH_Y + 0.02, 0.13, 0.10),
+)
+_N_FINE = 24  # channels at half resolution that fine fields and light are made of
 
 PRESETS = {
     "paper": GeneratorConfig(),
@@ -64,6 +85,17 @@ PRESETS = {
         unshuffle=2,
         skip=True,
         output="warp-gain-bias",
+        gain_scale=4.0,
+        inject=True,
+    ),
+    "fields": GeneratorConfig(
+        width=48,
+        n_residual=3,
+        kernel=3,
+        mask_channels=8,
+        unshuffle=4,
+        skip=True,
+        output="fields",
         gain_scale=4.0,
         inject=True,
     ),
@@ -85,8 +117,9 @@ class GeneratorOutput(NamedTuple):
     """What the generator gives.
 
     `image` (B, 3, H, W) in [-1, 1]; `expression_mask` and `lighting_mask` (B, mask_channels, H/u, W/u) with u the pixel
-    unshuffle; `displacement` (B, 2, H, W), x and y in fractions of the side, and `bias` (B, 3, H, W), what was added to the moved
-    and scaled input, both None where the generator predicts colours.
+    unshuffle, or 2 of "fields". None where the generator predicts colours: `displacement` (B, 2, H, W), x and y in fractions of
+    the side; `bias` and `gain` (B, 3, H, W), the image being (moved + 1) * exp(gain) - 1 + bias. None but of "fields":
+    `light_bias` and `light_gain` (B, 3, H/2, W/2), the parts of the two that are light.
     """
 
     image: Tensor
@@ -94,6 +127,9 @@ class GeneratorOutput(NamedTuple):
     lighting_mask: Tensor
     displacement: Tensor | None
     bias: Tensor | None = None
+    gain: Tensor | None = None
+    light_bias: Tensor | None = None
+    light_gain: Tensor | None = None
 
 
 class Generator(nn.Module):
@@ -104,9 +140,12 @@ class Generator(nn.Module):
 
     def __init__(self, config: GeneratorConfig = PRESETS["lite"]) -> None:
         super().__init__()
-        if config.output not in ("colour", "warp-gain-bias"):
-            raise ConfigError(f"unknown generator output '{config.output}': choose colour or warp-gain-bias")
+        if config.output not in OUTPUTS:
+            raise ConfigError(f"unknown generator output '{config.output}': choose from {', '.join(OUTPUTS)}")
         self.config = config
+        if config.output == "fields":
+            self._build_fields()
+            return
         c, block = config, config.unshuffle**2
         common = dict(width=c.width, n_residual=c.n_residual, kernel=c.kernel, skip=c.skip)
         n_image, n_out = 3 * block, (3 if c.output == "colour" else 6) * block
@@ -124,6 +163,28 @@ class Generator(nn.Module):
                 nn.init.zeros_(layer.weight)
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
+    def _build_fields(self) -> None:
+        """Three hourglasses at a quarter of the resolution, and what brings their outputs to a half of it."""
+        c = self.config
+        common = dict(width=c.width, n_residual=c.n_residual, kernel=c.kernel, skip=c.skip)
+        n_image, n_mask = 3 * c.unshuffle**2, c.mask_channels * (c.unshuffle // 2) ** 2
+        n_fine = _N_FINE * (c.unshuffle // 2) ** 2
+
+        def hourglass(n_in: int, n_out: int, n_code: int) -> Hourglass:
+            return Hourglass(n_in, n_out, n_code=n_code + 6, **common)  # type: ignore[arg-type]
+
+        self.expression = hourglass(n_image + c.n_expressions, n_mask, c.n_expressions)
+        self.lighting = hourglass(n_image + c.n_lightings, n_mask, c.n_lightings)
+        self.translate = hourglass(2 * n_mask + n_image, n_fine, 2)
+        self.displace = nn.Conv2d(c.mask_channels, 2, 5, padding=2)
+        self.refine = nn.Sequential(nn.Conv2d(_N_FINE + 12, 32, 3, padding=1), nn.ReLU(inplace=True))
+        self.light = nn.Conv2d(_N_FINE, 6, 3, padding=1)
+        self.draw = nn.Conv2d(32, 6 * 2**2, 3, padding=1)
+        for layer in (self.displace, self.light, self.draw):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        self.register_buffer("window", feature_window(CROP_SIZE), persistent=False)
+
     def forward(self, x: Tensor, expression: Tensor, lighting: Tensor) -> GeneratorOutput:
         """Translate images.
 
@@ -132,6 +193,8 @@ class Generator(nn.Module):
             expression: target codes (B, n_expressions).
             lighting: target codes (B, n_lightings).
         """
+        if self.config.output == "fields":
+            return self._translate_fields(x, expression, lighting)
         # Masks: each hourglass sees the image and the maps of its own attribute only.
         u = F.pixel_unshuffle(x, self.config.unshuffle)  # (B, 3 u^2, H/u, W/u)
         height, width = u.shape[2:]
@@ -161,7 +224,70 @@ class Generator(nn.Module):
         image = (warp(x.float(), flow) + 1) * torch.exp(gain) - 1 + bias
         # A little beyond the range while training, so that a saturated pixel still has a gradient.
         bound = 1.2 if self.training else 1.0
-        return GeneratorOutput(image.clamp(-bound, bound), expression_mask, lighting_mask, flow, bias)
+        return GeneratorOutput(image.clamp(-bound, bound), expression_mask, lighting_mask, flow, bias, gain)
+
+    def _translate_fields(self, x: Tensor, expression: Tensor, lighting: Tensor) -> GeneratorOutput:
+        """`forward` of the output "fields"."""
+        c = self.config
+        # Share of each attribute that is asked for: 0 of a code of zeros.
+        asks_expression, asks_light = (code.sum(1).clamp(0, 1)[:, None, None, None] for code in (expression, lighting))
+
+        # Masks, as above, brought from a quarter to half of the resolution.
+        u = F.pixel_unshuffle(x, c.unshuffle)  # (B, 3 u^2, H/u, W/u)
+        height, width = u.shape[2:]
+        tone = mean_and_spread(x)  # (B, 6)
+
+        def mask(hourglass: Hourglass, code: Tensor, share: Tensor) -> Tensor:
+            y = hourglass(torch.cat([u, as_maps(code, height, width)], 1), torch.cat([code, tone], 1))
+            return torch.tanh(F.pixel_shuffle(y, c.unshuffle // 2)) * share  # (B, mask_channels, H/2, W/2)
+
+        expression_mask = mask(self.expression, expression, asks_expression)
+        lighting_mask = mask(self.lighting, lighting, asks_light)
+
+        # Features at half resolution from both masks and the image.
+        masks = [F.pixel_unshuffle(one, c.unshuffle // 2) for one in (expression_mask, lighting_mask)]
+        asked = torch.cat([asks_expression.flatten(1), asks_light.flatten(1), tone], 1)
+        y = F.pixel_shuffle(self.translate(torch.cat([*masks, u], 1), asked), c.unshuffle // 2)  # (B, _N_FINE, H/2, W/2)
+
+        # Light: smooth. In float32 from here: bfloat16 coordinates would be coarser than a pixel.
+        light_gain, light_bias = (asks_light * self.light(y).float()).chunk(2, dim=1)  # (B, 3, H/2, W/2)
+        light_gain = c.gain_scale * light_gain
+
+        # Expression: a displacement from its mask alone, since light moves nothing, and fine fields inside the window.
+        fine = self.draw(self.refine(torch.cat([y, F.pixel_unshuffle(x, 2)], 1)))
+        fine = asks_expression * self._window(x) * F.pixel_shuffle(fine, 2).float()  # (B, 6, H, W)
+        flow = asks_expression * c.max_displacement * torch.tanh(self.displace(expression_mask)).float()
+
+        flow, wide_gain, wide_bias = (enlarged(field, x.shape[2:]) for field in (flow, light_gain, light_bias))
+        gain = (wide_gain + c.gain_scale * fine[:, :3]).clamp(-4, 4)
+        bias = wide_bias + fine[:, 3:]
+        image = (warp(x.float(), flow) + 1) * torch.exp(gain) - 1 + bias
+        bound = 1.2 if self.training else 1.0
+        image = image.clamp(-bound, bound)
+        return GeneratorOutput(image, expression_mask, lighting_mask, flow, bias, gain, light_bias, light_gain)
+
+    def _window(self, x: Tensor) -> Tensor:
+        """The window of the fine fields at the size of `x`."""
+        size = x.shape[-1]
+        return self.window if size == self.window.shape[-1] else feature_window(size).to(x.device)
+
+
+def enlarged(field: Tensor, size: Sequence[int]) -> Tensor:
+    """A field (B, C, h, w), smooth, at another size (H, W)."""
+    return F.interpolate(field, tuple(size), mode="bilinear", align_corners=False)
+
+
+def feature_window(size: int) -> Tensor:
+    """Where an expression may draw (1, 1, size, size): 1 round eyes, nose and mouth of an aligned crop, 0 on forehead and outer cheeks."""
+    places = (torch.arange(size) + 0.5) / size
+    window = torch.zeros(size, size)
+    for centre_x, centre_y, sigma_x, sigma_y in _WINDOWS:
+        x = torch.exp(-0.5 * ((places - centre_x) / sigma_x) ** 2)
+        y = torch.exp(-0.5 * ((places - centre_y) / sigma_y) ** 2)
+        # A plateau with soft edges, which end at zero.
+        bump = ((2.2 * y[:, None] * x[None, :] - 0.2) / 1.4).clamp(0, 1)
+        window = torch.maximum(window, bump * bump * (3 - 2 * bump))
+    return window[None, None]
 
 
 def warp(x: Tensor, displacement: Tensor) -> Tensor:

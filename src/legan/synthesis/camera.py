@@ -3,7 +3,8 @@
 The camera stands in front of the face at a finite distance, and the picture's plane goes through the eyes. `View.CROP` frames as
 the aligned face crop does: the height of the frame is chosen so that the eye distance and the distance from eyes to mouth both
 come near their places in `legan.core.crop`, and a little pose jitter is left in, as alignment of photos leaves it, the same in all crops
-of a person. `View.WIDE` shows the head in its surroundings, turned and shifted more, for training the landmark network.
+of a person. `View.TURNED` frames so too, of heads that are turned as people turn them before a camera, nearer or farther.
+`View.WIDE` shows the head in its surroundings, turned and shifted more, for training the landmark network.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class View(StrEnum):
     """How a face is framed."""
 
     CROP = "crop"
+    TURNED = "turned"
     WIDE = "wide"
 
 
@@ -43,11 +45,18 @@ SETTINGS = {
     View.CROP: ViewSettings(
         size=128, n_lightings=None, angles=(2.2, 2.2, 1.2), shift=0.0008, frame=(1.0, 1.0), distance=(1.25, 1.25)
     ),
+    View.TURNED: ViewSettings(
+        size=128, n_lightings=None, angles=(14.0, 8.0, 2.0), shift=0.0015, frame=(0.97, 1.04), distance=(0.7, 1.8)
+    ),
     View.WIDE: ViewSettings(
         size=256, n_lightings=4, angles=(10.0, 7.0, 8.0), shift=0.010, frame=(1.3, 1.75), distance=(0.55, 1.6)
     ),
 }
 
+# Degrees of yaw, pitch and roll: the far eye of a head turned farther begins to hide.
+_MAX_ANGLES = np.array([32.0, 20.0, 5.0])
+# Share of nose and mouth in what alignment centres a face by (`legan.faces.align`).
+_MOUTH_SHARE = 0.2
 _PIVOT_BEHIND_EYES = 0.09  # a head turns about a point between the ears ...
 _PIVOT_BELOW_EYES = 0.03  # ... a little below the eyes
 
@@ -96,13 +105,19 @@ def take(expression: str, view: View) -> int:
 
     One for all crops of a person, so that two of them differ in their conditions and in nothing else; wide pictures differ in all.
     """
-    return 0 if view == View.CROP else EXPRESSIONS.index(expression)
+    return EXPRESSIONS.index(expression) if view == View.WIDE else 0
+
+
+def _number(view: View) -> int:
+    """Number of a view in the streams of random numbers."""
+    return {View.CROP: 0, View.WIDE: 1, View.TURNED: 2}[view]
 
 
 def draw_pose(seed: int, expression: str, view: View, neutral_eyes: Array) -> Pose:
     """The head's pose in one picture; `neutral_eyes` (2, 3) are the eye centres before turning."""
-    random = generator(seed, Stream.POSE, take(expression, view), list(View).index(view))
-    yaw, pitch, roll = np.radians(random.normal(0, SETTINGS[view].angles))
+    random = generator(seed, Stream.POSE, take(expression, view), _number(view))
+    drawn = random.normal(0, SETTINGS[view].angles)
+    yaw, pitch, roll = np.radians(np.clip(drawn, -_MAX_ANGLES, _MAX_ANGLES) if view == View.TURNED else drawn)
     return turned_pose(yaw, pitch, roll, neutral_eyes)
 
 
@@ -115,7 +130,15 @@ def turned_pose(yaw: float, pitch: float, roll: float, neutral_eyes: Array) -> P
     return Pose((about_z @ about_x @ about_y).astype(np.float32), pivot.astype(np.float32))
 
 
-def draw_camera(seed: int, expression: str, view: View, neutral_eyes: Array, neutral_mouth: Array, posed_eyes: Array) -> Camera:
+def draw_camera(
+    seed: int,
+    expression: str,
+    view: View,
+    neutral_eyes: Array,
+    neutral_mouth: Array,
+    posed_eyes: Array,
+    pose: Pose | None = None,
+) -> Camera:
     """The camera of one picture.
 
     Args:
@@ -123,11 +146,16 @@ def draw_camera(seed: int, expression: str, view: View, neutral_eyes: Array, neu
             person has the same one.
         neutral_mouth: (3,).
         posed_eyes: (2, 3) eye centres as turned; they decide the place.
+        pose: of the head, for `View.TURNED`: a turned face is framed by what the camera sees of it, as alignment frames it.
     """
     settings = SETTINGS[view]
-    random = generator(seed, Stream.POSE, take(expression, view), list(View).index(view), 1)
+    random = generator(seed, Stream.POSE, take(expression, view), _number(view), 1)
     middle = posed_eyes.mean(axis=0)
     crop_height = height_of_crop(neutral_eyes, neutral_mouth)
+    if view == View.TURNED and pose is not None:
+        seen_eyes, seen_mouth = pose.apply(neutral_eyes), pose.apply(neutral_mouth[None])[0]
+        crop_height = height_of_crop(seen_eyes * [1, 0, 1], seen_mouth)
+        middle[0] += _MOUTH_SHARE * (seen_mouth - seen_eyes.mean(axis=0))[0]
     height = crop_height * random.uniform(*settings.frame)
     distance = random.uniform(*settings.distance)
     # the crop holds the eyes at EYES_Y; a wider frame keeps the crop's own centre in its middle

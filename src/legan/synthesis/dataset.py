@@ -7,24 +7,31 @@ picture depends on the set's seed and its own place only, so neither the number 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import multiprocessing
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from multiprocessing.synchronize import Lock
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from legan.core.conditions import EXPRESSIONS
 from legan.core.errors import ConfigError
-from legan.core.manifest import ManifestRow, ShardWriter, read_record, split_of, write_manifest
+from legan.core.images import png_bytes
+from legan.core.manifest import (
+    MATTE_COLUMNS,
+    ManifestRow,
+    ShardWriter,
+    matte_columns,
+    read_record,
+    split_of,
+    write_manifest,
+)
 from legan.core.set_folder import SHARDS, open_set_folder
 from legan.core.workers import run_jobs
 from legan.synthesis.renderer import Renderer, View
-from legan.synthesis.vectors import Array
 
 RENDER_VERSION = 3  # raised when the pictures change, so that a resumed folder never mixes two looks
 SOURCE, LICENCE = "rendered set", "CC0-1.0"
@@ -99,7 +106,7 @@ def render_set(
         if progress:
             progress(n_done, n_identities)
     rows = [row for path in shards.values() for row in read_record(path, _ROWS)]
-    return write_manifest(rows, Path(out))
+    return write_manifest(rows, Path(out), MATTE_COLUMNS)
 
 
 def _shard_path(out: Path, index: int) -> Path:
@@ -130,36 +137,30 @@ def _render_shard(job: tuple[Path, int]) -> None:
 
 def write_shard(renderer: Renderer, path: Path, set_seed: int, index: int, view: View) -> None:
     """Renders one identity of a set into a tar: `expression/lighting.png`, and `rows.json` for the manifest."""
-    rows: list[ManifestRow] = []
+    rows: list[dict[str, Any]] = []
     with ShardWriter(path) as shard:
         for expression in EXPRESSIONS:
             rendering = renderer.render(identity_seed(set_seed, index), expression, view)
             landmarks = [round(float(value), 3) for value in rendering.landmarks.ravel()]
+            matte = matte_columns(shard.add(f"{expression}/matte.png", png_bytes(rendering.matte)))
             for image, lighting in zip(rendering.images, rendering.lightings, strict=True):
-                key, data = f"{expression}/{lighting}.png", _encode(image)
+                key, data = f"{expression}/{lighting}.png", png_bytes(image)
                 offset, n_bytes = shard.add(key, data)
-                rows.append(
-                    ManifestRow(
-                        path=f"{SHARDS}/{path.name}",
-                        offset=offset,
-                        n_bytes=n_bytes,
-                        key=key,
-                        identity=identity_name(index),
-                        expression=expression,
-                        lighting=lighting,
-                        domain="render",
-                        split=split_of(index),
-                        source=f"{SOURCE}, seed {set_seed}",  # people of two seeds share names, and nothing else
-                        licence=LICENCE,
-                        sha256=hashlib.sha256(data).hexdigest(),
-                        alignment=None,
-                        landmarks=landmarks,
-                    )
+                row = ManifestRow(
+                    path=f"{SHARDS}/{path.name}",
+                    offset=offset,
+                    n_bytes=n_bytes,
+                    key=key,
+                    identity=identity_name(index),
+                    expression=expression,
+                    lighting=lighting,
+                    domain="render",
+                    split=split_of(index),
+                    source=f"{SOURCE}, seed {set_seed}",  # people of two seeds share names, and nothing else
+                    licence=LICENCE,
+                    sha256=hashlib.sha256(data).hexdigest(),
+                    alignment=None,
+                    landmarks=landmarks,
                 )
+                rows.append({**row, **matte})
         shard.add(_ROWS, json.dumps(rows).encode())
-
-
-def _encode(image: Array) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
-    return buffer.getvalue()

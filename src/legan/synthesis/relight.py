@@ -53,6 +53,7 @@ class Relit:
     images: Array  # uint8 (20, size, size, 3), in the order of LIGHTINGS
     original: Array  # uint8 (size, size, 3): the crop as photographed
     confidence: Array  # (20,) 0..1
+    matte: Array  # uint8 (size, size): the share of each pixel that is the person's
 
 
 class Relighter:
@@ -94,6 +95,7 @@ class Relighter:
             images=sensor.develop(pictures, fit.size, generator(seed, Stream.SENSOR)),
             original=self.crop(window),
             confidence=confidence(fit, eye_distance(fit.landmarks) / photo_pixels, even.unevenness),
+            matte=sensor.develop_matte(layers.person, fit.size),
         )
 
     def crop(self, window: Array) -> Array:

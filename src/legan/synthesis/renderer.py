@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
+import numpy as np
 
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS, Lighting
 from legan.synthesis import camera as cameras
@@ -34,11 +35,12 @@ _MAX_ATTEMPTS = 20  # at a rejection rate of a quarter the last is never reached
 class Rendering:
     """Pictures of one person with one expression in one pose.
 
-    `landmarks` are the 68 iBUG points, `eyes` the eye centres (the picture's left one first), both true positions in pixels, x to
-    the right, y down, pixel centres at +0.5.
+    `matte` is the share of each pixel that is the person's, the same under all lightings. `landmarks` are the 68 iBUG points, `eyes`
+    the eye centres (the picture's left one first), both true positions in pixels, x to the right, y down, pixel centres at +0.5.
     """
 
     images: Array  # uint8 (k, size, size, 3)
+    matte: Array  # uint8 (size, size)
     lightings: tuple[str, ...]  # names of the k lightings
     landmarks: Array  # float32 (68, 2)
     eyes: Array  # float32 (2, 2)
@@ -106,6 +108,7 @@ class Renderer:
             neutral_eyes,
             neutral_mouth=self.head.mouth_centre(person.neutral),
             posed_eyes=pose.apply(self.head.eye_centres(base)),
+            pose=pose,
         )
         gbuffer = build_gbuffer(self.head, person, base, pose, camera, size * self._samples_per_axis, realism)
         clock.lap("g-buffer")
@@ -118,6 +121,7 @@ class Renderer:
         points = pose.apply(self.landmarks.on_face(base))
         return Rendering(
             images=images,
+            matte=sensor.develop_matte(_coverage(gbuffer), size),
             lightings=tuple(lighting.name for lighting in lightings),
             landmarks=camera.project(points, size),
             eyes=camera.project(gbuffer.eye_centres, size),
@@ -157,6 +161,13 @@ class Renderer:
         pictures = shading.compose(gbuffer, painted, identity, directions, ambient, scattered, highlight, backdrop)
         clock.lap("composition")
         return pictures
+
+
+def _coverage(gbuffer: GBuffer) -> Array:
+    """Which samples (resolution, resolution) show the person, float32."""
+    covered = gbuffer.lash.astype(np.float32)
+    covered[gbuffer.pixels] = 1
+    return covered.reshape(gbuffer.resolution, gbuffer.resolution)
 
 
 def _draw_lightings(seed: int, expression: str, view: View) -> list[Lighting]:

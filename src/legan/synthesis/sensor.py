@@ -21,6 +21,12 @@ def develop(pictures: Array, size: int, random: np.random.Generator) -> Array:
     return np.stack([_develop_one(picture, size, samples_per_axis, random) for picture in pictures])
 
 
+def develop_matte(covered: Array, size: int) -> Array:
+    """Shares of the samples (resolution, resolution) in 0..1 -> uint8 (size, size), as sharp as the optics are."""
+    light = cv2.GaussianBlur(covered.astype(np.float32), (0, 0), covered.shape[0] // size * _OPTICS_BLUR)
+    return (255 * cv2.resize(light, (size, size), interpolation=cv2.INTER_AREA) + 0.5).astype(np.uint8)
+
+
 def _develop_one(picture: Array, size: int, samples_per_axis: int, random: np.random.Generator) -> Array:
     light = cv2.GaussianBlur(picture, (0, 0), samples_per_axis * _OPTICS_BLUR)
     light = cv2.resize(light, (size, size), interpolation=cv2.INTER_AREA) * _EXPOSURE

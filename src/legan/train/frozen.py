@@ -8,9 +8,12 @@ from torch import Tensor, nn
 
 from legan.core.files import sha256_of
 from legan.core.weights import packaged
+from legan.models.efficientnet import efficientnet_file, load_efficientnet
 from legan.models.lightcnn import LightCNN, load_lightcnn
 from legan.models.quality import load_quality_net
 from legan.train.task import autocast
+
+_N_PERCEPTUAL_STAGES = 3  # 64, 32 and 16 pixels a side at 128: edges, lashes and teeth, not what kind of thing it is
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,17 @@ def load_quality(path: Path | None, dtype: torch.dtype | None, device: torch.dev
     """
     path = packaged("quality") if path is None else path
     return _frozen(load_quality_net(path)[0], path, dtype, device)
+
+
+def load_perceptual(device: torch.device) -> Frozen:
+    """Return the first stages of EfficientNet-Lite0: crops to lists of feature maps.
+
+    Raises:
+        WeightsError: its package is not installed.
+    """
+    path = efficientnet_file()
+    net = load_efficientnet(_N_PERCEPTUAL_STAGES, path).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Frozen(net, path.name, sha256_of(path))
 
 
 class _Mixed(nn.Module):

@@ -13,13 +13,14 @@ from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.config import load_config
 from legan.core.errors import ConfigError, WeightsError
 from legan.core.weights import load_weights
+from legan.data.edit_batches import EditBatches
 from legan.data.faces import FaceDataset
 from legan.data.loaders import FaceBatches
 from legan.models.critic import Critic
 from legan.models.generator import Generator, GeneratorOutput
 from legan.models.quality import TOP_SCORE
 from legan.train.critic_game import CriticGame, generator_update
-from legan.train.frozen import Frozen, load_identity, load_quality
+from legan.train.frozen import Frozen, load_identity, load_perceptual, load_quality
 from legan.train.legan_config import LeganConfig, preset
 from legan.train.loop import Outcome, Rehearsal
 from legan.train.probe import Probe
@@ -29,6 +30,7 @@ from legan.train.task import Batch, Update, autocast, mixed_dtype
 
 # Frozen networks: crops (B, 3, H, W) in [-1, 1] to features (B, n), or to scores (B,) from 0 to 10.
 Scorer = Callable[[Tensor], Tensor]
+Features = Callable[[Tensor], list[Tensor]]
 
 
 class _Image(nn.Module):
@@ -51,6 +53,7 @@ class LeganTask(CriticGame):
         probe: held-out crops for samples and figures; None for neither.
         identity: feature network, needed when its loss weight is above 0.
         quality: quality network, likewise.
+        perceptual: crops to lists of feature maps, likewise.
         data: description of the training data, kept in checkpoints.
         judges: which weights the two networks are, likewise.
 
@@ -70,15 +73,16 @@ class LeganTask(CriticGame):
         probe: Probe | None = None,
         identity: Scorer | None = None,
         quality: Scorer | None = None,
+        perceptual: Features | None = None,
         data: Sequence[Mapping[str, object]] = (),
         judges: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
-        for name, network in (("identity", identity), ("quality", quality)):
+        for name, network in (("identity", identity), ("quality", quality), ("perceptual", perceptual)):
             if getattr(config.loss, name) > 0 and network is None:
                 raise ConfigError(f"loss.{name} is above 0 but there is no {name} network: give one, or set loss.{name}=0")
         super().__init__(config, device, Generator(config.generator), Critic(config.critic), probe, data, judges)
-        self.identity, self.quality = identity, quality
-        frozen = {"identity": identity, "quality": quality}
+        self.identity, self.quality, self.perceptual = identity, quality, perceptual
+        frozen = {"identity": identity, "quality": quality, "perceptual": perceptual}
         self.frozen = {k: net.eval().requires_grad_(False) for k, net in frozen.items() if isinstance(net, nn.Module)}
         self.regions = region_weights(config.critic.size, config.loss.eyes, config.loss.mouth).to(device)
 
@@ -88,13 +92,14 @@ class LeganTask(CriticGame):
             start_from(self, self.config.init)
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
-        """Yield the critic's update, and the generator's where it has its turn."""
+        """Yield the critic's update, unless no loss term needs it, and the generator's where it has its turn."""
         has_turn = self.has_turn(step)
         # One translation serves both: the critic's step does not change the generator.
         x_real = batch["x_real"].to(memory_format=self.layout)
         with torch.set_grad_enabled(has_turn):
             output = self._translate(self.generator, x_real, batch["expression_trg"], batch["lighting_trg"])
-        yield self.critic_update(batch, x_real, output.image.detach(), step)
+        if self.config.loss.needs_critic:
+            yield self.critic_update(batch, x_real, output.image.detach(), step)
         if has_turn:
             yield generator_update(self.config.loss, self._generator_terms(batch, x_real, output))
 
@@ -111,7 +116,7 @@ class LeganTask(CriticGame):
         """The loss terms whose weight is above 0, by their names in `LossConfig`."""
         weights, x_fake = self.config.loss, output.image
         # Adversarial and classification.
-        terms = self.persuasion(batch, x_fake)
+        terms = self.persuasion(batch, x_fake) if weights.needs_critic else {}
 
         # Pair: the true image, where there is one; errors near eyes and mouth count more.
         difference = x_fake - batch["x_true"]
@@ -120,6 +125,10 @@ class LeganTask(CriticGame):
         if weights.gradient > 0:
             terms["gradient"] = paired_gradient(difference, self.regions, batch["has_true"])
 
+        # Perceptual: a frozen network's features of the fake are those of the truth.
+        if weights.perceptual > 0 and self.perceptual is not None:
+            terms["perceptual"] = self._perceptual(self.perceptual, x_fake, batch["x_true"], batch["has_true"])
+
         # Matching: the critic's features of the fake are those of the truth.
         if weights.matching > 0:
             terms["matching"] = self._matching(x_fake, batch["x_true"], batch["has_true"])
@@ -127,7 +136,7 @@ class LeganTask(CriticGame):
         # Reconstruction: back to the source's conditions, where they are known, in a share of the batch.
         rows, x_rec = self._way_back(batch), None
         if weights.reconstruction > 0 and len(rows):
-            back = batch["expression_src"][rows], batch["lighting_src"][rows]
+            back = batch["expression_back"][rows], batch["lighting_back"][rows]
             x_rec = self._translate(self.generator, x_fake[rows], *back).image
             terms["reconstruction"] = losses.reconstruction(x_rec, x_real[rows])
 
@@ -138,8 +147,11 @@ class LeganTask(CriticGame):
             terms["identity"] = 1 - F.cosine_similarity(features, self.identity(x_fake)).mean()
         if weights.quality > 0 and self.quality is not None:
             terms["quality"] = quality_loss(self.quality, x_fake, x_rec, x_real[rows])
-        if output.bias is not None and weights.bias > 0:
-            terms["bias"] = output.bias.abs().mean()
+        bias = output.bias if output.light_bias is None else output.light_bias
+        if bias is not None and weights.bias > 0:
+            terms["bias"] = bias.float().abs().mean()
+        if output.light_gain is not None and weights.texture > 0:
+            terms["texture"] = losses.total_variation(output.light_gain.float())
         if output.displacement is not None:
             if weights.displacement > 0:
                 terms["displacement"] = losses.smoothness(output.displacement * x_real.shape[-1])
@@ -157,10 +169,22 @@ class LeganTask(CriticGame):
         each = [(a - b).float().abs().mean(dim=(1, 2, 3)) for a, b in zip(fake, true, strict=True)]  # (B,) a layer
         return (torch.stack(each).mean(0) * has_true).sum() / has_true.sum().clamp_min(1)
 
+    def _perceptual(self, network: Features, x_fake: Tensor, x_true: Tensor, has_true: Tensor) -> Tensor:
+        """Squared distance of unit features, channel by channel, mean over places and stages (Zhang et al., LPIPS, CVPR 2018)."""
+        with autocast(self.dtype, self.device):
+            fake = network(x_fake)
+            with torch.no_grad():
+                true = network(x_true.to(memory_format=self.layout))
+        each = [
+            (F.normalize(a.float(), dim=1) - F.normalize(b.float(), dim=1)).square().sum(1).mean(dim=(1, 2))
+            for a, b in zip(fake, true, strict=True)
+        ]  # (B,) a stage
+        return (torch.stack(each).mean(0) * has_true).sum() / has_true.sum().clamp_min(1)
+
     def _way_back(self, batch: Batch) -> Tensor:
-        """The rows that are reconstructed: the first of those whose own lighting is one of the classes."""
-        known = batch["lighting_src"].sum(1).nonzero().flatten()
-        share = self.config.loss.reconstruction_share * len(batch["lighting_src"])
+        """The rows that are reconstructed: the first of those that a code brings back to where they came from."""
+        known = batch["can_return"].nonzero().flatten()
+        share = self.config.loss.reconstruction_share * len(batch["can_return"])
         return known[: max(1, round(share)) if share > 0 else 0]
 
 
@@ -189,7 +213,7 @@ def quality_loss(quality: Scorer, x_fake: Tensor, x_rec: Tensor | None, x_real: 
     return loss
 
 
-def build_legan(config: LeganConfig, device: torch.device) -> tuple[LeganTask, FaceBatches]:
+def build_legan(config: LeganConfig, device: torch.device) -> tuple[LeganTask, "FaceBatches | EditBatches"]:
     """Make the task and its batches from a config."""
     data = config.data
     for name, shape in (("generator", config.generator), ("critic", config.critic)):
@@ -197,11 +221,14 @@ def build_legan(config: LeganConfig, device: torch.device) -> tuple[LeganTask, F
             raise ConfigError(f"{name}.n_expressions and {name}.n_lightings must be {len(EXPRESSIONS)} and {len(LIGHTINGS)}")
     folders, size = [Path(folder) for folder in data.folders], config.critic.size
     train, val = (FaceDataset(folders, split, data.paired_domains, size, data.memory_gb) for split in ("train", "val"))
-    batches = FaceBatches(train, data, config.loop.seed)
+    batches: FaceBatches | EditBatches = FaceBatches(train, data, config.loop.seed)
+    if config.generator.keeps:
+        batches = EditBatches(train, data, config.edits, config.loop.seed)
     judges = _judges(config, device)
     networks = {name: judge.net for name, judge in judges.items()}
     facts = {name: judge.facts() for name, judge in judges.items()}
-    return LeganTask(config, device, probe=Probe(val), data=train.facts(), judges=facts, **networks), batches
+    probe = Probe(val, keeps=config.generator.keeps)
+    return LeganTask(config, device, probe=probe, data=train.facts(), judges=facts, **networks), batches
 
 
 def _judges(config: LeganConfig, device: torch.device) -> dict[str, Frozen]:
@@ -213,6 +240,8 @@ def _judges(config: LeganConfig, device: torch.device) -> dict[str, Frozen]:
             found["identity"] = load_identity(config.identity, dtype, device)
         if config.loss.quality > 0:
             found["quality"] = load_quality(config.quality, dtype, device)
+        if config.loss.perceptual > 0:
+            found["perceptual"] = load_perceptual(device)
     return found
 
 

@@ -8,6 +8,7 @@ from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 
 from legan.core.errors import ConfigError, no_such
+from legan.data.edit_batches import EditsConfig
 from legan.data.loaders import DataConfig
 from legan.models import critic, generator
 from legan.models.critic import CriticConfig
@@ -45,12 +46,14 @@ class LossConfig:
         reconstruction_share: share of a batch that makes this way back; an input under a light of its own, which has no code, never.
         pair: L1 to the true image, where the data holds it.
         gradient: L1 between the spatial differences of the two, which blurred edges fail.
+        perceptual: distance of EfficientNet-Lite0's features of the output and of the true image (extra `features`).
         matching: L1 between the critic's features of the output and of the true image, where the data holds it.
         identity: 1 - cosine of LightCNN's features of input and output.
         quality: how far Q's score of the output is from the top, and that of the reconstruction from the input's.
         displacement: squared difference of neighbouring displacements in pixels, where the generator moves pixels.
         bias: mean absolute bias that the generator adds to the moved and scaled input. Added colours are blurred, and without this
             they take the place of the scaled input, which is sharp.
+        texture: total variation of the gain of light, where the generator gives light apart: light is smooth, grain is the photo's.
         landmarks: distance in pixels between the displacement and the way that known landmarks went, where the data holds the true
             image and both images' landmarks: shows the generator at once that a mouth's corner moves, which colours tell slowly.
         eyes, mouth: how much more than elsewhere an error of `pair` and `gradient` counts in the middle of these regions.
@@ -62,14 +65,21 @@ class LossConfig:
     reconstruction_share: float = 1.0
     pair: float = 0.0
     gradient: float = 0.0
+    perceptual: float = 0.0
     matching: float = 0.0
     identity: float = 0.0
     quality: float = 0.0
     displacement: float = 0.0
     bias: float = 0.0
+    texture: float = 0.0
     landmarks: float = 0.0
     eyes: float = 0.0
     mouth: float = 0.0
+
+    @property
+    def needs_critic(self) -> bool:
+        """Whether any term is the critic's."""
+        return max(self.adversarial, self.classification, self.matching) > 0
 
 
 @dataclass(frozen=True)
@@ -99,6 +109,7 @@ class LeganConfig:
     """Everything that decides a training of LEGAN.
 
     Args:
+        edits: which edits a generator learns that keeps what it is not asked for, such as the preset `fields`.
         precision: "bf16", "fp32", or "auto": bfloat16 where the hardware has it. Penalties are float32 always.
         channels_last: memory layout of images and weights.
         init: an exported editor whose generator and critic the training starts from, instead of random weights.
@@ -109,6 +120,7 @@ class LeganConfig:
 
     loop: LoopConfig = field(default_factory=LoopConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    edits: EditsConfig = field(default_factory=EditsConfig)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     critic: CriticConfig = field(default_factory=CriticConfig)
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
@@ -172,6 +184,53 @@ PRESETS["lite-unpaired"] = replace(
     loss=LossConfig(
         adversarial=1.0, classification=1.0, reconstruction=10.0, identity=1.0, quality=0.1, displacement=0.02, bias=1.0
     ),
+)
+
+# For anyone's photo, first part: pairs alone, without a critic, fast; second part: all five losses (experiments/default-editor).
+PRESETS["fields-paired"] = LeganConfig(
+    loop=LoopConfig(n_steps=40_000, log_every=100, sample_every=1500, checkpoint_every=1500, checkpoint_minutes=4.0),
+    data=DataConfig(tone=0.7, even_weight=6.0),
+    generator=generator.PRESETS["fields"],
+    critic=critic.PRESETS["lite"],
+    loss=LossConfig(
+        adversarial=0.0,
+        classification=0.0,
+        reconstruction=0.0,
+        pair=20.0,
+        gradient=8.0,
+        perceptual=4.0,
+        displacement=0.02,
+        bias=0.5,
+        texture=0.05,
+        landmarks=1.0,
+        eyes=3.0,
+        mouth=4.0,
+    ),
+    optimizer=OptimizerConfig(
+        lr_generator=5e-4,
+        lr_critic=2e-4,
+        betas=(0.9, 0.99),
+        n_warmup_steps=300,
+        decay_fraction=0.3,
+        lr_floor=0.05,
+        ema_decay=0.998,
+    ),
+)
+PRESETS["fields"] = replace(
+    PRESETS["fields-paired"],
+    edits=EditsConfig(unpaired=0.3),
+    adversarial=AdversarialConfig(penalty=0.2),
+    loss=replace(
+        PRESETS["fields-paired"].loss,
+        adversarial=0.5,
+        classification=0.3,
+        reconstruction=5.0,
+        reconstruction_share=0.25,
+        matching=1.0,
+        identity=0.5,
+        quality=0.5,
+    ),
+    optimizer=replace(PRESETS["fields-paired"].optimizer, lr_generator=2e-4, betas=(0.5, 0.99), ema_decay=0.998),
 )
 
 

@@ -6,11 +6,11 @@ from itertools import zip_longest
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES, LIGHTINGS
 from legan.core.images import from_network, to_network
 from legan.data.faces import FaceDataset
+from legan.data.loaders import codes
 from legan.train.regions import mouth_window
 
 # Columns of the picture: all expressions in frontal light, then the neutral face and two others under flashes from the sides.
@@ -19,6 +19,12 @@ TARGETS = (
     *(("neutral", name) for name in ("01", "04", "10", "13")),
     ("smile", "03"),
     ("surprise", "12"),
+)
+# For an editor that keeps what is not named (None): each attribute alone.
+TARGETS_KEEPING = (
+    *((name, None) for name in EXPRESSIONS),
+    *((None, name) for name in ("01", "04", "07", "10", "13", "16")),
+    ("smile", "03"),
 )
 Edit = Callable[[Tensor, Tensor, Tensor], Tensor]  # crops, expression codes, lighting codes -> edited crops in [-1, 1]
 
@@ -31,23 +37,31 @@ class Probe:
         n_faces: faces in the picture.
         n_pairs: edits with a truth, in each folder, that the figures are means over.
         batch_size: images edited at once.
+        keeps: whether the editor keeps an attribute whose code is zero.
     """
 
-    def __init__(self, dataset: FaceDataset, n_faces: int = 5, n_pairs: int = 96, batch_size: int = 16) -> None:
+    def __init__(
+        self, dataset: FaceDataset, n_faces: int = 5, n_pairs: int = 96, batch_size: int = 16, keeps: bool = False
+    ) -> None:
         self.dataset, self.batch_size = dataset, batch_size
+        self.targets: tuple[tuple[str | None, str | None], ...] = TARGETS_KEEPING if keeps else TARGETS
         self.faces = _spread_faces(dataset, n_faces)
         self.pairs = [_draw_pairs(dataset, index, n_pairs) for index in range(len(dataset.folders))]
 
     def picture(self, edit: Edit) -> np.ndarray:
         """Return rows of input and edits, each above the row of the truths where the data holds them; uint8 (H, W, 3)."""
         data, rows = self.dataset, []
-        expression = np.array([EXPRESSIONS.index(name) for name, _ in TARGETS])
-        lighting = np.array([LIGHTING_NAMES.index(name) for _, name in TARGETS])
+        expression = np.array([-1 if name is None else EXPRESSIONS.index(name) for name, _ in self.targets])
+        lighting = np.array([-1 if name is None else LIGHTING_NAMES.index(name) for _, name in self.targets])
         for face in self.faces:
             source = data.images(np.array([face]))
-            edits = self._edited(edit, np.full(len(TARGETS), face), expression, lighting)
+            edits = self._edited(edit, np.full(len(self.targets), face), expression, lighting)
             rows.append(np.concatenate([source, from_network(edits)]))
-            truth = data.truth[data.take[face], expression, lighting]
+            wanted = (
+                np.where(asked < 0, of[face], asked) for asked, of in ((expression, data.expression), (lighting, data.lighting))
+            )
+            truth = data.truth[(data.take[face], *wanted)]
+            truth = np.where((lighting < 0) & (data.lighting[face] < 0), -1, truth)  # under its own light there is none
             if data.has_pair[face] and (truth >= 0).any():
                 images = data.images(np.maximum(truth, 0))
                 images[truth < 0] = 0  # black: the data holds none
@@ -78,12 +92,8 @@ class Probe:
         for start in range(0, len(source), self.batch_size):
             part = slice(start, start + self.batch_size)
             x = to_network(self.dataset.images(source[part]))
-            done.append(edit(x, _codes(expression[part], len(EXPRESSIONS)), _codes(lighting[part], len(LIGHTINGS))))
+            done.append(edit(x, codes(expression[part], len(EXPRESSIONS)), codes(lighting[part], len(LIGHTINGS))))
         return torch.cat(done)
-
-
-def _codes(classes: np.ndarray, n: int) -> Tensor:
-    return F.one_hot(torch.from_numpy(classes), n).float()
 
 
 def _spread_faces(dataset: FaceDataset, n_faces: int) -> list[int]:
