@@ -9,7 +9,7 @@ from PIL import Image
 
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.crop import EYE_DISTANCE, EYES_Y, MOUTH_Y
-from legan.core.manifest import ShardWriter, split_of, write_manifest
+from legan.core.manifest import MATTE_COLUMNS, ShardWriter, matte_columns, split_of, write_manifest
 
 
 def draw_face(identity: int, expression: int, lighting: int, size: int) -> np.ndarray:
@@ -40,13 +40,20 @@ def row(identity: str, expression: str, lighting: str, **others: object) -> dict
     }  # fmt: skip
 
 
-def make_face_set(folder: Path, n_identities: int = 10, size: int = 32, lightings: tuple[int, ...] = (0, 1, 7, 13)) -> Path:
-    """Write a data set folder of drawn faces, one shard an identity, all six expressions, and return it."""
+def make_face_set(
+    folder: Path,
+    n_identities: int = 10,
+    size: int = 32,
+    lightings: tuple[int, ...] = (0, 1, 7, 13),
+    matte: np.ndarray | None = None,
+) -> Path:
+    """Write a data set folder of drawn faces, one shard an identity, all six expressions, and return it; `matte` is everybody's."""
     (folder / "shards").mkdir(parents=True)
     rows = []
     for identity in range(n_identities):
         name = f"d{identity:03d}"
         with ShardWriter(folder / "shards" / f"{name}.tar") as shard:
+            mattes = matte_columns(None if matte is None else shard.add("matte.png", png(matte)))
             for expression, expression_name in enumerate(EXPRESSIONS):
                 for lighting in lightings:
                     data = png(draw_face(identity, expression, lighting, size))
@@ -54,6 +61,7 @@ def make_face_set(folder: Path, n_identities: int = 10, size: int = 32, lighting
                     offset, n_bytes = shard.add(key, data)
                     place = {"path": f"shards/{name}.tar", "offset": offset, "n_bytes": n_bytes, "key": key}
                     digest = hashlib.sha256(data).hexdigest()
-                    rows.append(row(name, expression_name, f"{lighting:02d}", **place, split=split_of(identity), sha256=digest))
-    write_manifest(rows, folder)
+                    place |= {"split": split_of(identity), "sha256": digest, **mattes}
+                    rows.append(row(name, expression_name, f"{lighting:02d}", **place))
+    write_manifest(rows, folder, MATTE_COLUMNS)
     return folder

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from legan.core.errors import ConfigError
 from legan.models.blocks import count_gflop, count_parameters
-from legan.models.generator import PRESETS, Generator, example_inputs, preset, warp
+from legan.models.generator import PRESETS, Generator, GeneratorConfig, example_inputs, feature_window, preset, warp
 
 
 def _codes(n: int) -> tuple[Tensor, Tensor]:
@@ -29,11 +29,15 @@ class TestPaper(TestLite):
     config = preset("paper", width=4, n_residual=1)
 
 
+class TestFields(TestLite):
+    config = preset("fields", width=4, n_residual=1, mask_channels=4)
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_shapes_and_range(name: str) -> None:
     config = preset(name, width=4, n_residual=1)
     output = Generator(config).eval()(torch.rand(2, 3, 64, 64) * 2 - 1, *_codes(2))
-    side = 64 // config.unshuffle
+    side = 32 if name == "fields" else 64 // config.unshuffle
     assert output.image.shape == (2, 3, 64, 64)
     assert output.image.abs().max() <= 1
     assert output.expression_mask.shape == output.lighting_mask.shape == (2, config.mask_channels, side, side)
@@ -57,6 +61,54 @@ def test_masks_are_disentangled(name: str) -> None:
     assert torch.equal(a.expression_mask, c.expression_mask) and not torch.equal(a.lighting_mask, c.lighting_mask)
 
 
+def _trained_fields() -> Generator:
+    """A generator of fields none of whose layers is zero any more."""
+    torch.manual_seed(0)
+    net = Generator(preset("fields", width=4, n_residual=1)).eval()
+    for layer in (net.displace, net.light, net.draw):
+        nn.init.normal_(layer.weight, std=0.3)
+        nn.init.normal_(layer.bias, std=0.3)  # type: ignore[arg-type]
+    return net
+
+
+@torch.no_grad()
+def test_a_code_of_zeros_keeps_its_attribute_whatever_the_weights_are() -> None:
+    net, x, (expression, lighting) = _trained_fields(), torch.rand(2, 3, 128, 128) * 2 - 1, _codes(2)
+    kept = net(x, 0 * expression, 0 * lighting)
+    torch.testing.assert_close(kept.image, x, atol=1e-5, rtol=0)
+    assert not kept.expression_mask.any() and not kept.lighting_mask.any()
+
+    moved = net(x, expression, 0 * lighting)
+    assert not moved.light_gain.any() and not moved.light_bias.any() and not moved.lighting_mask.any()
+    assert moved.displacement.any()
+    window = feature_window(128)[0, 0]
+    assert not moved.gain[..., window == 0].any() and not moved.bias[..., window == 0].any()
+    assert moved.gain[..., window > 0].all()
+
+    lit = net(x, 0 * expression, lighting)
+    assert not lit.displacement.any() and not lit.expression_mask.any()
+    assert lit.light_gain.shape == lit.light_bias.shape == (2, 3, 64, 64) and lit.light_gain.any()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("config", [preset("fields", width=4, n_residual=1), preset("lite", width=4, n_residual=1)])
+def test_the_fields_say_how_the_image_was_made(config: GeneratorConfig) -> None:
+    torch.manual_seed(0)
+    net, x = Generator(config).eval(), torch.rand(2, 3, 64, 64) - 0.5
+    for layer in (net.displace, *(getattr(net, name) for name in ("light", "draw") if hasattr(net, name))):
+        nn.init.normal_(layer.weight, std=0.02)
+    out = net(x, *_codes(2))
+    made = (warp(x, out.displacement) + 1) * out.gain.exp() - 1 + out.bias
+    torch.testing.assert_close(made.clamp(-1, 1), out.image, atol=1e-5, rtol=0)
+
+
+def test_an_expression_draws_on_eyes_and_mouth_and_not_on_forehead_or_cheeks() -> None:
+    window = feature_window(128)[0, 0]
+    assert window.shape == (128, 128) and window.min() == 0 and window.max() == 1
+    assert window[52, 43] == window[52, 85] == 1 and window[97, 64] == 1  # eyes, mouth
+    assert not window[:32].any() and not window[:, :15].any() and not window[:, -15:].any()
+
+
 def test_warp_moves_by_whole_pixels_like_a_slice() -> None:
     x = torch.rand(1, 3, 16, 16)
     displacement = torch.zeros(1, 2, 16, 16)
@@ -69,6 +121,8 @@ def test_paper_preset_is_what_the_design_names() -> None:
     assert (PRESETS["paper"].width, PRESETS["paper"].kernel, PRESETS["paper"].unshuffle) == (64, 7, 1)
     lite = PRESETS["lite"]
     assert 2.5 < count_gflop(Generator(lite), *example_inputs(lite)) < 4
+    fields = PRESETS["fields"]
+    assert count_gflop(Generator(fields), *example_inputs(fields)) < 2, "cheaper than lite"
 
 
 def test_counts_match_a_convolution_by_hand() -> None:

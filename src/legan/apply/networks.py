@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from legan.apply.baselines import filled, stargan_networks, starganv2_networks
 from legan.apply.hub import editor_file
-from legan.core.conditions import expression_code, lighting_code
+from legan.core.conditions import EXPRESSIONS, LIGHTINGS, expression_code, lighting_code
 from legan.core.config import dict_to_config
 from legan.core.crop import CROP_SIZE
 from legan.core.errors import ConditionError, ConfigError, WeightsError, nearest
@@ -31,7 +31,7 @@ LightingSpec = str | float | Sequence[float]
 
 @dataclass(frozen=True)
 class Codes:
-    """Conditions of a batch: `expression` (B, 6) and `lighting` (B, 20), each row non-negative and summing to 1."""
+    """Conditions of a batch: `expression` (B, 6) and `lighting` (B, 20), each row non-negative and summing to 1, or zeros to keep it."""
 
     expression: Tensor
     lighting: Tensor
@@ -70,6 +70,7 @@ class Networks:
         self.checksum = checksum
         self.size = size
         self.has_masks = isinstance(generator, Generator)
+        self.keeps = isinstance(generator, Generator) and generator.config.keeps
         # What an editor of one attribute alone does not look at.
         self.ignored: tuple[str, ...] = getattr(generator, "ignored", ())
 
@@ -91,10 +92,13 @@ class Networks:
         return Codes(expression.cpu(), lighting.cpu())
 
     def target_codes(self, x: Tensor, expression: ExpressionSpec | None, lighting: LightingSpec | None) -> Codes:
-        """Return the codes to edit crops `x` to; None keeps the face's own, as the critic sees it.
+        """Return the codes to edit crops `x` to.
+
+        None keeps an attribute: its code is zeros where the generator takes them so (`GeneratorConfig.keeps`), else the face's own, as
+        the critic sees it.
 
         Raises:
-            ConditionError: an unknown name, a value out of range, None without a critic, or what these weights cannot change.
+            ConditionError: an unknown name, a value out of range, None where neither is possible, or what these weights cannot change.
         """
         for name, wish in (("expression", expression), ("lighting", lighting)):
             if wish is not None and name in self.ignored:
@@ -106,11 +110,15 @@ class Networks:
         named_lighting = _rows(lighting_code(lighting), len(x)) if lighting is not None else None
         if named_expression is not None and named_lighting is not None:
             return Codes(named_expression, named_lighting)
-        own = self.own_codes(x)
+        own = self._no_codes(x) if self.keeps else self.own_codes(x)
         return Codes(
             own.expression if named_expression is None else named_expression,
             own.lighting if named_lighting is None else named_lighting,
         )
+
+    def _no_codes(self, x: Tensor) -> Codes:
+        """Codes of zeros, which keep everything."""
+        return Codes(torch.zeros(len(x), len(EXPRESSIONS)), torch.zeros(len(x), len(LIGHTINGS)))
 
     @torch.inference_mode()
     def translate(self, x: Tensor, codes: Codes, batch_size: int = 16) -> GeneratorOutput:

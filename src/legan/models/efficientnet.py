@@ -6,6 +6,7 @@ the convolutions before them while loading, which changes nothing but the time.
 
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import NamedTuple
 
 import torch
@@ -120,7 +121,7 @@ def load_efficientnet(n_stages: int = len(STAGES), path: Path | None = None) -> 
         state = torch.load(path, map_location="cpu", weights_only=True)
         net = EfficientNetLite0(n_stages)
         net.load_state_dict(_folded(state, net))
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError, UnpicklingError) as error:
         raise WeightsError(f"{path} does not hold the weights of EfficientNet-Lite0 ({error}): install it again") from error
     return net.eval().requires_grad_(False)
 

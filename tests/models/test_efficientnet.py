@@ -1,0 +1,50 @@
+"""EfficientNet-Lite0: the features of the package that brings its weights, and refusals."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from legan.core.errors import WeightsError
+from legan.models.efficientnet import EfficientNetLite0, efficientnet_file, load_efficientnet
+
+
+@pytest.mark.parametrize("size", [224, 128])
+def test_features_are_those_of_the_package(size: int) -> None:
+    """The oracle is `efficientnet-lite-pytorch`, which takes (v - 127) / 128; its padding is for 224 pixels and their halves."""
+    from efficientnet_lite_pytorch import EfficientNet
+
+    reference = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=str(efficientnet_file())).eval()
+    x = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        y = reference._swish(reference._bn0(reference._conv_stem((127.5 * (x + 1) - 127) / 128)))
+        ends, features = (0, 2, 4, 7, 10, 14, 15), []
+        for number, block in enumerate(reference._blocks):
+            y = block(y)
+            if number in ends:
+                features.append(y)
+        found = load_efficientnet()(x)
+    assert len(found) == len(features) == 7
+    for mine, theirs in zip(found, features, strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_it_is_frozen_and_only_as_deep_as_asked() -> None:
+    net = load_efficientnet(2)
+    assert len(net(torch.zeros(1, 3, 64, 64))) == 2
+    assert not net.training and not any(p.requires_grad for p in net.parameters())
+
+
+def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.pth"
+    torch.save({"weight": torch.zeros(1)}, path)
+    with pytest.raises(WeightsError, match="does not hold the weights of EfficientNet-Lite0"):
+        load_efficientnet(path=path)
+    path.write_bytes(b"no zip file")
+    with pytest.raises(WeightsError, match="install it again"):
+        load_efficientnet(path=path)
+
+
+def test_its_first_features_see_where_an_edge_is() -> None:
+    torch.manual_seed(0)
+    assert EfficientNetLite0(1)(torch.zeros(2, 3, 32, 32))[0].shape == (2, 16, 16, 16)
