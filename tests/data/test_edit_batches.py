@@ -21,6 +21,12 @@ ALL = tuple(range(len(LIGHTINGS)))
 
 
 @pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> FaceDataset:
+    """Crops without mattes."""
+    return FaceDataset([make_face_set(tmp_path_factory.mktemp("data") / "plain", 3, lightings=ALL)], "train", size=32)
+
+
+@pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> FaceDataset:
     matte = np.zeros((32, 32), np.uint8)
     matte[4:28, 4:28] = 255
@@ -40,9 +46,9 @@ def test_a_pure_function_of_seed_rank_and_step(dataset: FaceDataset) -> None:
 
 
 @pytest.mark.parametrize("task", [0, 1, 2])
-def test_what_is_not_asked_for_stays_and_its_code_is_zeros(dataset: FaceDataset, task: int) -> None:
+def test_what_is_not_asked_for_stays_and_its_code_is_zeros(plain: FaceDataset, task: int) -> None:
     shares = tuple(float(k == task) for k in range(3))
-    batch = EditBatches(dataset, PLAIN, replace(BARE, tasks=shares), 0)(0, 0, 1)
+    batch = EditBatches(plain, PLAIN, replace(BARE, tasks=shares), 0)(0, 0, 1)
     asks_expression, asks_lighting = task != 1, task != 0
     assert (batch["expression_trg"].sum(1) == float(asks_expression)).all()
     assert (batch["lighting_trg"].sum(1) == float(asks_lighting)).all()
@@ -83,13 +89,24 @@ def test_a_backdrop_is_the_same_behind_source_and_truth(dataset: FaceDataset) ->
     assert border.flatten(1).std(0).mean() > 0.1, "and another one for each"
 
 
+def test_an_edit_of_light_leaves_what_lies_behind(dataset: FaceDataset) -> None:
+    batch = EditBatches(dataset, PLAIN, replace(BARE, tasks=(0.0, 1.0, 0.0)), 0)(0, 0, 1)
+    real, true = batch["x_real"], batch["x_true"]
+    assert torch.equal(real[:, :, :4], true[:, :, :4]) and torch.equal(real[..., 28:], true[..., 28:])
+    azimuth = torch.tensor([light.azimuth or 0.0 for light in LIGHTINGS])  # all that the drawn faces show of a light
+    other = azimuth[batch["lighting_src"].argmax(1)] != azimuth[batch["lighting_trg"].argmax(1)]
+    assert (real != true)[:, :, 4:28, 4:28].flatten(1).any(1)[other].all()
+
+
 def test_unpaired_edits_have_no_truth(dataset: FaceDataset) -> None:
     batch = EditBatches(dataset, PLAIN, replace(BARE, tasks=(1.0, 0.0, 0.0), unpaired=1.0), 0)(0, 0, 1)
     assert not batch["has_true"].any() and torch.equal(batch["x_real"], batch["x_true"])
 
 
 def test_everything_at_once_stays_in_range_with_landmarks_where_none_are_known(dataset: FaceDataset) -> None:
-    batches = EditBatches(dataset, DataConfig(batch_size=32, tone=1.0), EditsConfig(jitter=1.0, degradation=1.0, unpaired=0.5), 0)
+    batches = EditBatches(
+        dataset, DataConfig(batch_size=32, tone=1.0), EditsConfig(jitter=1.0, degradation=1.0, unpaired=0.5), 0
+    )
     for step in range(4):
         batch = batches(step, 0, 1)
         assert batch["x_real"].abs().max() <= 1 and batch["x_true"].abs().max() <= 1

@@ -87,8 +87,7 @@ class EditBatches:
         if not self._is_complete.any():
             raise ConfigError("no folder holds a face under all twenty lightings: `legan render` or `legan relight` makes such")
         self._mattes = _Mattes(dataset)
-        rng = np.random.default_rng([seed, 1])
-        self._backdrops = [variety.draw_backdrop(rng) for _ in range(_N_BACKDROPS)]
+        self._backdrops: dict[int, np.ndarray] = {}
 
     def __call__(self, step: int, rank: int, n_ranks: int) -> dict[str, Tensor]:
         """Return the share of process `rank` of the batch of `step`."""
@@ -186,9 +185,14 @@ class EditBatches:
         images = [real, true]
         target = edit.expression_trg if edit.has_true else edit.expression_src
         rows = self._row(edit.take, edit.expression_src), self._row(edit.take, target)
-        if rng.random() < config.backdrops and self._mattes.has(rows[0]) and self._mattes.has(rows[1]):
-            backdrop = variety.cut_backdrop(rng, self._backdrops[rng.integers(len(self._backdrops))], size)
-            images = variety.before_backdrop(images, [self._mattes.of(row) for row in rows], backdrop)
+        if self._mattes.has(rows[0]) and self._mattes.has(rows[1]):
+            mattes = [self._mattes.of(row) for row in rows]
+            if rng.random() < config.backdrops:
+                backdrop = variety.cut_backdrop(rng, self._backdrop(int(rng.integers(_N_BACKDROPS))), size)
+                images = variety.before_backdrop(images, mattes, backdrop)
+            elif edit.asks_lighting:
+                # Light is asked for on the person: what lies behind stays as it is.
+                images = [images[0], *variety.before_backdrop(images[1:], [np.maximum(*mattes)], images[0])]
         if rng.random() < config.jitter:
             matrix = variety.draw_jitter(rng, size)
             images = variety.jittered(images, matrix)
@@ -198,6 +202,12 @@ class EditBatches:
         if rng.random() < config.degradation:
             images = variety.degraded(rng, images)
         return images[0], images[1], points[0], points[1]
+
+    def _backdrop(self, number: int) -> np.ndarray:
+        """One of the backdrops; each is drawn when it is first needed."""
+        if number not in self._backdrops:
+            self._backdrops[number] = variety.draw_backdrop(np.random.default_rng([self.seed, number]))
+        return self._backdrops[number]
 
 
 class _Mattes:
