@@ -3,6 +3,7 @@
 The photos should be frontal and evenly lit. What is not, or has no good fit, is dropped with its reason.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from legan.synthesis.fine_fit import check_at_rest, check_fine_fit
 from legan.synthesis.fit import HeadFitter
 from legan.synthesis.head import Head
 from legan.synthesis.photo_checks import check_fit, confidence, eye_distance
-from legan.synthesis.reexpress import Reexpressed, Reexpresser
+from legan.synthesis.reexpress import Reexpressed, Reexpresser, Subject, new_actions
 from legan.synthesis.relight import Relighter
 
 REEXPRESS_VERSION = 1  # raised when the pictures change, so that a resumed folder never mixes two looks
@@ -75,8 +76,8 @@ class PhotoReexpresser:
         self.relighter = Relighter(head)
         self.even_only = even_only
 
-    def make(self, photo: PhotoEntry) -> dict[str, MadeCrop]:
-        """Crops of one photo by names such as `smile_07` and `smile_even`.
+    def make(self, photo: PhotoEntry, wanted: Sequence[str] | None = None) -> dict[str, MadeCrop]:
+        """Crops of one photo by names such as `smile_07` and `smile_even`; of the expressions `wanted`, or of all it can be given.
 
         Raises:
             DroppedPhotoError: with the reason.
@@ -93,8 +94,8 @@ class PhotoReexpresser:
             subject = self.reexpresser.prepare(window, fit, photo.expression)
             trust = float(confidence(fit, eye_distance(landmarks), 0.0).max())
             crops: dict[str, MadeCrop] = {}
-            for target in targets(photo.expression):
-                result = self.reexpresser.make(subject, target, seed_of(photo))
+            for target in targets(photo.expression) if wanted is None else wanted:
+                result = self.reexpresser.make(subject, target, seed_of(photo), self.actions(subject, target, seed_of(photo)))
                 made = self._light(result, inside, seed_of(photo))
                 for lighting, (image, sure, matte) in made.items():
                     crops[f"{target}_{lighting}"] = MadeCrop(
@@ -108,6 +109,10 @@ class PhotoReexpresser:
                         matte=matte,
                     )
             return crops
+
+    def actions(self, subject: Subject, target: str, seed: int) -> dict[str, float]:
+        """Facial actions of a photo's face when it makes `target`."""
+        return new_actions(subject.fit, subject.expression, target, seed)
 
     def _light(
         self, result: Reexpressed, inside: np.ndarray, seed: int
