@@ -13,7 +13,7 @@ from legan.core.config import config_to_dict
 from legan.core.crop import EYE_DISTANCE, EYES_Y, MOUTH_Y
 from legan.core.weights import save_weights
 from legan.models.critic import Critic, CriticConfig
-from legan.models.generator import Generator, GeneratorConfig
+from legan.models.generator import Generator, GeneratorConfig, preset
 
 TINY_GENERATOR = GeneratorConfig(
     width=4, n_residual=1, kernel=3, mask_channels=2, unshuffle=2, skip=True, output="warp-gain-bias"
@@ -47,6 +47,22 @@ def tiny_editor(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights file of a tiny editor without a critic."""
     return write_tiny_editor(tmp_path_factory.mktemp("weights") / "alone.safetensors", with_critic=False)
+
+
+@pytest.fixture(scope="session")
+def keeping_editor(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights file of a tiny editor that keeps what is not named; without a critic, as it needs none."""
+    config = preset("fields", width=4, n_residual=1, mask_channels=2)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        generator = Generator(config)
+        for layer in (generator.displace, generator.light, generator.draw):
+            torch.nn.init.normal_(layer.weight, std=0.04)
+    path = tmp_path_factory.mktemp("weights") / "keeping.safetensors"
+    tensors = {f"generator.{name}": tensor for name, tensor in generator.state_dict().items()}
+    metadata = {"generator": config_to_dict(config), "steps": 7, "licence": "CC0-1.0", "data": "noise"}
+    save_weights(path, tensors, metadata, half=True)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -71,7 +71,7 @@ class BroadSmiles:
         made = self.reexpresser.make(photo, ("smile", "surprise"))
         return {
             f"neutral_{name}": replace(crop, alignment=next(iter(made.values())).alignment) for name, crop in rest.items()
-        } | smile
+        } | made
 
 
 def build() -> Maker:

@@ -70,7 +70,7 @@ def edit_partly(
         target = Codes(
             own.expression if expression is None else expression[rows], own.lighting if lighting is None else lighting[rows]
         )
-        full = networks.translate(x, target).image
+        full = networks.translate(x, target)
         for pictures, strength in zip(edited, strengths, strict=True):
             part = partial_edit(networks, x, full, target, strength, keeps_expression=expression is None)
             pictures.append(from_network(part))

@@ -8,6 +8,7 @@ import torch
 from legan.apply.networks import Codes, Networks, load_networks
 from legan.apply.strength import check_strength, mixed_light, partial_edit
 from legan.core.errors import ConditionError
+from legan.models.generator import warp
 
 
 def crop() -> torch.Tensor:
@@ -17,7 +18,7 @@ def crop() -> torch.Tensor:
 
 def edited(networks: Networks, strength: float, expression: str | None = "smile", lighting: float | None = -45) -> torch.Tensor:
     target = networks.target_codes(crop(), expression, lighting)
-    full = networks.translate(crop(), target).image
+    full = networks.translate(crop(), target)
     return partial_edit(networks, crop(), full, target, strength, keeps_expression=expression is None)
 
 
@@ -62,3 +63,23 @@ def test_range() -> None:
     for strength in (-0.1, 1.6, float("nan")):
         with pytest.raises(ConditionError, match=r"strength .* is out of range: give a number from 0 \(no edit\) to 1.5"):
             check_strength(strength)
+
+
+@pytest.mark.parametrize("strength", [0.3, 1.4])
+def test_an_editor_that_keeps_moves_every_field_a_part_of_its_way(keeping_editor: Path, strength: float) -> None:
+    networks = load_networks(keeping_editor, precision="fp32")
+    full = networks.translate(crop(), networks.target_codes(crop(), "smile", -45))
+    assert full.displacement is not None and full.gain is not None and full.bias is not None
+    moved = warp(crop(), strength * full.displacement)
+    expected = (moved + 1) * torch.exp(strength * full.gain) - 1 + strength * full.bias
+    torch.testing.assert_close(edited(networks, strength), expected.clamp(-1, 1))
+    assert (full.image - crop()).abs().mean() > 0.02
+
+
+def test_an_editor_that_keeps_needs_no_guess_of_what_it_keeps(keeping_editor: Path) -> None:
+    networks = load_networks(keeping_editor, precision="fp32")
+    assert networks.critic is None
+    codes = networks.target_codes(crop(), "smile", None)
+    assert codes.expression.sum() == 1 and not codes.lighting.any()
+    kept = networks.translate(crop(), networks.target_codes(crop(), None, None))
+    torch.testing.assert_close(kept.image, crop(), atol=1e-5, rtol=0)

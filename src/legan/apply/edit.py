@@ -197,7 +197,7 @@ class Editor:
         check_strength(strength)
         target = self.networks.target_codes(x, expression, lighting)
         full = self.networks.translate(x, target)
-        edited = partial_edit(self.networks, x, full.image, target, strength, keeps_expression=expression is None)
+        edited = partial_edit(self.networks, x, full, target, strength, keeps_expression=expression is None)
         return edited, full.expression_mask, full.lighting_mask
 
 

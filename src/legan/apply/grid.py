@@ -54,7 +54,7 @@ def edit_cells(
     codes = [editor.networks.target_codes(x, expression, lighting) for expression, lighting in conditions]
     target = Codes(torch.cat([c.expression for c in codes]), torch.cat([c.lighting for c in codes]))
     many = x.expand(len(conditions), -1, -1, -1)
-    full = editor.networks.translate(many, target).image
+    full = editor.networks.translate(many, target)
     edited = partial_edit(editor.networks, many, full, target, strength, keeps_expression=False)
     return [Image.fromarray(picture) for picture in from_network(edited)]
 

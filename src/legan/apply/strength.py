@@ -1,8 +1,10 @@
 """How much of an edit: 0 leaves the picture as it is, 1 is the whole edit, up to 1.5 exaggerates it.
 
-Expression and light are scaled in different places, each where half of it looks like half of it. Light adds up, so half a change of
-light is the mean of two pictures, taken in linear light. A face half-way to a smile is not the mean of two pictures (that shows two
-mouths): its expression code is moved half-way, from the code that the critic sees in the picture, and the generator does the rest.
+An editor that keeps what is not named gives fields, and a part of an edit is a part of each: everything moves a part of its way.
+
+Of other editors expression and light are scaled in different places, each where half of it looks like half of it. Light adds up, so
+half a change of light is the mean of two images, taken in linear light. A face half-way to a smile is not the mean of two images (that
+shows two mouths): its expression code is moved half-way, from the code that the critic sees, and the generator does the rest.
 """
 
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor
 
 from legan.apply.networks import Codes, Networks
 from legan.core.errors import ConditionError
+from legan.models.generator import GeneratorOutput, apply_fields
 
 MAX_STRENGTH = 1.5
 FADE_END = 0.25  # below it the generator's own small changes of a picture are faded out, so that 0 is the picture itself
@@ -26,12 +29,15 @@ def check_strength(strength: float) -> float:
     return strength
 
 
-def partial_edit(networks: Networks, x: Tensor, full: Tensor, target: Codes, strength: float, keeps_expression: bool) -> Tensor:
+def partial_edit(
+    networks: Networks, x: Tensor, full: GeneratorOutput, target: Codes, strength: float, keeps_expression: bool
+) -> Tensor:
     """Return crops edited with `strength`.
 
     Args:
         networks: of the editor. Without a critic the expression cannot be moved half-way: the pictures are mixed instead.
-        x, full: crops and their whole edits, (B, 3, S, S) in [-1, 1].
+        x: crops (B, 3, S, S) in [-1, 1].
+        full: their whole edits.
         target: the codes of the whole edit.
         strength: 0 to 1.5.
         keeps_expression: whether the edit leaves the expression as it is, so that only light changes.
@@ -39,11 +45,13 @@ def partial_edit(networks: Networks, x: Tensor, full: Tensor, target: Codes, str
     if strength == 0:
         return x
     if strength == 1:
-        return full
+        return full.image
+    if networks.keeps and full.displacement is not None and full.gain is not None and full.bias is not None:
+        return apply_fields(x, strength * full.displacement, strength * full.gain, strength * full.bias).clamp(-1, 1)
     if strength > 1:
-        return (x + strength * (full - x)).clamp(-1, 1)
+        return (x + strength * (full.image - x)).clamp(-1, 1)
     if keeps_expression or networks.critic is None:
-        return mixed_light(x, full, strength)
+        return mixed_light(x, full.image, strength)
 
     # The expression half-way, under the own light and under the target's.
     own = networks.own_codes(x)

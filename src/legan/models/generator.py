@@ -221,7 +221,7 @@ class Generator(nn.Module):
         flow = F.interpolate(flow.float(), x.shape[2:], mode="bilinear", align_corners=False)  # (B, 2, H, W)
         gain, bias = y.float().chunk(2, dim=1)
         gain = (self.config.gain_scale * gain).clamp(-4, 4)
-        image = (warp(x.float(), flow) + 1) * torch.exp(gain) - 1 + bias
+        image = apply_fields(x, flow, gain, bias)
         # A little beyond the range while training, so that a saturated pixel still has a gradient.
         bound = 1.2 if self.training else 1.0
         return GeneratorOutput(image.clamp(-bound, bound), expression_mask, lighting_mask, flow, bias, gain)
@@ -261,7 +261,7 @@ class Generator(nn.Module):
         flow, wide_gain, wide_bias = (enlarged(field, x.shape[2:]) for field in (flow, light_gain, light_bias))
         gain = (wide_gain + c.gain_scale * fine[:, :3]).clamp(-4, 4)
         bias = wide_bias + fine[:, 3:]
-        image = (warp(x.float(), flow) + 1) * torch.exp(gain) - 1 + bias
+        image = apply_fields(x, flow, gain, bias)
         bound = 1.2 if self.training else 1.0
         image = image.clamp(-bound, bound)
         return GeneratorOutput(image, expression_mask, lighting_mask, flow, bias, gain, light_bias, light_gain)
@@ -288,6 +288,11 @@ def feature_window(size: int) -> Tensor:
         bump = ((2.2 * y[:, None] * x[None, :] - 0.2) / 1.4).clamp(0, 1)
         window = torch.maximum(window, bump * bump * (3 - 2 * bump))
     return window[None, None]
+
+
+def apply_fields(x: Tensor, displacement: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
+    """Move, scale and shift images (B, 3, H, W) in [-1, 1] by fields as `GeneratorOutput` has them; not cut off at the range."""
+    return (warp(x.float(), displacement) + 1) * torch.exp(gain) - 1 + bias
 
 
 def warp(x: Tensor, displacement: Tensor) -> Tensor:
