@@ -6,6 +6,7 @@ from pathlib import Path
 from sqlalchemy import select, update
 
 from legan.core.errors import StudyError
+from legan.core.files import path_inside
 from legan.study.config import PICTURES, StudyConfig, read_settings
 from legan.study.keys import Keys, read_keys
 from legan.study.store import BUSY_SECONDS, Store
@@ -58,6 +59,7 @@ def open_study(folder: Path, busy_seconds: float = BUSY_SECONDS) -> Study:
 
     Raises:
         StudyError: no study, secrets that others may read, or a database that does not belong to it.
+        DataError: a picture that lies outside of the study's folder.
         StoreError: the database cannot be reached.
     """
     import json
@@ -78,7 +80,7 @@ def open_study(folder: Path, busy_seconds: float = BUSY_SECONDS) -> Study:
     if about.kind != config.kind:
         raise StudyError(f'{folder} was made as a {about.kind} study: set kind = "{about.kind}" in study.toml')
     place = folder / PICTURES
-    pictures = {r.id: Picture(r.code, place / r.file, r.width, r.height, r.item_id, r.model) for r in rows}
+    pictures = {r.id: Picture(r.code, path_inside(place, r.file), r.width, r.height, r.item_id, r.model) for r in rows}
     tag = keys.digest("tag", repr(about.created_at))[:8]
     return Study(folder, config, keys, store, tuple(json.loads(about.models)), pictures, tag)
 
