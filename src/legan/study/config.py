@@ -68,6 +68,9 @@ class Texts:
     unsaved: str = "This answer is not saved yet. Keep this page open: it tries again by itself."
     preview: str = "This is a preview: accept the task to take part."
     needs_link: str = "Please open the study through the link that you were given."
+    unfilled_link: str = (
+        "This link does not say who you are: the site that sent you here did not fill it in. Please tell the researchers."
+    )
     invalid_invitation: str = "This invitation is not valid, or it has been used already."
     outdated: str = "This page is out of date: open the study's link again. All answers that you saved are kept."
     unreadable: str = "This answer cannot be taken: load the page again."

@@ -15,6 +15,7 @@ from legan.study import answers, raters
 from legan.study.answers import Outcome
 from legan.study.assignment import hand_out, has_room
 from legan.study.config import TEMPLATES
+from legan.study.panel import is_name
 from legan.study.sessions import RATER, VISIT, Sessions
 from legan.study.study import Study
 from legan.study.tables import rater as rater_table
@@ -99,7 +100,7 @@ class _RaterPages:
         if config.entry == "invitation" and query.get("invitation"):
             return self._arrive_invited(request, query["invitation"][:100])
         if config.entry == "panel" and query.get(config.panel_parameter):
-            return self._arrive({"panel": self.study.keys.digest("panel", query[config.panel_parameter][:200])})
+            return self._arrive_from_panel(query[config.panel_parameter][:200])
         session = self.sessions.get(request, RATER)
         if session is not None:
             with self.study.store.writing() as connection:
@@ -108,6 +109,11 @@ class _RaterPages:
                     view = next_view(self.study, connection, row, self.clock())
                     return self._show(view, session)
         return self._welcome(request)
+
+    def _arrive_from_panel(self, name: str) -> Response:
+        if not is_name(name, self.study.config.panel_parameter):
+            return error_page(self.renderer, 403, self.texts.unfilled_link)
+        return self._arrive({"panel": self.study.keys.digest("panel", name)})
 
     def _arrive_invited(self, request: Request, token: str) -> Response:
         session = self.sessions.get(request, RATER)
