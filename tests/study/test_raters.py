@@ -89,10 +89,11 @@ def test_panel(tmp_path: Path) -> None:
 
 
 PLACEHOLDERS = (
-    "{{%PROLIFIC_PID%}}", "{{%25PROLIFIC_PID%25}}", "{{PROLIFIC_PID}}", "{PROLIFIC_PID}", "%PROLIFIC_PID%", "%%PROLIFIC_PID%%", "PROLIFIC_PID",
-    "prolific_pid", "__PROLIFIC_PID__", ":PROLIFIC_PID", "${workerId}", "$workerId", "$WORKER_ID", "workerId", "worker_id", "#{workerId}",
-    "@{workerId}", "[workerId]", "[[workerId]]", "[%RID%]", "[%25RID%25]", "<your id>", "<%= id %>", "${e://Field/PROLIFIC_PID}", "*|ID|*", "{0}",
-    "%s", "{{", "***", "?", "undefined", "null", "None", "NaN", "N/A", "ASSIGNMENT_ID_NOT_AVAILABLE", "   ", "--", "a\0b", "%7B%7Bid%7D%7D",
+    "{{%PROLIFIC_PID%}}", "{{%25PROLIFIC_PID%25}}", "{{PROLIFIC_PID}}", "{PROLIFIC_PID}", "%PROLIFIC_PID%",
+    "%%PROLIFIC_PID%%", "PROLIFIC_PID", "prolific_pid", "__PROLIFIC_PID__", ":PROLIFIC_PID", "${workerId}", "$workerId",
+    "$WORKER_ID", "workerId", "worker_id", "#{workerId}", "@{workerId}", "[workerId]", "[[workerId]]", "[%RID%]",
+    "[%25RID%25]", "<your id>", "<%= id %>", "${e://Field/PROLIFIC_PID}", "*|ID|*", "{0}", "%s", "{{", "***", "?",
+    "undefined", "null", "None", "NaN", "N/A", "ASSIGNMENT_ID_NOT_AVAILABLE", "   ", "--", "a\0b", "%7B%7Bid%7D%7D",
 )  # fmt: skip
 NAMES = (
     "5f0c0ffee0c0ffee0c0ffee0",

@@ -61,7 +61,7 @@ def save_answer(
         return _revise(connection, config, rater_row, row, reply, now)
     if row.state == LOST or (row.state == RETURNED and not take_up(connection, config, row, now)):
         return Outcome.PASSED_ON
-    server_seconds = now - (row.shown_at or row.assigned_at)
+    server_seconds = _seconds_since(row, now)
     values = {**reply.__dict__, "assignment_id": row.id, "server_seconds": server_seconds, "answered_at": now}
     connection.execute(_INSERT, values)
     connection.execute(_ANSWERED, {"key": row.id})
@@ -84,13 +84,18 @@ def _revise(
         change_taken(connection, row.item_id, change)
     start = reply.slider_start if before.slider_start is None else before.slider_start
     values = {**reply.__dict__, "seconds": before.seconds + reply.seconds, "slider_start": start}
-    server_seconds = now - (row.shown_at or row.assigned_at)
+    server_seconds = _seconds_since(row, now)
     connection.execute(
         update(answer)
         .where(answer.c.id == before.id)
         .values(**values, server_seconds=server_seconds, answered_at=now, n_revisions=before.n_revisions + 1)
     )
     return Outcome.SAVED
+
+
+def _seconds_since(row: Row[Any], now: float) -> float:
+    """Seconds since the item was shown; 0 where the server's clock was set back meanwhile."""
+    return max(0.0, now - (row.shown_at or row.assigned_at))
 
 
 def go_back(connection: Connection, rater_row: Row[Any]) -> bool:

@@ -158,7 +158,11 @@ class _RaterPages:
         if "invitation" in visit:
             number = raters.invitation_of(connection, self.study.keys, visit["invitation"], self.clock())
             return None if number is None else raters.returning(connection, rater_table.c.invitation_id, number)
-        return None
+        return raters.by_session(connection, self._session_of(visit))
+
+    def _session_of(self, visit: dict[str, str]) -> str:
+        """The session of whoever agrees on a visit: the same form sent again finds the same rater."""
+        return self.study.keys.digest("session", visit["nonce"])[:32]
 
     def _enter(self, row: Row[Any]) -> Response:
         response = RedirectResponse("/", 303)
@@ -183,7 +187,8 @@ class _RaterPages:
             row = self._known(connection, visit)
             if row is None and not has_room(connection, self.study.config, now):
                 return self.renderer.page("full.html")
-            row = row or raters.join(connection, self.study.config, now, visit.get("panel"), number)
+            if row is None:
+                row = raters.join(connection, self.study.config, now, self._session_of(visit), visit.get("panel"), number)
         return self._enter(row)
 
     def declined(self) -> Response:
@@ -214,7 +219,8 @@ class _RaterPages:
         from starlette.concurrency import run_in_threadpool
 
         fields = (await request.form(max_files=0, max_fields=20)).items()
-        form = {name: str(value).replace("\0", "") for name, value in fields}  # PostgreSQL takes no NUL
+        # No database takes half a character, which some encodings of a form can bring, and PostgreSQL takes no NUL.
+        form = {name: str(value).encode(errors="replace").decode().replace("\0", "") for name, value in fields}
         return await run_in_threadpool(self._answer, request, form)
 
     def _answer(self, request: Request, form: dict[str, str]) -> Response:

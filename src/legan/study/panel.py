@@ -6,14 +6,13 @@ and the same rater.
 """
 
 _NAME_MARKS = frozenset("-_.@+=/:~ ")  # beside letters and digits: of e-mail addresses, base64 and namespaced names
-_NOT_NAMES = frozenset(
-    """
-    assignmentid assignmentidnotavailable empty externalid hitid id insertidhere memberid na nan none notavailable null panelid panelistid
-    participant participantid person personid pid placeholder prolificid prolificpid psid respondent respondentid responseid rid session
-    sessionid sid studyid subject subjectid surveycode tid transactionid transid undefined unknown user userid uid worker workerid xxx
-    yourid
-    """.split()
-)
+_NOT_NAMES = frozenset((
+    "assignmentid", "assignmentidnotavailable", "empty", "externalid", "hitid", "id", "insertidhere", "memberid", "na",
+    "nan", "none", "notavailable", "null", "panelid", "panelistid", "participant", "participantid", "person", "personid",
+    "pid", "placeholder", "prolificid", "prolificpid", "psid", "respondent", "respondentid", "responseid", "rid", "session",
+    "sessionid", "sid", "studyid", "subject", "subjectid", "surveycode", "tid", "transactionid", "transid", "undefined",
+    "unknown", "user", "userid", "uid", "worker", "workerid", "xxx", "yourid",
+))  # fmt: skip
 
 
 def is_name(text: str, parameter: str) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from legan.core.cells import read_number, unescaped
 from legan.core.errors import DataError, ImageError, StudyError, nearest
 from legan.core.images import READ_SUFFIXES, Photo, load_photo, photo_of
 from legan.core.manifest import MANIFEST, image_names, read_bytes, read_manifest
@@ -128,19 +129,18 @@ def read_gold(path: Path, kind: str, models: list[str]) -> dict[str, GoldAnswer]
     missing = [name for name in columns if not rows or rows[0].get(name) is None]
     if missing:
         raise DataError(f"{path} lacks the column '{missing[0]}': gold items of this study have {', '.join(columns)}")
-    return {row["image"]: _gold_answer(path, row, kind, models) for row in rows}
+    return {unescaped(row["image"] or ""): _gold_answer(path, row, kind, models) for row in rows}
 
 
 def _gold_answer(path: Path, row: Mapping[str, str], kind: str, models: list[str]) -> GoldAnswer:
     if kind == "preference":
-        best = row["best"] or ""  # None where a line ends early
+        best = unescaped(row["best"] or "")  # None where a line ends early
         if best not in models:
             raise DataError(f"{path} names an unknown model '{best}' for '{row['image']}'{nearest(best, models)}")
         return GoldAnswer(best=best)
-    try:
-        low, high = float(row["low"]), float(row["high"])
-    except (TypeError, ValueError):
-        raise DataError(f"{path} has bounds of '{row['image']}' that are no numbers: give low and high") from None
+    low, high = read_number(row["low"]), read_number(row["high"])
+    if low is None or high is None:
+        raise DataError(f"{path} has bounds of '{row['image']}' that are no numbers: give low and high")
     if not 0 <= low <= high <= 10:
         raise DataError(f"{path} has the bounds {low:g} and {high:g} for '{row['image']}': give 0 <= low <= high <= 10")
     return GoldAnswer(low=low, high=high)

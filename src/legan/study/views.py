@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
+from legan.core.cells import read_number
 from legan.study import answers, raters
 from legan.study.answers import Outcome, Reply
 from legan.study.assignment import Turn, hand_out
@@ -121,11 +122,8 @@ def read_reply(study: Study, row: Row[Any], form: dict[str, str]) -> Reply | Non
 
 
 def _number(text: str | None, low: float, high: float) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if low <= value <= high else None  # false for NaN
+    value = read_number(text)
+    return value if value is not None and low <= value <= high else None
 
 
 def take_answer(
