@@ -35,11 +35,15 @@ def check_study(folder: Path) -> list[str]:
         return found
 
 
+def consent_faults(texts: Texts) -> list[str]:
+    """Why nobody may be asked to take part yet."""
+    is_written = texts.consent.strip() and PLACEHOLDER not in texts.consent
+    return [] if is_written else ["the consent text is not written: set texts.consent in study.toml"]
+
+
 def text_faults(texts: Texts) -> list[str]:
     """What raters must read and nobody has written yet, one line each."""
-    found = []
-    if not texts.consent.strip() or PLACEHOLDER in texts.consent:
-        found.append("the consent text is not written: set texts.consent in study.toml")
+    found = consent_faults(texts)
     if not texts.instructions.strip():
         found.append("there are no instructions: set texts.instructions in study.toml")
     if not texts.contact.strip():

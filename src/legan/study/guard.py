@@ -11,6 +11,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from legan.study.store import ARRIVED
+
 MAX_BODY = 8192  # bytes; an answer has about 300
 HEADERS = {
     "Content-Security-Policy": (
@@ -71,6 +73,7 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        ARRIVED.set(time.monotonic())
         headers, started = Headers(scope=scope), False
 
         async def guarded_send(message: Message) -> None:

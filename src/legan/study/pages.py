@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Annotated, Any
 
+from anyio import CapacityLimiter, to_thread
+from anyio.lowlevel import RunVar
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -28,6 +30,8 @@ STATIC_TYPES = {
     "icon.svg": "image/svg+xml",
 }
 FOREVER = {"Cache-Control": "private, max-age=86400, immutable"}
+N_FILE_THREADS = 4
+_FILE_THREADS: RunVar[CapacityLimiter] = RunVar("legan threads that read pictures")  # one limit for each running loop
 PREVIEW = "ASSIGNMENT_ID_NOT_AVAILABLE"  # MTurk shows a task so before it is accepted
 Token = Annotated[str, Form(max_length=100)]
 
@@ -75,11 +79,11 @@ def rater_routes(study: Study, sessions: Sessions, renderer: Renderer, clock: Ca
 
 
 def static_routes(renderer: Renderer) -> APIRouter:
-    """Style and script, read once."""
+    """Style and script, read once; they need no thread, so they come even while all of these wait for the database."""
     router = APIRouter()
 
     @router.get("/static/{name}")
-    def static(name: str) -> Response:
+    async def static(name: str) -> Response:
         if name not in renderer.files:
             raise HTTPException(404)
         return Response(renderer.files[name], media_type=STATIC_TYPES[name], headers=FOREVER)
@@ -191,7 +195,7 @@ class _RaterPages:
                 row = raters.join(connection, self.study.config, now, self._session_of(visit), visit.get("panel"), number)
         return self._enter(row)
 
-    def declined(self) -> Response:
+    async def declined(self) -> Response:
         """For those who do not agree: nothing is stored."""
         response = self.renderer.page("declined.html")
         self.sessions.drop(response, VISIT)
@@ -268,15 +272,25 @@ class _RaterPages:
         self.sessions.set(response, RATER, session)
         return response
 
-    def picture(self, request: Request, code: str) -> Response:
-        """A picture of the study, to those who take part."""
+    async def picture(self, request: Request, code: str) -> Response:
+        """A picture of the study, to those who take part; read by threads of its own, which never wait for the database."""
         key = self.study.by_code.get(code)
         if key is None or self.sessions.get(request, RATER) is None:
             raise HTTPException(404, "There is no such picture.")
         try:
-            return Response(self.study.pictures[key].path.read_bytes(), media_type="image/png", headers=FOREVER)
-        except FileNotFoundError:
+            data = await to_thread.run_sync(self.study.pictures[key].path.read_bytes, limiter=_file_threads())
+            return Response(data, media_type="image/png", headers=FOREVER)
+        except OSError:
             raise HTTPException(404, "This picture is missing.") from None
+
+
+def _file_threads() -> CapacityLimiter:
+    try:
+        return _FILE_THREADS.get()
+    except LookupError:
+        limiter = CapacityLimiter(N_FILE_THREADS)
+        _FILE_THREADS.set(limiter)
+        return limiter
 
 
 def _set(connection: Connection, row: Row[Any], **values: object) -> None:

@@ -67,19 +67,20 @@ def make_app(
 
 
 def _explain_errors(app: FastAPI, renderer: Renderer, texts: Texts) -> None:
+    # Coroutines: an error must not wait for a thread, all of which may wait for the database.
     @app.exception_handler(StoreError)
-    def unavailable(request: Request, error: Exception) -> Response:
+    async def unavailable(request: Request, error: Exception) -> Response:
         import logging
 
         logging.getLogger("legan.study").error("%s", error)  # for the researcher; raters need not know the cause
         return error_page(renderer, 503, texts.unavailable)
 
     @app.exception_handler(RequestValidationError)
-    def unreadable(request: Request, error: Exception) -> Response:
+    async def unreadable(request: Request, error: Exception) -> Response:
         return error_page(renderer, 400, texts.unreadable)
 
     @app.exception_handler(HTTPException)
-    def refused(request: Request, error: Exception) -> Response:
+    async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         words = texts.no_page if error.detail in ("Not Found", "Method Not Allowed") else error.detail
         return error_page(renderer, error.status_code, words)
