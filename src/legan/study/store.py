@@ -91,7 +91,10 @@ class Store:
             StudyError: tables of a newer version.
             StoreError: the database cannot be reached.
         """
-        if self.revision() != REVISION:
+        revision = self.revision()
+        if revision is None and self._has_tables():
+            raise StudyError(f"the database {self.name} is damaged (it has lost its version): restore it from a copy")
+        if revision != REVISION:
             from alembic import command
             from alembic.config import Config
             from alembic.util import CommandError
@@ -113,6 +116,10 @@ class Store:
             if not inspect(connection).has_table("alembic_version"):
                 return None
             return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+    def _has_tables(self) -> bool:
+        with self.reading() as connection:
+            return inspect(connection).has_table("rater")
 
     def empty_log(self) -> None:
         """Fold SQLite's log into the file and empty it, so that what was erased is not in it either, though others have it open."""

@@ -9,6 +9,7 @@ from legan.core.errors import StudyError
 from legan.core.files import path_inside
 from legan.study.config import PICTURES, StudyConfig, read_settings
 from legan.study.keys import Keys, read_keys
+from legan.study.soundness import check_structure, check_values
 from legan.study.store import BUSY_SECONDS, Store
 from legan.study.tables import item, picture, study
 
@@ -58,7 +59,7 @@ def open_study(folder: Path, busy_seconds: float = BUSY_SECONDS) -> Study:
     """Open a study; brings its tables up to date.
 
     Raises:
-        StudyError: no study, secrets that others may read, or a database that does not belong to it.
+        StudyError: no study, secrets that others may read, or a database that is damaged or does not belong to it.
         DataError: a picture that lies outside of the study's folder.
         StoreError: the database cannot be reached.
     """
@@ -71,12 +72,14 @@ def open_study(folder: Path, busy_seconds: float = BUSY_SECONDS) -> Study:
             f"the database of {folder} is missing ({keys.database}): restore it from a copy, or make the study again"
         )
     store = Store(keys.database, folder, busy_seconds)
+    check_structure(store)
     store.migrate()
+    check_values(store)
     with store.reading() as connection:
-        about = connection.execute(select(study)).one_or_none()
+        about = connection.execute(select(study)).first()
         rows = connection.execute(select(picture)).all()
     if about is None:
-        raise StudyError(f"the database of {folder} holds no study: check LEGAN_STUDY_DATABASE, or make the study again")
+        raise StudyError(f"the database of {folder} holds no study: restore it from a copy, or check LEGAN_STUDY_DATABASE")
     if about.kind != config.kind:
         raise StudyError(f'{folder} was made as a {about.kind} study: set kind = "{about.kind}" in study.toml')
     place = folder / PICTURES
