@@ -88,11 +88,25 @@ def open_study(folder: Path, busy_seconds: float = BUSY_SECONDS) -> Study:
     return Study(folder, config, keys, store, tuple(json.loads(about.models)), pictures, tag)
 
 
+def is_whole(one: Picture) -> bool:
+    """Whether a picture's file is there and can be shown."""
+    from PIL import Image
+
+    try:
+        with Image.open(one.path, formats=["PNG"]) as image:
+            image.load()
+    except (OSError, SyntaxError, ValueError):
+        return False
+    return True
+
+
 def note_missing(opened: Study) -> list[str]:
     """Mark the items of which a picture's file is gone, so that nobody gets them, and those whose pictures came back; return the names."""
     gone = {one.item_id for one in opened.pictures.values() if not one.path.is_file()}
     with opened.store.reading() as connection:
         marked = set(connection.execute(select(item.c.id).where(item.c.missing.is_(True))).scalars())
+    # What a rater found broken stays so until its file is restored.
+    gone |= {one.item_id for one in opened.pictures.values() if one.item_id in marked and not is_whole(one)}
     if gone != marked:
         with opened.store.writing() as connection:
             for item_id in gone ^ marked:
