@@ -1,5 +1,6 @@
 """What strangers may do to the server without taking part: hold connections, send endlessly or slowly, and wait for a held database."""
 
+import select
 import socket
 import sqlite3
 import threading
@@ -122,8 +123,10 @@ def test_connections_that_wait_make_room(study: Study, sent: bytes) -> None:
             with suppress(ConnectionError):
                 connection.sendall(sent)
         assert is_served(port), "nobody waits until the others' time is up"
-        for connection in waiting[:40]:
-            assert answer_of(connection) == b""
+        end, n_closed = time.monotonic() + LONG, 0
+        while n_closed < 40 and time.monotonic() < end:
+            n_closed = len(select.select(waiting, [], [], 0.1)[0])  # what can be read is the end
+        assert 40 <= n_closed <= 42
 
 
 def test_a_connection_is_used_again_and_closed_when_idle(port: int) -> None:
@@ -150,11 +153,11 @@ def test_answers_that_nobody_fetches(port: int, study: Study) -> None:
 
 def test_forwarded_addresses_are_believed_from_the_proxy_alone(study: Study) -> None:
     guess = {"data": {"password": "guess"}}
-    for proxy, last in (("", 429), ("10.0.0.0/8", 429), ("127.0.0.1", 403)):
+    for proxy, is_limited in (("", True), ("10.0.0.0/8", True), ("127.0.0.1", False)):
         with serving_here(make_app(study, admin="on"), proxy=proxy) as port:
             url = f"http://127.0.0.1:{port}/admin/login"
             codes = [httpx2.post(url, headers={"x-forwarded-for": f"192.0.2.{i}"}, **guess).status_code for i in range(8)]  # type: ignore[arg-type]
-        assert codes[-1] == last, "each forwarded address has its own limit, if it is believed"
+        assert (429 in codes) is is_limited, "each forwarded address has its own limit, if it is believed"
 
 
 def test_nobody_waits_long_for_a_database_that_another_program_holds(tmp_path: Path) -> None:
