@@ -39,6 +39,15 @@ def test_a_data_set_gives_no_pictures_from_elsewhere(tmp_path: Path, name: str) 
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.parametrize("kind", ["rating", "preference"])
+def test_names_that_are_not_utf_8(tmp_path: Path, kind: str) -> None:
+    source = write_compared(tmp_path / "compared", 4) if kind == "preference" else write_pictures(tmp_path / "pictures", 4)
+    for picture in list(source.rglob("f00.png")):
+        picture.rename(picture.with_name(os.fsdecode(b"f\xff.png")))
+    with pytest.raises(StudyError, match=r"the name 'f\\udcff.* is not UTF-8: rename it"):
+        create_study(Wish(source, kind, tmp_path / "study"))
+
+
 def test_a_study_serves_no_files_from_elsewhere(tmp_path: Path) -> None:
     folder = make_study(tmp_path / "study", n=3)
     with open_study(folder) as study, study.store.writing() as connection:

@@ -42,18 +42,24 @@ def read_items(folder: Path, kind: str) -> tuple[list[SourceItem], list[str]]:
     """List the items of a folder, by name, and the models (none for ratings).
 
     Raises:
-        StudyError: no such folder, no pictures, or models whose file names differ.
+        StudyError: no such folder, no pictures, models whose file names differ, or names that no text can hold.
         DataError: a data set folder with a fault.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise StudyError(f"{folder} is no folder: name the folder of the pictures")
-    if kind == "preference":
-        return _compared(folder)
+    items, models = _compared(folder) if kind == "preference" else (_rated(folder), [])
+    for name in (*models, *(item.name for item in items)):
+        if name != name.encode(errors="replace").decode():
+            raise StudyError(f"the name {name!a} in {folder} is not UTF-8: rename it")
+    return items, models
+
+
+def _rated(folder: Path) -> list[SourceItem]:
     items = _from_manifest(folder) if (folder / MANIFEST).is_file() else _from_files(folder)
     if not items:
         raise StudyError(f"{folder} holds no pictures ({', '.join(READ_SUFFIXES)}) and no {MANIFEST}")
-    return sorted(items, key=lambda item: item.name), []
+    return sorted(items, key=lambda item: item.name)
 
 
 def _from_files(folder: Path) -> list[SourceItem]:
