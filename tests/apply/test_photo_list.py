@@ -84,6 +84,14 @@ def test_bad_csv_says_what_is_wrong(folder, text, message):
         list_photos(folder, manifest=write_csv(folder, text))
 
 
+def test_csv_names_no_files_outside_of_the_folder(folder, tmp_path):
+    write_photos(tmp_path, ["out.png"])
+    (folder / "link.png").symlink_to(tmp_path / "out.png")
+    for name in ("../out.png", str(tmp_path / "out.png"), "link.png"):
+        with pytest.raises(DataError, match="outside of it"):
+            list_photos(folder, manifest=write_csv(folder, f"file,identity,expression\n{name},anna,smile\n"))
+
+
 def test_other_mistakes(folder, tmp_path):
     with pytest.raises(DataError, match="is no folder"):
         list_photos(tmp_path / "nowhere")

@@ -56,6 +56,33 @@ def test_a_truncated_shard_is_named(tmp_path: Path) -> None:
         read_manifest(folder)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["../out.png", "in/../../out.png", "in/../plain.png", "/etc/hostname", "link.png", "linked/out.png", "loop/../../out.png"],
+)
+def test_what_lies_outside_of_the_folder_is_not_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / "out.png").write_bytes(b"secret")
+    (tmp_path / "set" / "in").mkdir(parents=True)
+    folder = _folder(tmp_path / "set")
+    (folder / "link.png").symlink_to(tmp_path / "out.png")
+    (folder / "linked").symlink_to(tmp_path)
+    (folder / "loop").symlink_to(folder)
+    write_manifest([_row(path=name)], folder)
+    with pytest.raises(DataError, match="outside of it"):
+        read_manifest(folder)
+    with pytest.raises(DataError, match="outside of it"):
+        read_bytes(folder, _row(path=name))
+
+
+def test_links_within_the_folder_and_a_linked_folder_are_read(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    folder = _folder(tmp_path / "set")
+    (folder / "link.png").symlink_to("plain.png")
+    write_manifest([_row(path="link.png")], folder)
+    (tmp_path / "elsewhere").symlink_to(folder)
+    assert read_bytes(tmp_path / "elsewhere", read_manifest(tmp_path / "elsewhere").to_dict("records")[0]) == b"plain"
+
+
 @pytest.mark.parametrize("changes", [{"split": "dev"}, {"domain": "painting"}, {"split": "val"}])
 def test_wrong_values_are_refused(tmp_path: Path, changes: dict[str, str]) -> None:
     (tmp_path / "plain.png").write_bytes(b"")

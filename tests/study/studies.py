@@ -5,6 +5,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,11 +14,14 @@ from pathlib import Path
 
 import httpx2
 import numpy as np
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
 from tests.face_sets import draw_face
 
 from legan.study.create import Wish, create_study
+from legan.study.limits import Limits
+from legan.study.serve import Address, make_server
 from legan.study.study import Study, open_study
 
 CONSENT = 'consent = "We ask how natural faces look.\\n\\nTaking part is voluntary."'
@@ -164,6 +168,25 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serving_here(app: FastAPI, limits: Limits | None = None, **address: str) -> Iterator[int]:
+    """An application behind the server that `legan study serve` starts, in a thread of this process; gives its port."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port = int(listening.getsockname()[1])
+        server = make_server(app, Address(port=port, **address), limits)
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+        thread.start()
+        try:
+            while not server.started:
+                assert thread.is_alive(), "the server ended"
+                time.sleep(0.01)
+            yield port
+        finally:
+            server.should_exit = True
+            thread.join(30)
 
 
 @contextmanager

@@ -6,7 +6,8 @@ import io
 import pytest
 from tests.study.studies import Taker, counts_are_true, taker
 
-from legan.study.study import Study
+from legan.core.errors import StudyError
+from legan.study.study import Study, open_study
 from legan.study.web import make_app
 
 
@@ -63,5 +64,37 @@ def test_figures_downloads_and_excluding(study: Study, admin: Taker) -> None:
     back = admin.client.post("/admin/include", data=form, follow_redirects=True)
     assert "excluded" not in back.text and "12 / 36" in back.text and counts_are_true(study)
     assert admin.client.get("/admin/download/ratings.csv").text == download.text
+    for number in ("0", "-1", str(2**31), str(2**70), "1_0", "x"):
+        for change in ("exclude", "include"):
+            assert admin.client.post(f"/admin/{change}", data={**form, "rater_id": number}).status_code in (400, 404), number
     admin.client.post("/admin/logout", data={"token": page.field("token")})
     assert "Password" in admin.get("/admin").text
+
+
+def test_a_cookie_that_was_kept_after_signing_out(admin: Taker) -> None:
+    kept = dict(admin.client.cookies)
+    other = taker(admin.client.app)  # type: ignore[attr-defined]
+    other.client.cookies.update(kept)
+    token = other.get("/admin").field("token")
+    admin.client.post("/admin/logout", data={"token": token})
+    assert "Password" in other.get("/admin").text and other.get("/admin/download/answers.csv").status == 403
+    assert other.client.post("/admin/exclude", data={"token": token, "rater_id": "1"}).status_code == 403
+    assert other.client.post("/admin/logout", data={"token": token}).status_code == 403
+
+
+def test_wrong_guesses_do_not_lock_the_owner_out(study: Study) -> None:
+    app = make_app(study, admin="on")
+    guesser, owner = taker(app), taker(app)
+    codes = [guesser.client.post("/admin/login", data={"password": f"guess {i}"}).status_code for i in range(60)]
+    assert set(codes) == {403, 429}
+    form = {"password": study.keys.admin_password}
+    assert "Sign out" in owner.client.post("/admin/login", data=form, follow_redirects=True).text
+    assert guesser.get("/admin/download/answers.csv").status == 403
+
+
+def test_a_password_that_could_be_guessed(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEGAN_STUDY_ADMIN_PASSWORD", "short")
+    with open_study(study.folder) as opened:
+        make_app(opened)
+        with pytest.raises(StudyError, match="admin password is too short"):
+            make_app(opened, admin="only")

@@ -9,10 +9,12 @@ import pytest
 from tests.study.conftest import Clock
 from tests.study.studies import Taker, counts_are_true, make_study, records_of, set_up, taker, write_pictures
 
+from legan.study import raters
 from legan.study.assignment import make_plan
 from legan.study.config import StudyConfig
 from legan.study.create import Wish, create_study
-from legan.study.study import Study, open_study
+from legan.study.status import in_words, status
+from legan.study.study import Study, note_missing, open_study
 from legan.study.web import make_app
 
 
@@ -165,3 +167,53 @@ def test_skipped_items_are_given_to_others(tmp_path: Path, kept: bool) -> None:
         second.finish(second.enter())
         assert Counter(str(record["verdict"]) for record in records_of(folder)) == {"rated": 3, "skipped": 1}
         assert counts_are_true(opened)
+
+
+def test_skipping_earns_no_completion_code(tmp_path: Path) -> None:
+    folder = make_study(tmp_path / "study", 'entry = "panel"', n=10, n_practice=3)
+    with open_study(folder) as opened:
+        app = make_app(opened)
+        skipper, lazy, honest = (taker(app, f"/?PROLIFIC_PID=rater{i}") for i in range(3))
+        end = skipper.finish(skipper.enter(), skip="yes")
+        assert end.code is None and "Too few answers" in end.text and "return your submission" in end.text
+        assert skipper.get().code is None and skipper.get(skipper.link).code is None
+        pages = [lazy.enter(), honest.enter()]
+        for i in range(13):  # three of practice, which do not count, then four answers of ten, and six
+            pages[0] = lazy.answer(pages[0], **({"rating": "5"} if i < 7 else {"skip": "broken"}))
+            pages[1] = honest.answer(pages[1], **({"skip": "yes"} if i < 7 else {"rating": "5"}))
+        assert pages[0].code is None and pages[1].code
+        back = honest.post("/back", token=honest.token)
+        assert honest.answer(back, skip="yes").code, "half is enough"
+        # Being left out brings no code either.
+        with opened.store.writing() as connection:
+            raters.exclude(connection, 1, 0.0)
+        assert skipper.get().code is None
+        flags = {row["rater"]: (row["too_few"], row["finished"]) for row in status(opened)["raters"]}
+        assert sorted(flags.values()) == [(False, True), (True, True), (True, True)]
+        assert in_words(status(opened)).count("no completion code: too many skipped") == 2
+
+
+@pytest.mark.parametrize("least", ["0", "1"])
+def test_the_share_is_the_study_s(tmp_path: Path, least: str) -> None:
+    with open_study(make_study(tmp_path / "study", f"min_answered = {least}", n=3, n_practice=0)) as opened:
+        rater = taker(make_app(opened))
+        page = rater.answer(rater.answer(rater.enter()))
+        assert bool(rater.answer(page, skip="yes").code) is (least == "0")
+
+
+def test_a_browser_is_not_believed_that_a_picture_is_broken(tmp_path: Path) -> None:
+    with open_study(make_study(tmp_path / "study", "allow_skip = false", n=4, n_practice=0)) as opened:
+        rater = taker(make_app(opened))
+        page = rater.enter()
+        assert rater.answer(page, skip="broken").status == 400 and records_of(opened.folder) == []
+        one = opened.pictures[opened.by_code[page.pictures[0]]]
+        whole = one.path.read_bytes()
+        one.path.write_bytes(whole[:100])
+        page = rater.answer(page, skip="broken")
+        assert page.status == 200 and page.is_item and len(records_of(opened.folder)) == 1
+        assert rater.finish(page).code, "what nobody could have answered is not held against the rater"
+        other = taker(make_app(opened))
+        assert other.finish(other.enter()).code and len(other.saved) == 3, "nobody else gets it"
+        assert len(note_missing(opened)) == 1
+        one.path.write_bytes(whole)
+        assert note_missing(opened) == [] and counts_are_true(opened)

@@ -1,15 +1,20 @@
 """What a rater, another site or a stranger may try: refused or escaped, and nothing stored."""
 
+import asyncio
 import re
 import time
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from itsdangerous import URLSafeTimedSerializer
-from tests.study.studies import Taker, make_study, records_of, set_up, taker
+from tests.study.conftest import Clock
+from tests.study.studies import Taker, counts_are_true, make_study, records_of, set_up, taker
 
+from legan.study import raters
 from legan.study.guard import MAX_BODY, Limiter
 from legan.study.keys import Keys
+from legan.study.records import coverage
 from legan.study.sessions import RATER
 from legan.study.study import Study, open_study
 from legan.study.web import make_app
@@ -237,6 +242,98 @@ def test_the_original_and_other_items_cannot_be_picked(tmp_path: Path) -> None:
         for choice in (original, page.preloaded[0], "legan", "", "1"):
             assert rater.answer(page, choice=choice).status == 400
         assert nothing_stored(study)
+
+
+def n_raters(study: Study) -> int:
+    with study.store.reading() as connection:
+        return int(coverage(study, connection)["n_raters"])
+
+
+def test_one_visit_s_consent_makes_one_rater(study: Study) -> None:
+    app = make_app(study)
+    first = taker(app)
+    form = {"token": first.get().field("token"), "agree": "yes"}
+    visit = dict(first.client.cookies)
+    pages = []
+    for _ in range(20):
+        again = taker(app)
+        again.client.cookies.update(visit)
+        pages.append(again.post("/consent", **form))
+    assert {page.status for page in pages} == {200} and n_raters(study) == 1
+    # Whoever was left out does not come back in by the same form.
+    with study.store.writing() as connection:
+        raters.exclude(connection, 1, 0.0)
+    again = taker(app)
+    again.client.cookies.update(visit)
+    assert "No pictures are left" in again.post("/consent", **form).text and n_raters(study) == 1
+    other = taker(app)
+    other.enter()
+    assert n_raters(study) == 2, "another visit is another rater"
+
+
+@pytest.mark.parametrize("back", [1.0, 86400 * 30.0])
+def test_a_clock_set_back(study: Study, clock: Clock, back: float) -> None:
+    rater = taker(make_app(study, clock=clock))
+    page = rater.enter()
+    clock.now -= back
+    page = rater.answer(page, rating="3")
+    clock.now -= back
+    page = rater.answer(rater.post("/back", token=page.field("token")), rating="4")
+    assert [(record["server_seconds"], record["rating"]) for record in records_of(study.folder)] == [(0, 4)]
+    # What was given out in what is now the future is not held until then.
+    clock.now -= 86400 * 30
+    for _ in range(study.config.raters_per_item):
+        other = taker(make_app(study, clock=clock))
+        assert other.finish(other.enter()).code and len(other.saved) == 14
+    assert rater.answer(page).status == 200 and counts_are_true(study)
+
+
+@pytest.mark.parametrize("rating", ["1_0", "١٠", "５", "nan", "inf", "-1", "11", "0x1", "1,5", "", "\ud800"])
+def test_ratings_that_are_no_plain_numbers(study: Study, rater: Taker, rating: str) -> None:
+    page = rater.enter()
+    body = urlencode(
+        {"token": page.field("token"), "assignment": page.field("assignment"), "rating": rating}, errors="surrogatepass"
+    )
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    assert rater.client.post("/answer", content=body.encode(), headers=headers).status_code == 400
+    assert nothing_stored(study)
+
+
+@pytest.mark.parametrize("name", ["token", "assignment", "rating"])
+def test_half_a_character(study: Study, rater: Taker, name: str) -> None:
+    page = rater.enter()
+    form = {"token": page.field("token"), "assignment": page.field("assignment"), "rating": "5", name: "+2AA-"}
+    parts = [f'--x\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n' for key, value in form.items()]
+    headers = {"content-type": "multipart/form-data; charset=utf-7; boundary=x"}
+    body = "".join([*parts, "--x--\r\n"])
+    codes = [rater.client.post(path, content=body, headers=headers).status_code for path in ("/answer", "/back", "/consent")]
+    assert codes[0] in (400, 403, 404) and max(codes) < 500
+    assert nothing_stored(study)
+
+
+@pytest.mark.parametrize("length", ["²", "1_0", "-1", "9" * 5000, "1e1", "8193"])
+def test_lengths_that_are_none(study: Study, rater: Taker, length: str) -> None:
+    page = rater.enter()
+    headers = {b"content-type": b"application/x-www-form-urlencoded", b"content-length": length.encode("latin-1")}
+    assert rater.client.post("/answer", content=b"x=1", headers=headers).status_code == 413, page
+
+
+@pytest.mark.parametrize("path", ["/answer", "/consent", "/back"])
+def test_a_body_that_breaks_off(study: Study, path: str) -> None:
+    app, sent = make_app(study), []
+    headers = [(b"host", b"127.0.0.1"), (b"content-type", b"application/x-www-form-urlencoded"), (b"content-length", b"90")]
+    scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"", "headers": headers}
+    scope |= {"http_version": "1.1", "scheme": "http", "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80), "root_path": ""}
+    messages = iter([{"type": "http.request", "body": b"token=x&", "more_body": True}, {"type": "http.disconnect"}])
+
+    async def receive() -> dict[str, object]:
+        return next(messages)
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))  # type: ignore[arg-type]
+    assert not sent or sent[0]["status"] == 400, "no traceback, and no fault of the server's"
 
 
 def test_keys_say_nothing_of_themselves() -> None:

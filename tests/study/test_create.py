@@ -11,8 +11,8 @@ from sqlalchemy import select
 from tests.face_sets import make_face_set
 from tests.study.studies import make_study, write_compared, write_pictures
 
-from legan.core.errors import ConfigError, ImageError, LeganError, StudyError
-from legan.core.manifest import image_names, read_manifest
+from legan.core.errors import ConfigError, DataError, ImageError, LeganError, StudyError
+from legan.core.manifest import image_names, read_manifest, write_manifest
 from legan.study import tables
 from legan.study.check import check_study
 from legan.study.config import StudyConfig, read_settings, write_settings
@@ -24,6 +24,36 @@ from legan.study.study import open_study
 def names(folder: Path, role: str = "main") -> set[str]:
     with open_study(folder) as study, study.store.reading() as connection:
         return set(connection.execute(select(tables.item.c.name).where(tables.item.c.role == role)).scalars())
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "{folder}/secret.png", "link.png"])
+def test_a_data_set_gives_no_pictures_from_elsewhere(tmp_path: Path, name: str) -> None:
+    data = make_face_set(tmp_path / "data", n_identities=1, size=32, lightings=(0,))
+    Image.new("RGB", (32, 32)).save(tmp_path / "secret.png")
+    (data / "link.png").symlink_to(tmp_path / "secret.png")
+    rows: list[Any] = read_manifest(data).to_dict("records")
+    own = {"path": name.format(folder=tmp_path), "key": "", "offset": None, "n_bytes": None}
+    write_manifest([{**rows[0], **own}, *({**row, "offset": int(row["offset"])} for row in rows[1:])], data)
+    with pytest.raises(DataError, match="outside of it"):
+        create_study(Wish(data, "rating", tmp_path / "study"))
+    assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize("kind", ["rating", "preference"])
+def test_names_that_are_not_utf_8(tmp_path: Path, kind: str) -> None:
+    source = write_compared(tmp_path / "compared", 4) if kind == "preference" else write_pictures(tmp_path / "pictures", 4)
+    for picture in list(source.rglob("f00.png")):
+        picture.rename(picture.with_name(os.fsdecode(b"f\xff.png")))
+    with pytest.raises(StudyError, match=r"the name 'f\\udcff.* is not UTF-8: rename it"):
+        create_study(Wish(source, kind, tmp_path / "study"))
+
+
+def test_a_study_serves_no_files_from_elsewhere(tmp_path: Path) -> None:
+    folder = make_study(tmp_path / "study", n=3)
+    with open_study(folder) as study, study.store.writing() as connection:
+        connection.execute(tables.picture.update().where(tables.picture.c.id == 1).values(file="../secrets.toml"))
+    with pytest.raises(DataError, match="outside of it"):
+        open_study(folder)
 
 
 def test_from_a_data_set(tmp_path: Path) -> None:

@@ -63,6 +63,32 @@ def test_ratings_file_holds_the_answers(rated: Path, tmp_path: Path) -> None:
     assert sorted({row["role"] for row in rows}) == ["gold", "main", "practice", "repeat"]
 
 
+def test_items_that_a_spreadsheet_would_run(tmp_path: Path) -> None:
+    names = ["=HYPERLINK(1).png", "+1.png", "-2.png", "@SUM(1).png", "'=3.png", "plain.png"]
+    (tmp_path / "pictures").mkdir()
+    for name, path in zip(names, sorted(write_pictures(tmp_path / "drawn", 6).iterdir()), strict=True):
+        path.rename(tmp_path / "pictures" / name)
+    (tmp_path / "gold.csv").write_text("image,low,high\n'=HYPERLINK(1).png,0,10\n")
+    create_study(Wish(tmp_path / "pictures", "rating", tmp_path / "study", gold=tmp_path / "gold.csv", n_practice=0))
+    set_up(tmp_path / "study", "repeats_per_rater = 0", "break_every = 0")
+    with open_study(tmp_path / "study") as study:
+        for _ in range(2):
+            rater = taker(make_app(study))
+            page = rater.enter()
+            while page.is_item:
+                page = rater.answer(page, rating=str(len(rater.saved)))
+        export_study(study, tmp_path)
+    for name in ("answers.csv", "ratings.csv", "gold.csv"):
+        cells = [cell for row in csv.reader((tmp_path / name).open(newline="")) for cell in row]
+        assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))] and "'=HYPERLINK(1).png" in cells
+    assert set(read_ratings(tmp_path / "ratings.csv")["image"]) == set(names), "legan itself reads the names as they are"
+    assert list(read_gold(tmp_path / "gold.csv")["image"]) == [names[0]]
+    words = [tmp_path / "ratings.csv", "--gold", tmp_path / "gold.csv"]
+    assert legan("ratings", "clean", *words, "-o", tmp_path / "clean.csv", "--min-seconds", 0).exit_code == 0
+    assert set(read_ratings(tmp_path / "clean.csv")["image"]) == {*names} - {names[0]}
+    assert ",'+1.png," in (tmp_path / "clean.csv").read_text()
+
+
 def test_legan_ratings_reads_the_export(rated: Path, tmp_path: Path) -> None:
     assert legan("study", "export", rated, "-o", tmp_path).exit_code == 0
     words = [tmp_path / "ratings.csv", "--gold", tmp_path / "gold.csv"]

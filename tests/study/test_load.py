@@ -17,7 +17,7 @@ from sqlalchemy import create_engine, text
 from tests.study.studies import counts_are_true, free_port, make_study, taker
 
 from legan.study.records import coverage
-from legan.study.store import Store
+from legan.study.store import _LOCK, Store
 from legan.study.study import open_study
 from legan.study.web import make_app
 
@@ -129,3 +129,18 @@ def test_postgres_has_the_same_tables(postgres: str, tmp_path: Path) -> None:
     with store.reading() as connection:
         assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
     store.close()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("held", ["SELECT pg_advisory_xact_lock({lock})", "LOCK TABLE rater IN ACCESS EXCLUSIVE MODE"])
+def test_postgres_that_another_program_holds(postgres: str, tmp_path: Path, held: str) -> None:
+    url = _database(postgres, "held" if "advisory" in held else "held_table")
+    with open_study(make_study(tmp_path / "study", n=3, n_practice=0, database=url), busy_seconds=0.3) as study:
+        rater, other = taker(make_app(study)), Store(url, tmp_path)
+        page = rater.enter()
+        with other.engine.begin() as connection:
+            connection.execute(text(held.format(lock=_LOCK)))
+            start = time.monotonic()
+            assert rater.answer(page).status == 503 and time.monotonic() - start < 20
+        assert rater.answer(page).status == 200
+        other.close()

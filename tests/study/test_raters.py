@@ -88,6 +88,40 @@ def test_panel(tmp_path: Path) -> None:
         look_up(folder, "5f3a9d")
 
 
+PLACEHOLDERS = (
+    "{{%PROLIFIC_PID%}}", "{{%25PROLIFIC_PID%25}}", "{{PROLIFIC_PID}}", "{PROLIFIC_PID}", "%PROLIFIC_PID%",
+    "%%PROLIFIC_PID%%", "PROLIFIC_PID", "prolific_pid", "__PROLIFIC_PID__", ":PROLIFIC_PID", "${workerId}", "$workerId",
+    "$WORKER_ID", "workerId", "worker_id", "#{workerId}", "@{workerId}", "[workerId]", "[[workerId]]", "[%RID%]",
+    "[%25RID%25]", "<your id>", "<%= id %>", "${e://Field/PROLIFIC_PID}", "*|ID|*", "{0}", "%s", "{{", "***", "?",
+    "undefined", "null", "None", "NaN", "N/A", "ASSIGNMENT_ID_NOT_AVAILABLE", "   ", "--", "a\0b", "%7B%7Bid%7D%7D",
+)  # fmt: skip
+NAMES = (
+    "5f0c0ffee0c0ffee0c0ffee0",
+    "A1B2C3D4E5F6G7",
+    "a",
+    "17",
+    "ann@example.org",
+    "3f2b-11ee-be56",
+    "YWJjZA==",
+    "jörg_7",
+    "sona:1234",
+)
+
+
+@pytest.mark.parametrize("parameter", ["PROLIFIC_PID", "workerId", "code"])
+def test_placeholders_that_a_panel_did_not_fill_in(tmp_path: Path, parameter: str) -> None:
+    folder = make_study(tmp_path / "study", 'entry = "panel"', f'panel_parameter = "{parameter}"', n=2)
+    with open_study(folder) as study:
+        app = make_app(study)
+        for name in (*PLACEHOLDERS, parameter, f"{{{{%{parameter}%}}}}"):
+            stranger = taker(app)
+            answer = stranger.client.get("/", params={parameter: name}, follow_redirects=True)
+            assert answer.status_code == 403 and "did not fill it in" in answer.text, name
+            assert stranger.get().status == 403 and not stranger.client.cookies, "and nothing of it is kept"
+        for name in NAMES:
+            assert taker(app).client.get("/", params={parameter: name}, follow_redirects=True).status_code == 200, name
+
+
 @pytest.mark.parametrize(
     ("settings", "shown", "absent"),
     [

@@ -1,18 +1,22 @@
 """The database: migrations, what goes wrong with it, and what is then still there."""
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import event, select
+from sqlalchemy import Float, Integer, String, Table, event, select
 from tests.study.studies import make_study, records_of, taker
+from typer.testing import CliRunner, Result
 
+from legan.cli import app as cli
 from legan.core.errors import StudyError
-from legan.study import tables
+from legan.study import raters, tables
 from legan.study.store import MIGRATIONS, Store, StoreError
 from legan.study.study import Study, note_missing, open_study
 from legan.study.web import make_app
@@ -136,3 +140,69 @@ def test_all_pictures_deleted(tmp_path: Path) -> None:
         for one in study.pictures.values():
             one.path.unlink()
         assert "No pictures are left" in rater.get().text
+
+
+def verbs(folder: Path, tmp_path: Path) -> list[Result]:
+    """What the four verbs say of a study, each in a copy of its own."""
+    results = []
+    for words in (["serve"], ["status"], ["check"], ["check", "--rater", "x"], ["export", "-o", tmp_path / "out"]):
+        place = tmp_path / f"copy{len(results)}"
+        shutil.copytree(folder, place)
+        results.append(CliRunner().invoke(cli, ["study", words[0], str(place), *map(str, words[1:])]))
+        shutil.rmtree(place)
+    return results
+
+
+@pytest.mark.parametrize("damage", ["empty", "short", "text", "zeros", "header", "page", "schema", "rows", "version"])
+def test_damaged_databases_are_told_in_one_line(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    monkeypatch.setattr("uvicorn.Server.run", lambda server: None)
+    rater = taker(make_app(study))
+    rater.finish(rater.enter())
+    study.store.close()
+    path = study.folder / "study.sqlite"
+    data = path.read_bytes()
+    changed = {
+        "empty": b"", "short": data[: len(data) // 2], "text": b"not a database" * 99, "zeros": bytes(len(data)),
+        "header": bytes(100) + data[100:], "page": data[:20480] + bytes(4096) + data[24576:],
+        "schema": data.replace(b"CREATE TABLE", b"CREATE TXBLE"), "rows": data.replace(b"answered", bytes(8)),
+        "version": data.replace(b"alembic_version", b"alembic_vershun"),
+    }  # fmt: skip
+    assert changed[damage] != data
+    path.write_bytes(changed[damage])
+    for result in verbs(study.folder, tmp_path):
+        lines = result.stderr.strip().splitlines()
+        assert result.exit_code == 2 and len(lines) == 1 and "restore it from a copy" in lines[0], result.output
+        assert "study.sqlite" in lines[0] or "the database of" in lines[0]
+
+
+@pytest.mark.parametrize("table", tables.metadata.sorted_tables, ids=lambda table: table.name)
+def test_values_that_were_overwritten(study: Study, table: Table) -> None:
+    rater = taker(make_app(study))
+    rater.finish(rater.enter())
+    with study.store.writing() as connection:
+        raters.invite(connection, study.keys, 1, 0.0, 1.0)
+    study.store.close()
+    path = study.folder / "study.sqlite"
+    data = path.read_bytes()
+    for column in table.c:
+        for value in (b"\0\0\0\0", "x" if isinstance(column.type, (Integer, Float)) else 2**40):
+            path.write_bytes(data)
+            with closing(sqlite3.connect(path)) as connection, suppress(sqlite3.IntegrityError):
+                connection.execute(f"UPDATE {table.name} SET {column.name} = ?", [value])
+                connection.commit()
+            stored = path.read_bytes() != data
+            if stored and column.name != "id" and not (isinstance(value, int) and isinstance(column.type, String)):
+                with pytest.raises(StudyError, match=r"is damaged \(.*\): restore it from a copy"):
+                    open_study(study.folder)
+
+
+def test_a_database_that_is_damaged_while_it_is_served(study: Study, caplog: pytest.LogCaptureFixture) -> None:
+    rater = taker(make_app(study))
+    page = rater.enter()
+    study.store.close()
+    path = study.folder / "study.sqlite"
+    path.write_bytes(path.read_bytes()[:4096] + b"\xff" * (path.stat().st_size - 4096))
+    assert rater.answer(page).status == 503 and rater.get().status == 503
+    assert "study.sqlite is damaged" in caplog.text

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.study.studies import make_study, set_up, taker, write_pictures
+from tests.study.studies import CONSENT, make_study, set_up, taker, write_pictures
 from typer.testing import CliRunner, Result
 
 from legan.cli import app
@@ -60,6 +60,8 @@ def test_rater_verbs(tmp_path: Path) -> None:
         (["serve", "study", "--public-url", "example.org"], "cannot read --public-url"),
         (["serve", "study", "--public-url", "https://[x"], "cannot read --public-url"),
         (["serve", "study", "--public-url", "https:///study"], "cannot read --public-url"),
+        (["serve", "study", "--proxy", "*"], "cannot read --proxy"),
+        (["serve", "study", "--proxy", "127.0.0.1,proxy.example"], "cannot read --proxy"),
         (["create", "--from", "nowhere", "--out", "x"], "is no folder"),
     ],
 )
@@ -69,6 +71,22 @@ def test_bad_wishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list
     monkeypatch.setattr("uvicorn.Server.run", lambda server: None)  # a wish that is taken for good ends too
     result = legan("study", *words)
     assert result.exit_code == 2 and message in result.stderr and len(result.stderr.splitlines()) == 1, result.stderr
+
+
+@pytest.mark.parametrize("consent", ["REPLACE THIS TEXT by yours", "  ", ""])
+def test_raters_are_not_let_in_without_a_consent_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, consent: str) -> None:
+    folder = make_study(tmp_path / "study", n=3)
+    path = folder / "study.toml"
+    path.write_text(path.read_text().replace(CONSENT, f'consent = "{consent}"'))
+    monkeypatch.setattr("uvicorn.Server.run", lambda server: None)
+    public = ["--public-url", "https://study.example.org"]
+    result = legan("study", "serve", folder, *public)
+    assert result.exit_code == 2 and "consent text is not written" in result.stderr and len(result.stderr.splitlines()) == 1
+    result = legan("study", "serve", folder)  # to be tried out by its maker, whom alone it lets in
+    assert result.exit_code == 0 and "note: the consent text is not written" in result.stderr
+    assert legan("study", "serve", folder, *public, "--admin", "only").exit_code == 0
+    path.write_text(path.read_text().replace(f'consent = "{consent}"', CONSENT))
+    assert legan("study", "serve", folder, *public).exit_code == 0
 
 
 def test_port_that_is_taken(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from legan.core.cells import escaped, unescaped
 from legan.core.errors import LeganError
 from legan.core.files import make_folder, write_atomic
 
@@ -64,12 +65,12 @@ class Journal:
         for row in reader:
             if any(row[name] != value for name, value in self.stamp.items()):
                 raise LeganError(f"{path} was made with other weights or settings: name another file, or delete it")
-            self.rows[row[self.columns[0]]] = row
+            self.rows[unescaped(row[self.columns[0]])] = {name: unescaped(row[name] or "") for name in self.columns}
         if whole != text:
             write_atomic(path, whole.encode())
 
     @staticmethod
     def _line(values: Sequence[str]) -> str:
         buffer = io.StringIO()
-        csv.writer(buffer, lineterminator="\n").writerow(values)
+        csv.writer(buffer, lineterminator="\n").writerow(map(escaped, values))
         return buffer.getvalue()

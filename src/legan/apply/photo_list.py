@@ -8,6 +8,7 @@ from typing import Any
 
 from legan.core.conditions import EXPRESSIONS
 from legan.core.errors import DataError, no_such
+from legan.core.files import path_inside
 from legan.core.images import READ_SUFFIXES, pictures_below
 from legan.core.manifest import SPLITS
 
@@ -124,7 +125,7 @@ def _entry_of(folder: Path, where: str, row: Mapping[Any, str], usual: Mapping[s
     empty = [name for name in _REQUIRED if not row[name].strip()]
     if empty:
         raise DataError(f"{where}: the entry {empty[0]} is empty")
-    path = folder / row["file"].strip()
+    path = path_inside(folder, row["file"].strip())
     if not path.is_file():
         raise DataError(f"{where}: {path} does not exist")
     expression, split = row["expression"].strip().lower(), row.get("split", "").strip()

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from legan.apply.photo_list import PhotoEntry
+from legan.core.cells import escaped
 from legan.core.errors import ConfigError
 from legan.core.files import write_atomic
 from legan.core.images import png_bytes
@@ -143,7 +144,8 @@ def _finish(out: Path, people: Mapping[str, list[PhotoEntry]], new: set[str]) ->
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["file", "identity", "expression", "reason", "detail"])
-    writer.writerows([[drop.file, drop.identity, drop.expression, drop.reason, drop.detail] for drop in dropped])
+    cells = ([drop.file, drop.identity, drop.expression, drop.reason, drop.detail] for drop in dropped)
+    writer.writerows(map(escaped, row) for row in cells)
     write_atomic(out / _DROPPED, text.getvalue().encode())
     seconds = [second for name in new for second in records[name]["seconds"]]
     return SetReport(

@@ -11,6 +11,7 @@ from legan.apply.crops import FACES, Faces, Prepared, grouped, list_pictures, pr
 from legan.apply.journal import Journal
 from legan.apply.progress import shown_progress
 from legan.apply.quality import QualityScorer, load_quality
+from legan.core.cells import escaped
 from legan.core.errors import ConfigError, no_such
 from legan.core.files import atomic_write, check_ending, make_folder
 from legan.models.quality import TOP_SCORE
@@ -112,7 +113,7 @@ def as_csv(found: Sequence[Scored]) -> str:
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(scored.row() for scored in found)
+    writer.writerows({name: escaped(value) for name, value in scored.row().items()} for scored in found)
     return buffer.getvalue().rstrip("\n")
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from legan.core.errors import ConfigError, LeganError
+from legan.core.errors import ConfigError, DataError, LeganError
 
 
 @contextmanager
@@ -67,6 +67,25 @@ def check_ending(path: Path, ending: str) -> None:
     """
     if Path(path).suffix.lower() != ending:
         raise ConfigError(f"cannot write {path}: give a name that ends in {ending}")
+
+
+def path_inside(folder: Path, name: str) -> Path:
+    """Return the path of a file that a list names, such as a manifest: nothing outside `folder` is ever read for it.
+
+    Args:
+        folder: that the list belongs to; it may itself be a link.
+        name: relative to `folder`.
+
+    Raises:
+        DataError: the name is absolute or leads out of the folder, by `..` or by a link.
+    """
+    path = Path(folder) / name
+    # `..` is refused even where it would come back: what it means hangs on the links before it.
+    if ".." in Path(name).parts or "\0" in name or not path.resolve().is_relative_to(Path(folder).resolve()):
+        raise DataError(
+            f"{folder} lists '{name}', which lies outside of it: move the file into the folder and name it from there"
+        )
+    return path
 
 
 def sha256_of(path: Path) -> str:

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, TypedDict
 
 from legan.core.errors import DataError, LeganError
-from legan.core.files import atomic_write
+from legan.core.files import atomic_write, path_inside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,7 +120,7 @@ def read_manifest(folder: Path) -> "pd.DataFrame":
 
     Raises:
         DataError: no manifest, a missing column, an unknown domain or split, an identity in two splits, or a missing or
-            truncated image file, which the message names.
+            truncated image file, or one outside of the folder, which the message names.
     """
     import pandas as pd
     import pyarrow as pa
@@ -154,7 +154,7 @@ def _check_values(path: Path, frame: "pd.DataFrame") -> None:
 def _check_files(folder: Path, frame: "pd.DataFrame") -> None:
     ends = (frame["offset"].fillna(0) + frame["n_bytes"].fillna(0)).groupby(frame["path"]).max()
     for name, end in ends.items():
-        path = folder / str(name)
+        path = path_inside(folder, str(name))
         if not path.is_file():
             raise DataError(f"the manifest of {folder} names a missing image: {name}; restore it or make the set again")
         if path.stat().st_size < end:
@@ -165,9 +165,9 @@ def read_bytes(folder: Path, row: Mapping[str, Any]) -> bytes:
     """Return the encoded image of a manifest row.
 
     Raises:
-        DataError: the file is missing or shorter than the row says; the message names it.
+        DataError: the file is missing, shorter than the row says, or outside of the folder; the message names it.
     """
-    path = Path(folder) / str(row["path"])
+    path = path_inside(Path(folder), str(row["path"]))
     offset, n_bytes = row["offset"], row["n_bytes"]
     try:
         with open(path, "rb") as file:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from legan.core.cells import escaped, unescaped
 from legan.core.errors import DataError, nearest
 from legan.core.files import write_atomic
 from legan.core.manifest import SPLITS, image_names, read_manifest, split_of
@@ -88,6 +89,7 @@ def read_ratings(path: Path) -> "pd.DataFrame":
 
 def write_table(frame: "pd.DataFrame", path: Path) -> Path:
     """Write a frame as CSV, atomically, and return the path."""
+    frame = frame.map(escaped)
     write_atomic(Path(path), frame.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode())
     return Path(path)
 
@@ -244,7 +246,10 @@ def _read_csv(path: Path) -> "pd.DataFrame":
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
-        return pd.read_csv(io.StringIO(text), dtype={name: str for name in ("rater", "image", "name", "split")})
+        frame = pd.read_csv(io.StringIO(text), dtype={name: str for name in ("rater", "image", "name", "split")})
+        for name in frame.columns.intersection(["rater", "image", "name"]):
+            frame[name] = frame[name].map(unescaped, na_action="ignore")
+        return frame
     except FileNotFoundError:
         raise DataError(f"{path} does not exist: check the name") from None
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:

@@ -3,7 +3,6 @@
 Off unless `serve --admin` asks for them.
 """
 
-import hmac
 import time
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -23,7 +22,9 @@ from legan.study.status import agreement_in_words, status
 from legan.study.study import Study
 from legan.study.tables import rater
 
-LOGINS = (0.1, 5.0)  # tries a second, and at once
+GUESSES = (0.1, 5.0)  # wrong passwords that an address is told about: a second, and at once
+N_SIGNED_IN = 100  # browsers; the oldest goes first
+RaterId = Annotated[int, Form(ge=1, le=2**31 - 1)]  # what the database's integers hold
 FILES = {"answers.csv": "text/csv", "ratings.csv": "text/csv", "gold.csv": "text/csv", "preference.json": "application/json"}
 
 
@@ -43,19 +44,25 @@ def admin_routes(study: Study, sessions: Sessions, renderer: Renderer, clock: Ca
 class _AdminPages:
     def __init__(self, study: Study, sessions: Sessions, renderer: Renderer, clock: Callable[[], float]) -> None:
         self.study, self.sessions, self.renderer, self.clock = study, sessions, renderer, clock
-        self.tries, self.all_tries = Limiter(*LOGINS), Limiter(1.0, 30.0)
+        self.guesses = Limiter(*GUESSES)
+        self._signed_in: dict[str, None] = {}  # sessions, oldest first; a restart ends them
         self._status: tuple[float, float, dict[str, Any]] | None = None  # when, seconds it took, what it was
 
-    def _who(self, request: Request) -> str:
+    def _session(self, request: Request) -> str | None:
+        """The session of a browser that is signed in: a cookie alone is not enough, since who has signed out may have kept it."""
         found = self.sessions.get(request, ADMIN)
-        if not isinstance(found, str):
+        return found if isinstance(found, str) and found in self._signed_in else None
+
+    def _who(self, request: Request) -> str:
+        found = self._session(request)
+        if found is None:
             raise HTTPException(403, "Sign in first: open /admin.")
         return found
 
     def overview(self, request: Request) -> Response:
         """The figures, or the login."""
-        found = self.sessions.get(request, ADMIN)
-        if not isinstance(found, str):
+        found = self._session(request)
+        if found is None:
             return self.renderer.page("login.html", wrong=False)
         told = self._told()
         token, words = self.sessions.form_token(found), agreement_in_words(told["agreement"])
@@ -76,19 +83,26 @@ class _AdminPages:
         return self._status[2]
 
     def login(self, request: Request, password: Annotated[str, Form(max_length=200)]) -> Response:
-        """Check the password, slowly."""
-        address = request.client.host if request.client else ""
-        if not self.tries.allows(address) or not self.all_tries.allows("all"):
-            return error_page(self.renderer, 429, "Too many tries: wait a minute.")
-        if not hmac.compare_digest(password.encode(), self.study.keys.admin_password.encode()):
+        """Check the password. The right one is always taken: wrong guesses, whoever sends them, do not lock the owner out.
+
+        What keeps guessers out is the password's length (`keys.MIN_LENGTH`), and `guard`'s limit of requests.
+        """
+        if not self.study.keys.are_equal(password, self.study.keys.admin_password):
+            if not self.guesses.allows(request.client.host if request.client else ""):
+                return error_page(self.renderer, 429, "Too many wrong passwords: wait a minute.")
             return self.renderer.page("login.html", 403, wrong=True)
+        session = "admin-" + raters.secrets.token_urlsafe(16)
+        self._signed_in[session] = None
+        while len(self._signed_in) > N_SIGNED_IN:
+            del self._signed_in[next(iter(self._signed_in))]
         response = RedirectResponse("/admin", 303)
-        self.sessions.set(response, ADMIN, "admin-" + raters.secrets.token_urlsafe(16))
+        self.sessions.set(response, ADMIN, session)
         return response
 
     def logout(self, request: Request, token: Token) -> Response:
-        """End the session in this browser."""
+        """End the session, in this browser and wherever else its cookie was kept."""
         self._check(request, token)
+        self._signed_in.pop(self._who(request), None)
         response = RedirectResponse("/admin", 303)
         self.sessions.drop(response, ADMIN)
         return response
@@ -97,11 +111,11 @@ class _AdminPages:
         if not self.sessions.is_form_token(token, self._who(request)):
             raise HTTPException(403, "This page is out of date: load it again.")
 
-    def exclude(self, request: Request, token: Token, rater_id: Annotated[int, Form()]) -> Response:
+    def exclude(self, request: Request, token: Token, rater_id: RaterId) -> Response:
         """Leave a rater out."""
         return self._change(request, token, rater_id, lambda connection: raters.exclude(connection, rater_id, self.clock()))
 
-    def include(self, request: Request, token: Token, rater_id: Annotated[int, Form()]) -> Response:
+    def include(self, request: Request, token: Token, rater_id: RaterId) -> Response:
         """Let a rater count again."""
         return self._change(request, token, rater_id, lambda connection: raters.include(connection, rater_id))
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, case, func, insert, select, update
 
 from legan.study.assignment import change_taken, n_taken, take_up
 from legan.study.config import StudyConfig
-from legan.study.tables import ANSWERED, LOST, MAIN, OPEN, RETURNED, SKIPPED, answer, assignment, rater
+from legan.study.tables import ANSWERED, LOST, MAIN, OPEN, PRACTICE, RETURNED, SKIPPED, answer, assignment, item, rater
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def save_answer(
         return _revise(connection, config, rater_row, row, reply, now)
     if row.state == LOST or (row.state == RETURNED and not take_up(connection, config, row, now)):
         return Outcome.PASSED_ON
-    server_seconds = now - (row.shown_at or row.assigned_at)
+    server_seconds = _seconds_since(row, now)
     values = {**reply.__dict__, "assignment_id": row.id, "server_seconds": server_seconds, "answered_at": now}
     connection.execute(_INSERT, values)
     connection.execute(_ANSWERED, {"key": row.id})
@@ -84,13 +84,40 @@ def _revise(
         change_taken(connection, row.item_id, change)
     start = reply.slider_start if before.slider_start is None else before.slider_start
     values = {**reply.__dict__, "seconds": before.seconds + reply.seconds, "slider_start": start}
-    server_seconds = now - (row.shown_at or row.assigned_at)
+    server_seconds = _seconds_since(row, now)
     connection.execute(
         update(answer)
         .where(answer.c.id == before.id)
         .values(**values, server_seconds=server_seconds, answered_at=now, n_revisions=before.n_revisions + 1)
     )
     return Outcome.SAVED
+
+
+def _seconds_since(row: Row[Any], now: float) -> float:
+    """Seconds since the item was shown; 0 where the server's clock was set back meanwhile."""
+    return max(0.0, now - (row.shown_at or row.assigned_at))
+
+
+def answered_shares(connection: Connection, rater_id: int | None = None) -> dict[int, float]:
+    """Share of each rater's items (practice apart) that were answered and not skipped, 0..1; raters without any are left out.
+
+    An item that cannot be shown, as the server itself sees, may be skipped and is not counted.
+
+    Args:
+        connection: to the database.
+        rater_id: of one rater; None for all.
+    """
+    is_answer = answer.c.verdict != SKIPPED
+    query = (
+        select(assignment.c.rater_id, func.sum(case((is_answer, 1), else_=0)), func.count())
+        .join(answer, answer.c.assignment_id == assignment.c.id)
+        .join(item, item.c.id == assignment.c.item_id)
+        .where(assignment.c.role != PRACTICE, is_answer | item.c.missing.is_(False))
+        .group_by(assignment.c.rater_id)
+    )
+    if rater_id is not None:
+        query = query.where(assignment.c.rater_id == rater_id)
+    return {row[0]: row[1] / row[2] for row in connection.execute(query)}
 
 
 def go_back(connection: Connection, rater_row: Row[Any]) -> bool:

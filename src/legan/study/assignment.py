@@ -11,7 +11,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import BindParameter, Connection, Row, bindparam, func, insert, or_, select, update
 
 from legan.study.config import StudyConfig
 from legan.study.sources import INPUT
@@ -55,7 +55,7 @@ def make_plan(connection: Connection, config: StudyConfig) -> str:
 
 def has_room(connection: Connection, config: StudyConfig, now: float) -> bool:
     """Whether a new rater would find an item to judge."""
-    take_back(connection, now)
+    take_back(connection, config, now)
     return _free_item(connection, config, rater_id=0) is not None
 
 
@@ -81,7 +81,7 @@ def hand_out(connection: Connection, study: Study, rater_row: Row[Any], now: flo
     Gives out items where there are none, takes up again those whose time ran out while the item has room, and ends the plan where
     no item is left.
     """
-    take_back(connection, now)
+    take_back(connection, study.config, now)
     held = {row.position: row for row in connection.execute(_HELD, {"rater_id": rater_row.id})}
     given: list[Row[Any]] = []
     letters = list(rater_row.plan)
@@ -111,9 +111,12 @@ def hand_out(connection: Connection, study: Study, rater_row: Row[Any], now: flo
     return Turn(given, n_done, len(plan) - plan.count(NOTHING) - plan.count("p"), last)
 
 
-def take_back(connection: Connection, now: float) -> None:
-    """Return the assignments whose time has run out, so that others may have the items."""
-    for row in connection.execute(_LATE, {"now": now}).all():
+def take_back(connection: Connection, config: StudyConfig, now: float) -> None:
+    """Return the assignments whose time has run out, so that others may have the items.
+
+    So are those that were given out in what is now the future: the server's clock was set back, and they would be held until then.
+    """
+    for row in connection.execute(_LATE, {"now": now, "latest": now + 2 * 60 * config.timeout_minutes}).all():
         connection.execute(update(assignment).where(assignment.c.id == row.id).values(state=RETURNED))
         if row.role == MAIN:
             change_taken(connection, row.item_id, -1)
@@ -192,7 +195,8 @@ def _repeatable(connection: Connection, config: StudyConfig, rater_id: int, posi
 _RATER: BindParameter[int] = bindparam("rater_id")
 _SEEN = select(assignment.c.item_id).where(assignment.c.rater_id == _RATER)
 _LATE = select(assignment.c.id, assignment.c.item_id, assignment.c.role).where(
-    assignment.c.state == OPEN, assignment.c.expires_at < bindparam("now")
+    assignment.c.state == OPEN,
+    or_(assignment.c.expires_at < bindparam("now"), assignment.c.expires_at > bindparam("latest")),
 )
 _HELD = (
     select(assignment, item.c.missing, answer.c.n_revisions)

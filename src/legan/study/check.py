@@ -4,12 +4,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from legan.study.config import StudyConfig, Texts
 from legan.study.raters import find, true_counts
 from legan.study.records import rater_rows, read_records
-from legan.study.study import Study, note_missing, open_study
+from legan.study.study import Study, is_whole, note_missing, open_study
 
 PLACEHOLDER = "REPLACE THIS TEXT"
 PROLIFIC = "PROLIFIC_PID"  # its participants' parameter; other panels take a code of each rater's own
@@ -35,11 +33,15 @@ def check_study(folder: Path) -> list[str]:
         return found
 
 
+def consent_faults(texts: Texts) -> list[str]:
+    """Why nobody may be asked to take part yet."""
+    is_written = texts.consent.strip() and PLACEHOLDER not in texts.consent
+    return [] if is_written else ["the consent text is not written: set texts.consent in study.toml"]
+
+
 def text_faults(texts: Texts) -> list[str]:
     """What raters must read and nobody has written yet, one line each."""
-    found = []
-    if not texts.consent.strip() or PLACEHOLDER in texts.consent:
-        found.append("the consent text is not written: set texts.consent in study.toml")
+    found = consent_faults(texts)
     if not texts.instructions.strip():
         found.append("there are no instructions: set texts.instructions in study.toml")
     if not texts.contact.strip():
@@ -66,15 +68,7 @@ def _setting_faults(study: Study) -> list[str]:
 
 
 def _damaged(study: Study) -> list[Path]:
-    found = []
-    for one in study.pictures.values():
-        if one.path.is_file():
-            try:
-                with Image.open(one.path, formats=["PNG"]) as image:
-                    image.load()
-            except (OSError, SyntaxError, ValueError):
-                found.append(one.path)
-    return found
+    return [one.path for one in study.pictures.values() if one.path.is_file() and not is_whole(one)]
 
 
 def look_up(folder: Path, word: str) -> dict[str, Any]:
@@ -85,7 +79,7 @@ def look_up(folder: Path, word: str) -> dict[str, Any]:
     """
     with open_study(folder) as study, study.store.reading() as connection:
         row = find(connection, study.keys, word)
-        return next(told for told in rater_rows(read_records(study, connection), connection) if told["id"] == row.id)
+        return next(told for told in rater_rows(study, read_records(study, connection), connection) if told["id"] == row.id)
 
 
 def all_texts(config: StudyConfig) -> dict[str, str]:

@@ -59,6 +59,8 @@ class Texts:
     code: str = "Your completion code is"
     finish: str = "Finish"
     reference: str = "Your answers are kept under the name {name}. Tell it to the researchers if you want them erased."
+    too_few_title: str = "Too few answers"
+    too_few: str = "You have skipped so many pictures that there is no completion code. What you answered is saved."
     full_title: str = "No pictures are left"
     full: str = "Every picture has been judged often enough. Thank you for your interest."
     full_code: str = "Your code for this case is"
@@ -68,6 +70,9 @@ class Texts:
     unsaved: str = "This answer is not saved yet. Keep this page open: it tries again by itself."
     preview: str = "This is a preview: accept the task to take part."
     needs_link: str = "Please open the study through the link that you were given."
+    unfilled_link: str = (
+        "This link does not say who you are: the site that sent you here did not fill it in. Please tell the researchers."
+    )
     invalid_invitation: str = "This invitation is not valid, or it has been used already."
     outdated: str = "This page is out of date: open the study's link again. All answers that you saved are kept."
     unreadable: str = "This answer cannot be taken: load the page again."
@@ -92,6 +97,7 @@ class StudyConfig:
         break_every: items between two breaks; 0 for none.
         timeout_minutes: an item that was given out and not answered for this long goes to another rater.
         allow_skip: whether an item may be skipped.
+        min_answered: share of a rater's items, 0..1, that must be answered and not skipped: below it, no completion code is shown.
         step: of the slider, in points.
         picture_size: largest side of a picture on the page, in CSS pixels.
         entry: open (whoever has the link), invitation (one link a person) or panel (Prolific, MTurk: the link names the person).
@@ -115,6 +121,7 @@ class StudyConfig:
     break_every: Annotated[int, Field(ge=0)] = 30
     timeout_minutes: Annotated[float, Field(gt=0)] = 15.0
     allow_skip: bool = True
+    min_answered: Annotated[float, Field(ge=0, le=1)] = 0.5
     step: Annotated[float, Field(gt=0, le=5)] = 0.5
     picture_size: Annotated[int, Field(ge=64, le=2048)] = 420
     entry: Literal["open", "invitation", "panel"] = "open"
@@ -159,7 +166,7 @@ def write_settings(folder: Path, config: StudyConfig) -> None:
 
 _SCALARS = (
     "title", "kind", "raters_per_item", "items_per_rater", "gold_per_rater", "repeats_per_rater", "break_every",
-    "timeout_minutes", "allow_skip", "entry", "panel_parameter", "completion_code", "completion_url",
+    "timeout_minutes", "allow_skip", "min_answered", "entry", "panel_parameter", "completion_code", "completion_url",
     "full_code", "full_url", "simulated",
 )  # fmt: skip
 _WORDS = {

@@ -185,7 +185,12 @@ def _copy(folder: Path, index: int, model: str, read: Callable[[], Photo]) -> di
 
 
 def _insert(connection: Connection, wish: Wish, chosen: Chosen, models: list[str], rows: list[dict[str, Any]]) -> None:
-    about = {"id": 1, "kind": wish.kind, "models": json.dumps(models), "source": str(Path(wish.source).resolve())}
+    about = {
+        "id": 1,
+        "kind": wish.kind,
+        "models": json.dumps(models),
+        "source": str(Path(wish.source).resolve()).encode(errors="replace").decode(),
+    }
     connection.execute(insert(tables.study), [{**about, "created_at": time.time()}])
     connection.execute(
         insert(tables.item),

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from legan.core.cells import escaped
 from legan.core.errors import StudyError
 from legan.core.files import make_folder, write_atomic
 from legan.study.preference import analyse
@@ -86,4 +87,4 @@ def _csv(columns: Sequence[str], rows: list[dict[str, Any]]) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    return round(value, 3) if isinstance(value, float) else value
+    return round(value, 3) if isinstance(value, float) else escaped(value)

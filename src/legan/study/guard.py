@@ -1,13 +1,17 @@
 """What stands before every page: headers, the size of bodies, rate limits, the host's name, and where a form was sent from."""
 
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from legan.study.store import ARRIVED
 
 MAX_BODY = 8192  # bytes; an answer has about 300
 HEADERS = {
@@ -69,6 +73,7 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        ARRIVED.set(time.monotonic())
         headers, started = Headers(scope=scope), False
 
         async def guarded_send(message: Message) -> None:
@@ -87,6 +92,8 @@ class Guard:
             return
         try:
             await self.app(scope, _limited(receive), guarded_send)
+        except ClientDisconnect:
+            return  # whoever broke off in the middle of a form waits for no answer
         except _TooLargeError:
             if not started:
                 await _refuse(413, "This is more than a form of this page can hold.")(scope, receive, guarded_send)
@@ -101,7 +108,8 @@ class Guard:
             return _refuse(429, "Too many requests: wait a moment, then go on.", {"Retry-After": "2"})
         if scope["method"] in ("GET", "HEAD"):
             return None
-        if not headers.get("content-length", "0").isdigit() or int(headers.get("content-length", "0")) > MAX_BODY:
+        length = headers.get("content-length", "0")
+        if not re.fullmatch(r"0*[0-9]{1,9}", length) or int(length[-9:]) > MAX_BODY:
             return _refuse(413, "This is more than a form of this page can hold.")
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
         if (site not in (None, "same-origin")) or (origin is not None and _split(origin).netloc.lower() != host):

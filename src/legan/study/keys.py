@@ -18,7 +18,7 @@ ENVIRONMENT = {
     "admin_password": "LEGAN_STUDY_ADMIN_PASSWORD",
     "database": "LEGAN_STUDY_DATABASE",
 }
-MIN_LENGTH = 16  # of a session key from the environment
+MIN_LENGTH = 16  # characters of a session key and of an admin password that somebody chose
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,11 @@ class Keys:
     session_key: str
     admin_password: str
     database: str
+
+    @staticmethod
+    def are_equal(given: str, secret: str) -> bool:
+        """Whether a text that somebody sent is the secret; takes as long for any text of the secret's length."""
+        return hmac.compare_digest(given.encode(errors="replace"), secret.encode())
 
     def digest(self, purpose: str, text: str) -> str:
         """Keyed hash (64 hexadecimal digits) of a text; the same text gives others for other purposes."""
@@ -75,6 +80,19 @@ def read_keys(folder: Path) -> Keys:
     return Keys(**{name: values[name] for name in ENVIRONMENT})
 
 
+def check_password(keys: Keys) -> None:
+    """Check the length of the admin password, which alone keeps guessers out: wrong ones lock nobody out.
+
+    Raises:
+        StudyError: it is too short.
+    """
+    if len(keys.admin_password) < MIN_LENGTH:
+        raise StudyError(
+            f"the admin password is too short: give {MIN_LENGTH} characters or more in {SECRETS} or "
+            f"{ENVIRONMENT['admin_password']}"
+        )
+
+
 def _from_file(path: Path) -> dict[str, str]:
     try:
         mode = path.stat().st_mode
@@ -83,5 +101,5 @@ def _from_file(path: Path) -> dict[str, str]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StudyError(f"{path} is missing: restore it, or set {', '.join(ENVIRONMENT.values())}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, PermissionError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
         raise StudyError(f"{path} cannot be read ({error}): restore it from a copy") from error

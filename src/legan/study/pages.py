@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Annotated, Any
 
+from anyio import CapacityLimiter, to_thread
+from anyio.lowlevel import RunVar
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -15,6 +17,7 @@ from legan.study import answers, raters
 from legan.study.answers import Outcome
 from legan.study.assignment import hand_out, has_room
 from legan.study.config import TEMPLATES
+from legan.study.panel import is_name
 from legan.study.sessions import RATER, VISIT, Sessions
 from legan.study.study import Study
 from legan.study.tables import rater as rater_table
@@ -27,6 +30,8 @@ STATIC_TYPES = {
     "icon.svg": "image/svg+xml",
 }
 FOREVER = {"Cache-Control": "private, max-age=86400, immutable"}
+N_FILE_THREADS = 4
+_FILE_THREADS: RunVar[CapacityLimiter] = RunVar("legan threads that read pictures")  # one limit for each running loop
 PREVIEW = "ASSIGNMENT_ID_NOT_AVAILABLE"  # MTurk shows a task so before it is accepted
 Token = Annotated[str, Form(max_length=100)]
 
@@ -74,11 +79,11 @@ def rater_routes(study: Study, sessions: Sessions, renderer: Renderer, clock: Ca
 
 
 def static_routes(renderer: Renderer) -> APIRouter:
-    """Style and script, read once."""
+    """Style and script, read once; they need no thread, so they come even while all of these wait for the database."""
     router = APIRouter()
 
     @router.get("/static/{name}")
-    def static(name: str) -> Response:
+    async def static(name: str) -> Response:
         if name not in renderer.files:
             raise HTTPException(404)
         return Response(renderer.files[name], media_type=STATIC_TYPES[name], headers=FOREVER)
@@ -99,7 +104,7 @@ class _RaterPages:
         if config.entry == "invitation" and query.get("invitation"):
             return self._arrive_invited(request, query["invitation"][:100])
         if config.entry == "panel" and query.get(config.panel_parameter):
-            return self._arrive({"panel": self.study.keys.digest("panel", query[config.panel_parameter][:200])})
+            return self._arrive_from_panel(query[config.panel_parameter][:200])
         session = self.sessions.get(request, RATER)
         if session is not None:
             with self.study.store.writing() as connection:
@@ -108,6 +113,11 @@ class _RaterPages:
                     view = next_view(self.study, connection, row, self.clock())
                     return self._show(view, session)
         return self._welcome(request)
+
+    def _arrive_from_panel(self, name: str) -> Response:
+        if not is_name(name, self.study.config.panel_parameter):
+            return error_page(self.renderer, 403, self.texts.unfilled_link)
+        return self._arrive({"panel": self.study.keys.digest("panel", name)})
 
     def _arrive_invited(self, request: Request, token: str) -> Response:
         session = self.sessions.get(request, RATER)
@@ -152,7 +162,11 @@ class _RaterPages:
         if "invitation" in visit:
             number = raters.invitation_of(connection, self.study.keys, visit["invitation"], self.clock())
             return None if number is None else raters.returning(connection, rater_table.c.invitation_id, number)
-        return None
+        return raters.by_session(connection, self._session_of(visit))
+
+    def _session_of(self, visit: dict[str, str]) -> str:
+        """The session of whoever agrees on a visit: the same form sent again finds the same rater."""
+        return self.study.keys.digest("session", visit["nonce"])[:32]
 
     def _enter(self, row: Row[Any]) -> Response:
         response = RedirectResponse("/", 303)
@@ -177,10 +191,11 @@ class _RaterPages:
             row = self._known(connection, visit)
             if row is None and not has_room(connection, self.study.config, now):
                 return self.renderer.page("full.html")
-            row = row or raters.join(connection, self.study.config, now, visit.get("panel"), number)
+            if row is None:
+                row = raters.join(connection, self.study.config, now, self._session_of(visit), visit.get("panel"), number)
         return self._enter(row)
 
-    def declined(self) -> Response:
+    async def declined(self) -> Response:
         """For those who do not agree: nothing is stored."""
         response = self.renderer.page("declined.html")
         self.sessions.drop(response, VISIT)
@@ -208,7 +223,8 @@ class _RaterPages:
         from starlette.concurrency import run_in_threadpool
 
         fields = (await request.form(max_files=0, max_fields=20)).items()
-        form = {name: str(value).replace("\0", "") for name, value in fields}  # PostgreSQL takes no NUL
+        # No database takes half a character, which some encodings of a form can bring, and PostgreSQL takes no NUL.
+        form = {name: str(value).encode(errors="replace").decode().replace("\0", "") for name, value in fields}
         return await run_in_threadpool(self._answer, request, form)
 
     def _answer(self, request: Request, form: dict[str, str]) -> Response:
@@ -256,15 +272,25 @@ class _RaterPages:
         self.sessions.set(response, RATER, session)
         return response
 
-    def picture(self, request: Request, code: str) -> Response:
-        """A picture of the study, to those who take part."""
+    async def picture(self, request: Request, code: str) -> Response:
+        """A picture of the study, to those who take part; read by threads of its own, which never wait for the database."""
         key = self.study.by_code.get(code)
         if key is None or self.sessions.get(request, RATER) is None:
             raise HTTPException(404, "There is no such picture.")
         try:
-            return Response(self.study.pictures[key].path.read_bytes(), media_type="image/png", headers=FOREVER)
-        except FileNotFoundError:
+            data = await to_thread.run_sync(self.study.pictures[key].path.read_bytes, limiter=_file_threads())
+            return Response(data, media_type="image/png", headers=FOREVER)
+        except OSError:
             raise HTTPException(404, "This picture is missing.") from None
+
+
+def _file_threads() -> CapacityLimiter:
+    try:
+        return _FILE_THREADS.get()
+    except LookupError:
+        limiter = CapacityLimiter(N_FILE_THREADS)
+        _FILE_THREADS.set(limiter)
+        return limiter
 
 
 def _set(connection: Connection, row: Row[Any], **values: object) -> None:

@@ -21,13 +21,18 @@ _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that look alike
 
 
 def join(
-    connection: Connection, config: StudyConfig, now: float, panel_hash: str | None = None, invitation_id: int | None = None
+    connection: Connection,
+    config: StudyConfig,
+    now: float,
+    session: str,
+    panel_hash: str | None = None,
+    invitation_id: int | None = None,
 ) -> Row[Any]:
-    """Enter a rater who has agreed to take part, and return the row."""
+    """Enter a rater who has agreed to take part, and return the row; `session` is what the rater is known by from now on."""
     kind = SIMULATED if config.simulated else "r"
     values = {
         "name": f"{kind}-{''.join(secrets.choice(_LETTERS) for _ in range(8))}",
-        "session": secrets.token_urlsafe(16),
+        "session": session,
         "panel_hash": panel_hash,
         "invitation_id": invitation_id,
         "plan": make_plan(connection, config),

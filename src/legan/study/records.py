@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from legan.study.answers import answered_shares
 from legan.study.study import Study
 from legan.study.tables import ANSWERED, GOLD, MAIN, OPEN, PICKED, RATED, REPEAT, SKIPPED, answer, assignment, item, rater
 
@@ -89,8 +90,12 @@ def _by_answers(connection: Connection, n_items: int) -> dict[int, int]:
     return {0: n_items - sum(counts.values()), **dict(sorted(counts.items()))}
 
 
-def rater_rows(records: list[Record], connection: Connection) -> list[dict[str, Any]]:
-    """What the answers tell about each rater: how many, how fast, gold items failed, and how far repeats differ."""
+def rater_rows(study: Study, records: list[Record], connection: Connection) -> list[dict[str, Any]]:
+    """What the answers tell about each rater: how many, how fast, gold items failed, how far repeats differ.
+
+    `too_few`: so many items were skipped that the end has no completion code.
+    """
+    shares, least = answered_shares(connection), study.config.min_answered
     known = connection.execute(select(rater).order_by(rater.c.consented_at)).all()
     own: dict[str, list[Record]] = {row.name: [] for row in known}
     for record in records:
@@ -98,7 +103,7 @@ def rater_rows(records: list[Record], connection: Connection) -> list[dict[str, 
     return [
         {
             "id": row.id, "rater": row.name, "finished": row.finished_at is not None, "excluded": row.excluded_at is not None,
-            **_rater_figures(own[row.name]),
+            "too_few": shares.get(row.id, 1.0) < least, **_rater_figures(own[row.name]),
         }
         for row in known
     ]  # fmt: skip

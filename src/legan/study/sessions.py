@@ -3,7 +3,6 @@
 Its own name ends in the study's tag, as browsers keep one set of cookies for all ports of a host.
 """
 
-import hmac
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +63,7 @@ class Sessions:
 
     def is_form_token(self, token: str, session: str) -> bool:
         """Whether a form's token belongs to the session."""
-        return hmac.compare_digest(token.encode(), self.form_token(session).encode())
+        return self.keys.are_equal(token, self.form_token(session))
 
     def _own(self, name: str) -> str:
         return f"{name}-{self.tag}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from legan.core.cells import read_number, unescaped
 from legan.core.errors import DataError, ImageError, StudyError, nearest
 from legan.core.images import READ_SUFFIXES, Photo, load_photo, photo_of
 from legan.core.manifest import MANIFEST, image_names, read_bytes, read_manifest
@@ -41,18 +42,24 @@ def read_items(folder: Path, kind: str) -> tuple[list[SourceItem], list[str]]:
     """List the items of a folder, by name, and the models (none for ratings).
 
     Raises:
-        StudyError: no such folder, no pictures, or models whose file names differ.
+        StudyError: no such folder, no pictures, models whose file names differ, or names that no text can hold.
         DataError: a data set folder with a fault.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise StudyError(f"{folder} is no folder: name the folder of the pictures")
-    if kind == "preference":
-        return _compared(folder)
+    items, models = _compared(folder) if kind == "preference" else (_rated(folder), [])
+    for name in (*models, *(item.name for item in items)):
+        if name != name.encode(errors="replace").decode():
+            raise StudyError(f"the name {name!a} in {folder} is not UTF-8: rename it")
+    return items, models
+
+
+def _rated(folder: Path) -> list[SourceItem]:
     items = _from_manifest(folder) if (folder / MANIFEST).is_file() else _from_files(folder)
     if not items:
         raise StudyError(f"{folder} holds no pictures ({', '.join(READ_SUFFIXES)}) and no {MANIFEST}")
-    return sorted(items, key=lambda item: item.name), []
+    return sorted(items, key=lambda item: item.name)
 
 
 def _from_files(folder: Path) -> list[SourceItem]:
@@ -128,19 +135,18 @@ def read_gold(path: Path, kind: str, models: list[str]) -> dict[str, GoldAnswer]
     missing = [name for name in columns if not rows or rows[0].get(name) is None]
     if missing:
         raise DataError(f"{path} lacks the column '{missing[0]}': gold items of this study have {', '.join(columns)}")
-    return {row["image"]: _gold_answer(path, row, kind, models) for row in rows}
+    return {unescaped(row["image"] or ""): _gold_answer(path, row, kind, models) for row in rows}
 
 
 def _gold_answer(path: Path, row: Mapping[str, str], kind: str, models: list[str]) -> GoldAnswer:
     if kind == "preference":
-        best = row["best"] or ""  # None where a line ends early
+        best = unescaped(row["best"] or "")  # None where a line ends early
         if best not in models:
             raise DataError(f"{path} names an unknown model '{best}' for '{row['image']}'{nearest(best, models)}")
         return GoldAnswer(best=best)
-    try:
-        low, high = float(row["low"]), float(row["high"])
-    except (TypeError, ValueError):
-        raise DataError(f"{path} has bounds of '{row['image']}' that are no numbers: give low and high") from None
+    low, high = read_number(row["low"]), read_number(row["high"])
+    if low is None or high is None:
+        raise DataError(f"{path} has bounds of '{row['image']}' that are no numbers: give low and high")
     if not 0 <= low <= high <= 10:
         raise DataError(f"{path} has the bounds {low:g} and {high:g} for '{row['image']}': give 0 <= low <= high <= 10")
     return GoldAnswer(low=low, high=high)

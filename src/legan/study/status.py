@@ -16,7 +16,7 @@ def status(study: Study) -> dict[str, Any]:
     with study.store.reading() as connection:
         records = read_records(study, connection)
         found = coverage(study, connection)
-        raters = rater_rows(records, connection)
+        raters = rater_rows(study, records, connection)
     return {
         "title": study.config.title, "kind": study.config.kind, "models": list(study.models), **found,
         "agreement": agreement_so_far(study, records), "raters": raters,
@@ -103,4 +103,5 @@ def rater_in_words(row: Mapping[str, Any]) -> str:
     gold = f", gold failed {row['n_gold_failed']} of {row['n_gold']}" if row["n_gold"] else ""
     change = "" if row["repeat_change"] is None else f", repeats differ by {row['repeat_change']:.1f}"
     state = "excluded" if row["excluded"] else "finished" if row["finished"] else "under way"
+    state += " (no completion code: too many skipped)" if row["too_few"] else ""
     return f"{row['rater']}: {row['n_answers']} answers, {row['n_skipped']} skipped{speed}{gold}{change}, {state}"

@@ -6,8 +6,10 @@ from pathlib import Path
 from sqlalchemy import select, update
 
 from legan.core.errors import StudyError
+from legan.core.files import path_inside
 from legan.study.config import PICTURES, StudyConfig, read_settings
 from legan.study.keys import Keys, read_keys
+from legan.study.soundness import check_structure, check_values
 from legan.study.store import BUSY_SECONDS, Store
 from legan.study.tables import item, picture, study
 
@@ -57,7 +59,8 @@ def open_study(folder: Path, busy_seconds: float = BUSY_SECONDS) -> Study:
     """Open a study; brings its tables up to date.
 
     Raises:
-        StudyError: no study, secrets that others may read, or a database that does not belong to it.
+        StudyError: no study, secrets that others may read, or a database that is damaged or does not belong to it.
+        DataError: a picture that lies outside of the study's folder.
         StoreError: the database cannot be reached.
     """
     import json
@@ -69,18 +72,32 @@ def open_study(folder: Path, busy_seconds: float = BUSY_SECONDS) -> Study:
             f"the database of {folder} is missing ({keys.database}): restore it from a copy, or make the study again"
         )
     store = Store(keys.database, folder, busy_seconds)
+    check_structure(store)
     store.migrate()
+    check_values(store)
     with store.reading() as connection:
-        about = connection.execute(select(study)).one_or_none()
+        about = connection.execute(select(study)).first()
         rows = connection.execute(select(picture)).all()
     if about is None:
-        raise StudyError(f"the database of {folder} holds no study: check LEGAN_STUDY_DATABASE, or make the study again")
+        raise StudyError(f"the database of {folder} holds no study: restore it from a copy, or check LEGAN_STUDY_DATABASE")
     if about.kind != config.kind:
         raise StudyError(f'{folder} was made as a {about.kind} study: set kind = "{about.kind}" in study.toml')
     place = folder / PICTURES
-    pictures = {r.id: Picture(r.code, place / r.file, r.width, r.height, r.item_id, r.model) for r in rows}
+    pictures = {r.id: Picture(r.code, path_inside(place, r.file), r.width, r.height, r.item_id, r.model) for r in rows}
     tag = keys.digest("tag", repr(about.created_at))[:8]
     return Study(folder, config, keys, store, tuple(json.loads(about.models)), pictures, tag)
+
+
+def is_whole(one: Picture) -> bool:
+    """Whether a picture's file is there and can be shown."""
+    from PIL import Image
+
+    try:
+        with Image.open(one.path, formats=["PNG"]) as image:
+            image.load()
+    except (OSError, SyntaxError, ValueError):
+        return False
+    return True
 
 
 def note_missing(opened: Study) -> list[str]:
@@ -88,6 +105,8 @@ def note_missing(opened: Study) -> list[str]:
     gone = {one.item_id for one in opened.pictures.values() if not one.path.is_file()}
     with opened.store.reading() as connection:
         marked = set(connection.execute(select(item.c.id).where(item.c.missing.is_(True))).scalars())
+    # What a rater found broken stays so until its file is restored.
+    gone |= {one.item_id for one in opened.pictures.values() if one.item_id in marked and not is_whole(one)}
     if gone != marked:
         with opened.store.writing() as connection:
             for item_id in gone ^ marked:

@@ -118,7 +118,9 @@ answer = Table(
     Column("rating", Float),
     Column("picture_id", Integer, ForeignKey("picture.id")),
     Column("seconds", Float, nullable=False),  # the page was visible with its pictures, as the browser tells
-    Column("server_seconds", Float, nullable=False),  # between handing out and answer, as the server tells
+    Column(
+        "server_seconds", Float, nullable=False
+    ),  # between handing out and answer, as the server tells; 0: its clock was set back
     Column("slider_start", Float),  # where the rater first put the slider
     Column("display_width", Float),  # of a picture on the screen, CSS pixels
     Column("display_height", Float),

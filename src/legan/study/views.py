@@ -6,11 +6,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
+from legan.core.cells import read_number
 from legan.study import answers, raters
 from legan.study.answers import Outcome, Reply
 from legan.study.assignment import Turn, hand_out
 from legan.study.sources import INPUT
-from legan.study.study import Picture, Study
+from legan.study.study import Picture, Study, is_whole
 from legan.study.tables import NONE, PICKED, PRACTICE, RATED, SKIPPED, TIE, answer, assignment, item
 
 MAX_SECONDS = 86400.0
@@ -27,7 +28,7 @@ class View:
 def next_view(study: Study, connection: Connection, rater: Row[Any], now: float, notice: str = "") -> View:
     """Return the page for a rater; hands out items, so it runs inside `Store.writing`."""
     if rater.excluded_at is not None:
-        return View("full.html") if rater.finished_at is None else _done(study, rater)
+        return View("full.html") if rater.finished_at is None else _done(study, connection, rater)
     if rater.instructed_at is None:
         return View("instructions.html")
     turn = _turn(study, connection, rater, now)
@@ -58,10 +59,12 @@ def _end(study: Study, connection: Connection, rater: Row[Any], turn: Turn, now:
     if turn.n_done == 0:
         return View("full.html")
     raters.finish(connection, rater.id, now)
-    return _done(study, rater)
+    return _done(study, connection, rater)
 
 
-def _done(study: Study, rater: Row[Any]) -> View:
+def _done(study: Study, connection: Connection, rater: Row[Any]) -> View:
+    if answers.answered_shares(connection, rater.id).get(rater.id, 1.0) < study.config.min_answered:
+        return View("too_few.html", {"name": rater.name})
     code = study.config.completion_code or study.keys.code(rater.name)
     link = study.config.completion_url.replace("{code}", code)
     return View("done.html", {"code": code, "link": link, "name": rater.name})
@@ -94,8 +97,15 @@ def _item_view(study: Study, connection: Connection, rater: Row[Any], turn: Turn
     )
 
 
-def read_reply(study: Study, row: Row[Any], form: dict[str, str]) -> Reply | None:
-    """Read an answer's form; None where it says nothing that this item can be answered with."""
+def read_reply(study: Study, row: Row[Any], form: dict[str, str], is_broken: bool = False) -> Reply | None:
+    """Read an answer's form; None where it says nothing that this item can be answered with.
+
+    Args:
+        study: that it belongs to.
+        row: the assignment.
+        form: as it was sent.
+        is_broken: whether a picture of the item cannot be shown; then it may be skipped in any study.
+    """
     skipped = Reply(
         SKIPPED,
         seconds=_number(form.get("seconds"), 0, MAX_SECONDS) or 0.0,
@@ -105,8 +115,7 @@ def read_reply(study: Study, row: Row[Any], form: dict[str, str]) -> Reply | Non
         pixel_ratio=_number(form.get("pixel_ratio"), 0, 20),
     )
     if form.get("skip"):
-        # A picture that the browser could not show may be skipped in any study.
-        return skipped if study.config.allow_skip or form["skip"] == "broken" else None
+        return skipped if study.config.allow_skip or is_broken else None
     if study.config.kind == "rating":
         rating = _number(form.get("rating"), 0, 10)
         on_grid = rating is not None and abs(rating / study.config.step - round(rating / study.config.step)) < 1e-6
@@ -121,11 +130,8 @@ def read_reply(study: Study, row: Row[Any], form: dict[str, str]) -> Reply | Non
 
 
 def _number(text: str | None, low: float, high: float) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if low <= value <= high else None  # false for NaN
+    value = read_number(text)
+    return value if value is not None and low <= value <= high else None
 
 
 def take_answer(
@@ -135,7 +141,11 @@ def take_answer(
     row = answers.assignment_of(connection, rater.id, code)
     if row is None:
         return Outcome.UNKNOWN
-    reply = read_reply(study, row, form)
+    # The browser may have found a picture broken, but who sends the form may say anything.
+    is_broken = form.get("skip") == "broken" and not all(is_whole(one) for one in _pictures(study, row))
+    reply = read_reply(study, row, form, is_broken)
     if reply is None or rater.excluded_at is not None:
         return None
+    if is_broken:
+        connection.execute(update(item).where(item.c.id == row.item_id).values(missing=True))
     return answers.save_answer(connection, study.config, rater, row, reply, now)

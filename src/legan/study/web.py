@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from legan.study.config import Texts
 from legan.study.guard import Guard, Limiter
+from legan.study.keys import check_password
 from legan.study.pages import Renderer, error_page, rater_routes, static_routes
 from legan.study.sessions import Sessions
 from legan.study.store import StoreError
@@ -36,6 +37,9 @@ def make_app(
         public_url: where raters reach it, behind a proxy; with https:// cookies are sent over TLS only.
         hosts: further names under which it may be asked for.
         clock: seconds since 1970; tests turn it.
+
+    Raises:
+        StudyError: an admin password that could be guessed.
     """
     sessions = Sessions(study.keys, study.tag, study.config.session_hours, secure=public_url.startswith("https://"))
     renderer = Renderer(study)
@@ -52,6 +56,7 @@ def make_app(
     if admin != "only":
         app.include_router(rater_routes(study, sessions, renderer, clock))
     if admin != "off":
+        check_password(study.keys)
         from legan.study.admin import admin_routes
 
         app.include_router(admin_routes(study, sessions, renderer, clock))
@@ -62,19 +67,20 @@ def make_app(
 
 
 def _explain_errors(app: FastAPI, renderer: Renderer, texts: Texts) -> None:
+    # Coroutines: an error must not wait for a thread, all of which may wait for the database.
     @app.exception_handler(StoreError)
-    def unavailable(request: Request, error: Exception) -> Response:
+    async def unavailable(request: Request, error: Exception) -> Response:
         import logging
 
         logging.getLogger("legan.study").error("%s", error)  # for the researcher; raters need not know the cause
         return error_page(renderer, 503, texts.unavailable)
 
     @app.exception_handler(RequestValidationError)
-    def unreadable(request: Request, error: Exception) -> Response:
+    async def unreadable(request: Request, error: Exception) -> Response:
         return error_page(renderer, 400, texts.unreadable)
 
     @app.exception_handler(HTTPException)
-    def refused(request: Request, error: Exception) -> Response:
+    async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         words = texts.no_page if error.detail in ("Not Found", "Method Not Allowed") else error.detail
         return error_page(renderer, error.status_code, words)

@@ -73,6 +73,7 @@ def serve(
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
     admin: Annotated[str, typer.Option(help="Admin pages: off, on (beside the raters'), only (nothing else).")] = "off",
     public_url: Annotated[str, typer.Option(help="Where raters reach it through a proxy: https://...")] = "",
+    proxy: Annotated[str, typer.Option(help="The proxy's address, such as 127.0.0.1: its X-Forwarded-For is believed.")] = "",
 ) -> None:
     """Serve a study until Ctrl-C. An answer that the page calls saved is on the disk.
 
@@ -84,7 +85,7 @@ def serve(
     """
     from legan.study.serve import Address, serve_study
 
-    serve_study(folder, Address(host, port, admin, public_url), say=lambda line: typer.echo(line, err=True))
+    serve_study(folder, Address(host, port, admin, public_url, proxy), say=lambda line: typer.echo(line, err=True))
 
 
 @app.command()

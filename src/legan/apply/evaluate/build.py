@@ -18,6 +18,7 @@ from legan.apply.evaluate.report import Report, add_preference, headings, write_
 from legan.apply.evaluate.run import CACHE, Progress, digest_of, measure_all
 from legan.apply.hub import editor_file
 from legan.apply.networks import check_device
+from legan.core.cells import escaped
 from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES
 from legan.core.errors import ConfigError, DataError, WeightsError
 from legan.core.files import make_folder, sha256_of, write_atomic
@@ -252,7 +253,7 @@ def _write_images(measured: Sequence[Measured], path: Path) -> None:
                 if exam.target is not None and contestant.name != REAL:
                     target = EXPRESSIONS[exam.target[k, 0]], LIGHTING_NAMES[exam.target[k, 1]]
                 values = ("" if np.isnan(arrays[name][k]) else f"{arrays[name][k]:.6g}" for name in FIGURES)
-                writer.writerow([contestant.name, exam.name, k, exam.names[k], *target, *values])
+                writer.writerow(map(escaped, [contestant.name, exam.name, k, exam.names[k], *target, *values]))
     write_atomic(path, buffer.getvalue().encode())
 
 

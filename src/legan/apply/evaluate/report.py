@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from legan.apply.evaluate.figures import METRICS, PREFERENCE, labels
+from legan.core.cells import escaped
 from legan.core.errors import DataError, nearest
 from legan.core.files import write_atomic
 
@@ -133,7 +134,9 @@ def as_csv(report: Report) -> str:
     writer.writerow(["name", "data", "n", *(f"{name}{end}" for name in names for end in ("", "_low", "_high"))])
     for row in ordered(report):
         entries = [row["metrics"][name][key] for name in names for key in ("value", "low", "high")]
-        writer.writerow([row["name"], row["data"], row["n"], *("" if entry is None else entry for entry in entries)])
+        writer.writerow(
+            [escaped(row["name"]), escaped(row["data"]), row["n"], *("" if entry is None else entry for entry in entries)]
+        )
     return buffer.getvalue()
 
 
