@@ -4,12 +4,13 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from legan.core.conditions import EXPRESSIONS
+from legan.core.csv_table import read_csv_table
 from legan.core.errors import DataError, no_such
 from legan.core.images import READ_SUFFIXES, pictures_below
 from legan.core.manifest import SPLITS
+from legan.core.names import composed, found_file
 
 _REQUIRED = ("file", "identity", "expression")
 _EVERY, _VALIDATION = 5, 4  # of the sorted identities every fifth is for validation
@@ -103,36 +104,31 @@ def _from_names(folder: Path, pattern: str | None, usual: Mapping[str, str]) -> 
 
 
 def _from_csv(folder: Path, manifest: Path, usual: Mapping[str, str]) -> list[PhotoEntry]:
-    import pandas as pd
-
     if not manifest.is_file():
         raise DataError(f"{manifest} does not exist: name a CSV file with the columns {', '.join(_REQUIRED)}")
-    try:
-        frame = pd.read_csv(manifest, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise DataError(f"{manifest} is no CSV file ({str(error).strip()})") from None
-    missing = [name for name in _REQUIRED if name not in frame.columns]
+    table = read_csv_table(manifest)
+    missing = [name for name in _REQUIRED if name not in table.columns]
     if missing:
         raise DataError(f"{manifest} lacks the column {', '.join(missing)}: it needs {', '.join(_REQUIRED)}")
     return [
-        _entry_of(folder, f"{manifest} line {number}", row, usual)
-        for number, row in enumerate(frame.to_dict("records"), start=2)
+        _entry_of(folder, f"{manifest} line {line}", dict(zip(table.columns, row, strict=True)), usual)
+        for row, line in zip(table.rows, table.lines, strict=True)
     ]
 
 
-def _entry_of(folder: Path, where: str, row: Mapping[Any, str], usual: Mapping[str, str]) -> PhotoEntry:
-    empty = [name for name in _REQUIRED if not row[name].strip()]
+def _entry_of(folder: Path, where: str, row: Mapping[str, str], usual: Mapping[str, str]) -> PhotoEntry:
+    empty = [name for name in _REQUIRED if not row[name]]
     if empty:
         raise DataError(f"{where}: the entry {empty[0]} is empty")
-    path = folder / row["file"].strip()
+    path = found_file(folder, row["file"])
     if not path.is_file():
         raise DataError(f"{where}: {path} does not exist")
-    expression, split = row["expression"].strip().lower(), row.get("split", "").strip()
+    expression, split = row["expression"].lower(), row.get("split", "")
     _check_expression(expression, where)
     if split and split not in SPLITS:
         raise DataError(f"{where}: {no_such('split', split, SPLITS)}")
-    source, licence = row.get("source", "").strip(), row.get("licence", "").strip()
-    return PhotoEntry(path, row["identity"].strip(), expression, split, source or usual["source"], licence or usual["licence"])
+    source, licence = row.get("source", ""), row.get("licence", "")
+    return PhotoEntry(path, row["identity"], expression, split, source or usual["source"], licence or usual["licence"])
 
 
 def _check_expression(expression: str, where: str) -> None:

@@ -17,6 +17,7 @@ from legan.core.errors import DataError
 from legan.core.images import to_network
 from legan.core.manifest import image_names, read_manifest
 from legan.data.faces import read_crop
+from legan.data.ratings import own_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,11 +89,10 @@ def _joined(folders: Sequence[Path], labels: "pd.DataFrame") -> "pd.DataFrame":
         raise DataError(
             f"two images are called '{frame['name'][frame['name'].duplicated()].iloc[0]}': give each a name of its own"
         )
+    labels = labels.assign(name=own_names(labels["name"], frame["name"], " and ".join(map(str, folders))))
+    if labels["name"].duplicated().any():
+        raise DataError(f"the labels name '{labels['name'][labels['name'].duplicated()].iloc[0]}' twice: keep one line an image")
     joined = frame.merge(labels.rename(columns={"split": "label_split"}), on="name", how="right")
-    if joined["path"].isna().any():
-        raise DataError(
-            f"no data set has the rated image '{joined['name'][joined['path'].isna()].iloc[0]}': name its folder too"
-        )
     splits = joined.groupby(["source", "identity"])["label_split"].nunique()
     if (splits > 1).any():
         _, identity = splits.index[int(splits.argmax())]
