@@ -123,27 +123,26 @@ def recognize_pictures(
         weights, device: as for `ExpressionClassifier`.
         faces: as for `legan.apply.crops.prepare`.
         out: a table that is written as the work goes on; pictures that it holds already are not looked at again, unless
-            they could not be read.
+            they could not be read, or their files have changed since.
 
     Raises:
-        LeganError: no pictures, weights that cannot be used, or a table of other weights.
+        LeganError: no pictures, weights that cannot be used, a table of other weights, or one that another process writes.
     """
     check_faces(faces)
     paths = list_pictures(places)
     classifier = ExpressionClassifier(weights, device)
     stamp = {"weights": classifier.checksum[:12], "faces": faces}
-    journal = Journal(out, ("image", "expression", *classifier.labels, "reason"), stamp)
-    journal.forget([str(path) for path in paths if unreadable(journal.rows.get(str(path), {"reason": ""}))])
-    todo = [path for path in paths if str(path) not in journal.rows]
-    with shown_progress("recognizing", len(todo)) as advance:
-        for group in grouped(prepare_many(todo, INPUT_SIZE, faces), _BATCH):
-            crops = [one.crop for one in group if one.crop is not None]
-            rows = iter(classifier.probabilities(np.stack(crops)).tolist() if crops else [])
-            for one in group:
-                own = dict(zip(classifier.labels, next(rows), strict=True)) if one.crop is not None else {}
-                found = Recognized(str(one.path), own, one.reason, one.readable)
-                journal.add([found.row(classifier.labels)])
-                advance()
+    with Journal(out, ("image", "expression", *classifier.labels, "reason"), stamp) as journal:
+        todo = journal.missing({str(path): path for path in paths}, unreadable)
+        with shown_progress("recognizing", len(todo)) as advance:
+            for group in grouped(prepare_many(todo, INPUT_SIZE, faces), _BATCH):
+                crops = [one.crop for one in group if one.crop is not None]
+                rows = iter(classifier.probabilities(np.stack(crops)).tolist() if crops else [])
+                for one in group:
+                    own = dict(zip(classifier.labels, next(rows), strict=True)) if one.crop is not None else {}
+                    found = Recognized(str(one.path), own, one.reason, one.readable)
+                    journal.add([found.row(classifier.labels)])
+                    advance()
     kept = (journal.rows[str(path)] for path in paths)
     return [
         Recognized(

@@ -14,7 +14,7 @@ from PIL import Image
 from legan.apply.crops import N_THREADS
 from legan.apply.embeddings import Embedding
 from legan.core.errors import DataError
-from legan.core.files import atomic_write, make_folder, write_atomic
+from legan.core.files import atomic_write, file_stamp, make_folder, write_atomic
 
 BLOCK = 256
 
@@ -69,8 +69,7 @@ def embed_all(
 
 def with_stamps(names: Sequence[str], paths: Sequence[Path]) -> list[str]:
     """Return names with the size and the time of their files, which change when a picture does."""
-    facts = (path.stat() for path in paths)
-    return [f"{name} {fact.st_size} {fact.st_mtime_ns}" for name, fact in zip(names, facts, strict=True)]
+    return [f"{name} {file_stamp(path)}" for name, path in zip(names, paths, strict=True)]
 
 
 def _made(

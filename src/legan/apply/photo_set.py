@@ -121,17 +121,17 @@ def make_set(
     if n_workers < 1:
         raise ConfigError(f"workers must be at least 1, not {n_workers}")
     out = Path(out)
-    open_set_folder(out, settings)
-    people = {name: list(group) for name, group in groupby(entries, key=lambda entry: entry.identity)}
-    missing = [name for name, photos in people.items() if not _is_made(_shard(out, name), photos)]
-    n_done = len(people) - len(missing)
-    if progress:
-        progress(n_done, len(people))
-    for _ in _make_missing([(_shard(out, name), people[name]) for name in missing], build_maker, n_workers):
-        n_done += 1
+    with open_set_folder(out, settings):
+        people = {name: list(group) for name, group in groupby(entries, key=lambda entry: entry.identity)}
+        missing = [name for name, photos in people.items() if not _is_made(_shard(out, name), photos)]
+        n_done = len(people) - len(missing)
         if progress:
             progress(n_done, len(people))
-    return _finish(out, people, set(missing))
+        for _ in _make_missing([(_shard(out, name), people[name]) for name in missing], build_maker, n_workers):
+            n_done += 1
+            if progress:
+                progress(n_done, len(people))
+        return _finish(out, people, set(missing))
 
 
 def _finish(out: Path, people: Mapping[str, list[PhotoEntry]], new: set[str]) -> SetReport:

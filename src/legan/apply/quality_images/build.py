@@ -100,14 +100,14 @@ def synthesize(request: Request, out: Path, n_workers: int = 1, progress: Progre
     editors = find_editors(request.editors) if "edit" in request.kinds else []
     drawing = Drawing(catalogue, editors, request.seed)
     groups = draw_plan(drawing, request.n, request.kinds)
-    open_set_folder(out, _settings(request, folders, editors, groups))
-    if "sample" in request.kinds:
-        _make_model(out / _MODEL, catalogue, request.seed)
-    shards = _shards(out, groups)
-    _make_shards(out, shards, folders, editors, n_workers, progress)
-    rows = _named([row for shard in shards for row in read_record(shard.path, _ROWS)])
-    manifest = write_manifest(rows, out, QUALITY_COLUMNS)
-    return {"manifest": str(manifest), **counts(rows), "held_out": _held_out(drawing, request.kinds)}
+    with open_set_folder(out, _settings(request, folders, editors, groups)):
+        if "sample" in request.kinds:
+            _make_model(out / _MODEL, catalogue, request.seed)
+        shards = _shards(out, groups)
+        _make_shards(out, shards, folders, editors, n_workers, progress)
+        rows = _named([row for shard in shards for row in read_record(shard.path, _ROWS)])
+        manifest = write_manifest(rows, out, QUALITY_COLUMNS)
+        return {"manifest": str(manifest), **counts(rows), "held_out": _held_out(drawing, request.kinds)}
 
 
 def _settings(
