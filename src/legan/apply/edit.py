@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from legan.apply.crops import grouped
-from legan.apply.marks import Mark, marked_metadata
+from legan.apply.marks import Mark, marked_metadata, of_photo
 from legan.apply.networks import ExpressionSpec, LightingSpec, Networks, load_networks
 from legan.apply.strength import check_strength, partial_edit
 from legan.core.errors import ConditionError, FaceError, ImageError
@@ -188,7 +188,7 @@ class Editor:
                 after = tuple(Image.fromarray(crop) for crop in crops[rows])
                 image = _pasted(subject, after, is_edited=strength > 0)
                 masks = expression_masks[rows].numpy(), lighting_masks[rows].numpy()
-                yield Edit(image, tuple(sources), after, *masks, subject.photo, mark)
+                yield Edit(image, tuple(sources), after, *masks, subject.photo, of_photo(mark, subject.photo))
 
     def _translated(
         self, x: Tensor, expression: ExpressionSpec | None, lighting: LightingSpec | None, strength: float

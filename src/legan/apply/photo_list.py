@@ -10,7 +10,7 @@ from legan.core.csv_table import read_csv_table
 from legan.core.errors import DataError, no_such
 from legan.core.images import READ_SUFFIXES, pictures_below
 from legan.core.manifest import SPLITS
-from legan.core.names import composed, found_file
+from legan.core.names import composed, found_file, person_of
 
 _REQUIRED = ("file", "identity", "expression")
 _EVERY, _VALIDATION = 5, 4  # of the sorted identities every fifth is for validation
@@ -55,8 +55,8 @@ def list_photos(
     Args:
         folder: walked with its subfolders.
         identity_from_name: regular expression searched in each file's name; its group `identity`, or its first one, or what it
-            matches names the person, its group `expression` the expression. Without it and a manifest, photos in a subfolder
-            show the person that the subfolder is named after, and each other photo a person of its own.
+            matches names the person, its group `expression` the expression. Without it and a manifest, photos in a subfolder,
+            however deep, show the person that the subfolder is named after, and each other photo a person of its own.
         manifest: CSV file with the columns file (within `folder`), identity and expression, and perhaps split, source, licence.
         source, licence: for photos whose manifest does not say; by default the folder's name, and "unknown".
 
@@ -86,7 +86,7 @@ def _from_names(folder: Path, pattern: str | None, usual: Mapping[str, str]) -> 
         raise DataError(f"cannot read the regular expression '{pattern}' ({error})") from None
     entries = []
     for path in pictures_below(folder):
-        identity = path.parent.name if path.parent != folder else path.stem
+        identity = person_of(path, folder)
         expression, known = "neutral", False
         if search is not None:
             match = search.search(path.name)
@@ -95,7 +95,7 @@ def _from_names(folder: Path, pattern: str | None, usual: Mapping[str, str]) -> 
                     f"'{pattern}' matches nothing in the name {path.name}: give an expression that fits every photo"
                 )
             groups = match.groupdict()
-            identity = groups.get("identity") or (match.group(1) if match.groups() else match.group(0))
+            identity = composed(groups.get("identity") or (match.group(1) if match.groups() else match.group(0)))
             if groups.get("expression"):
                 expression, known = groups["expression"].lower(), True
         _check_expression(expression, str(path))
@@ -137,12 +137,14 @@ def _check_expression(expression: str, where: str) -> None:
 
 
 def _check_names(entries: Iterable[PhotoEntry]) -> None:
-    """Names become keys in the set: each may stand once. Identities become file names."""
-    seen: dict[str, Path] = {}
+    """Names become keys in a person's shard: each may stand there once. Identities become file names."""
+    seen: dict[tuple[str, str], Path] = {}
+    files: set[Path] = set()
     for entry in entries:
-        if entry.name in seen:
-            raise DataError(f"{seen[entry.name]} and {entry.path} have the same name: rename one")
-        seen[entry.name] = entry.path
+        other = seen.setdefault((entry.identity, composed(entry.name)), entry.path)
+        if other != entry.path or entry.path in files:
+            raise DataError(f"{other} and {entry.path} have the same name: rename one")
+        files.add(entry.path)
         if not re.fullmatch(r"[\w.-]+", entry.identity) or entry.identity.startswith("."):
             raise DataError(f"{entry.path}: the identity '{entry.identity}' may hold letters, digits, '_', '-' and '.' only")
 

@@ -22,7 +22,7 @@ from PIL import Image
 
 from legan.apply.photo_list import PhotoEntry
 from legan.core.errors import ConfigError
-from legan.core.files import write_atomic
+from legan.core.files import sha256_of, write_atomic
 from legan.core.manifest import ManifestRow, ShardWriter, read_record, write_manifest
 from legan.core.set_folder import SHARDS, open_set_folder
 from legan.core.workers import run_jobs
@@ -161,11 +161,19 @@ def _shard(out: Path, identity: str) -> Path:
 
 def _inputs(photos: Sequence[PhotoEntry]) -> list[dict[str, Any]]:
     """What a shard was made from, to be compared later."""
-    return [{**asdict(photo), "path": photo.path.name, "n_bytes": photo.path.stat().st_size} for photo in photos]
+    facts = ({"n_bytes": photo.path.stat().st_size, "sha256": sha256_of(photo.path)} for photo in photos)
+    return [{**asdict(photo), "path": photo.path.name, **fact} for photo, fact in zip(photos, facts, strict=True)]
 
 
 def _is_made(path: Path, photos: Sequence[PhotoEntry]) -> bool:
-    return path.exists() and read_record(path, _RECORD)["inputs"] == _inputs(photos)
+    if not path.exists():
+        return False
+    made, now = read_record(path, _RECORD)["inputs"], _inputs(photos)
+    # Shards of earlier versions say nothing of the contents: they are compared by what they say.
+    return len(made) == len(now) and all(
+        old == {key: value for key, value in new.items() if key != "sha256" or key in old}
+        for old, new in zip(made, now, strict=True)
+    )
 
 
 def _make_missing(

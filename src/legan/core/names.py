@@ -18,6 +18,16 @@ def found_file(folder: Path, name: str) -> Path:
     return next((path for path in spellings if path.exists()), Path(folder) / name)
 
 
+def person_of(path: Path, folder: Path) -> str:
+    """Return whom an image in a folder of people shows: the one rule for all commands.
+
+    The first folder below `folder` is the person, however deep the image lies (`ann/2020/1.jpg` shows ann); an image directly in
+    `folder` is of a person of its own, named as the file is.
+    """
+    inside = Path(path).relative_to(folder)
+    return composed(inside.parts[0] if len(inside.parts) > 1 else inside.stem)
+
+
 class ImageNames:
     """The images of a data set, found by any name that people's tables use for them.
 

@@ -10,6 +10,7 @@ from legan.core.csv_table import read_csv_table
 from legan.core.errors import DataError, ImageError, StudyError, nearest
 from legan.core.images import READ_SUFFIXES, Photo, load_photo, photo_of
 from legan.core.manifest import MANIFEST, image_names, read_bytes, read_manifest
+from legan.core.names import composed
 
 INPUT = "input"  # the folder of originals in a preference study, and their "model"
 MIN_MODELS, MAX_MODELS = 2, 4
@@ -61,7 +62,7 @@ def _from_files(folder: Path) -> list[SourceItem]:
 
 def _pictures(folder: Path) -> dict[str, Path]:
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in READ_SUFFIXES and path.is_file())
-    return {path.relative_to(folder).as_posix(): path for path in paths}
+    return {composed(path.relative_to(folder).as_posix()): path for path in paths}
 
 
 def _file(path: Path) -> Callable[[], Photo]:
@@ -72,7 +73,7 @@ def _from_manifest(folder: Path) -> list[SourceItem]:
     manifest = read_manifest(folder)
     rows: Any = manifest.to_dict("records")
     return [
-        SourceItem(str(name), {"": _row(folder, row, str(name))}) for name, row in zip(image_names(manifest), rows, strict=True)
+        SourceItem(composed(str(name)), {"": _row(folder, row, str(name))}) for name, row in zip(image_names(manifest), rows, strict=True)
     ]
 
 
