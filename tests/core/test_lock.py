@@ -20,8 +20,9 @@ def hold(path: Path, ready: Path) -> None:
 
 def test_one_holder_at_a_time(tmp_path: Path) -> None:
     with held_file(tmp_path / "t.csv"):
-        with pytest.raises(LeganError, match=r"another process is writing .*t\.csv: wait for it, or name another file"), held_file(
-            tmp_path / "t.csv"
+        with (
+            pytest.raises(LeganError, match=r"another process is writing .*t\.csv: wait for it, or name another file"),
+            held_file(tmp_path / "t.csv"),
         ):
             pass
         with held_file(tmp_path / "other.csv"):

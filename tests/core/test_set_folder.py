@@ -50,7 +50,10 @@ def test_refuses_what_is_no_such_folder(tmp_path: Path) -> None:
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     out = tmp_path / "set"
-    with open_set_folder(out, {"seed": 0}), pytest.raises(LeganError, match=r"another process is writing to .*set: wait for it"):
+    with (
+        open_set_folder(out, {"seed": 0}),
+        pytest.raises(LeganError, match=r"another process is writing to .*set: wait for it"),
+    ):
         opened(out, {"seed": 0})
     opened(out, {"seed": 0})
 

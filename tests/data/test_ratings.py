@@ -169,5 +169,7 @@ def test_ratings_name_images_by_path_key_or_plain_file_name() -> None:
 
 def test_labels_name_images_by_plain_file_name(tmp_path: Path) -> None:
     data = make_rated_set(tmp_path / "set", n_identities=10)
-    labels = pd.DataFrame({"name": [f"photos/set/{name}" for name in image_names(read_manifest(data))], "mean": 5.0, "std": 1.0})
+    labels = pd.DataFrame(
+        {"name": [f"photos/set/{name}" for name in image_names(read_manifest(data))], "mean": 5.0, "std": 1.0}
+    )
     assert with_splits(labels, data)["name"].tolist() == image_names(read_manifest(data)).tolist()

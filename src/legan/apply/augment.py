@@ -152,9 +152,7 @@ def augment(source: str | Path, out: Path, request: Request, n_workers: int = 1,
         return report
 
 
-def _opened(
-    source: str | Path, out: Path, settings: dict[str, Any], n_workers: int
-) -> tuple[Path, bool, dict[str, Any]]:
+def _opened(source: str | Path, out: Path, settings: dict[str, Any], n_workers: int) -> tuple[Path, bool, dict[str, Any]]:
     """The data set folder to augment, whether it was imported for this alone, and the settings with what was imported.
 
     An imported folder is gone when all is done.

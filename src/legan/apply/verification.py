@@ -19,10 +19,10 @@ from legan.apply.features import CropAt, embed_all, with_stamps
 from legan.apply.roc_plot import plot_rocs
 from legan.core.crop import CROP_SIZE
 from legan.core.errors import ConfigError, DataError, ImageError, no_such
-from legan.core.files import check_ending, sha256_of
+from legan.core.files import check_ending
 from legan.core.geometry import fit_similarity
 from legan.core.images import load_photo
-from legan.core.manifest import MANIFEST
+from legan.core.manifest import MANIFEST, contents_stamp
 from legan.data.faces import LabelledFaces
 from legan.data.sources.folder import read_folder
 from legan.data.sources.ijbb import read_ijbb
@@ -220,8 +220,8 @@ def _own_people(place: Path, split: str) -> tuple[list[str], np.ndarray, CropAt]
     """Names of the pictures, numbers of the people, and how to get a crop."""
     if (place / MANIFEST).is_file():
         faces = LabelledFaces([place], split, CROP_SIZE, memory_gb=0.0)
-        manifest = sha256_of(place / MANIFEST)  # it holds the checksum of each picture
-        named = [f"{row['path']}/{row['key']} {manifest}" for row in faces.rows]
+        stamp = contents_stamp(place, (row["path"] for row in faces.rows))
+        named = [f"{row['path']}/{row['key']} {stamp}" for row in faces.rows]
         return named, faces.person, lambda i: faces.images([i])[0]
     images = read_folder(place)
     numbers = {person: number for number, person in enumerate(sorted({image.identity for image in images}))}

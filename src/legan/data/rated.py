@@ -91,7 +91,9 @@ def _joined(folders: Sequence[Path], labels: "pd.DataFrame") -> "pd.DataFrame":
         )
     labels = labels.assign(name=own_names(labels["name"], frame["name"], " and ".join(map(str, folders))))
     if labels["name"].duplicated().any():
-        raise DataError(f"the labels name '{labels['name'][labels['name'].duplicated()].iloc[0]}' twice: keep one line an image")
+        raise DataError(
+            f"the labels name '{labels['name'][labels['name'].duplicated()].iloc[0]}' twice: keep one line an image"
+        )
     joined = frame.merge(labels.rename(columns={"split": "label_split"}), on="name", how="right")
     splits = joined.groupby(["source", "identity"])["label_split"].nunique()
     if (splits > 1).any():

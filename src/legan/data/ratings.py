@@ -233,7 +233,9 @@ def own_names(names: "pd.Series", images: Collection[str], where: str) -> "pd.Se
     own = names.map({name: known.find(name) for name in names.unique()})
     if own.isna().any():
         name = names[own.isna()].iloc[0]
-        raise DataError(f"{where} has no image '{name}', its images are called such as '{known.example}': name the set that was rated")
+        raise DataError(
+            f"{where} has no image '{name}', its images are called such as '{known.example}': name the set that was rated"
+        )
     return own
 
 

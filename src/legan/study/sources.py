@@ -73,7 +73,8 @@ def _from_manifest(folder: Path) -> list[SourceItem]:
     manifest = read_manifest(folder)
     rows: Any = manifest.to_dict("records")
     return [
-        SourceItem(composed(str(name)), {"": _row(folder, row, str(name))}) for name, row in zip(image_names(manifest), rows, strict=True)
+        SourceItem(composed(str(name)), {"": _row(folder, row, str(name))})
+        for name, row in zip(image_names(manifest), rows, strict=True)
     ]
 
 
@@ -126,7 +127,9 @@ def read_gold(path: Path, kind: str, models: list[str]) -> dict[str, GoldAnswer]
         missing = missing or ["image"]
         raise DataError(f"{path} lacks the column '{missing[0]}': gold items of this study have {', '.join(columns)}")
     if kind == "preference":
-        answers = [_best(path, image, best, models) for image, best in zip(table.texts("image"), table.column("best"), strict=True)]
+        answers = [
+            _best(path, image, best, models) for image, best in zip(table.texts("image"), table.column("best"), strict=True)
+        ]
     else:
         bounds = zip(table.texts("image"), table.numbers("low"), table.numbers("high"), strict=True)
         answers = [_bounds(path, image, low, high) for image, low, high in bounds]

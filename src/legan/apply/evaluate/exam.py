@@ -16,7 +16,7 @@ from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES
 from legan.core.errors import DataError
 from legan.core.files import sha256_of
 from legan.core.images import load_photo
-from legan.core.manifest import MANIFEST
+from legan.core.manifest import contents_stamp
 from legan.core.names import composed, person_of
 from legan.data.faces import FaceDataset
 
@@ -105,7 +105,7 @@ def from_data_set(folder: Path, split: str, n: int, seed: int) -> Exam:
         "expression": np.array(EXPRESSIONS)[expression],
         "lighting": np.array(LIGHTING_NAMES)[lighting],
     }
-    print_ = _digest(sha256_of(folder / MANIFEST), split, n, seed)
+    print_ = _digest(contents_stamp(folder, (row["path"] for row in data.rows)), split, n, seed)
     target = np.stack([expression, lighting], 1)
     name = f"{folder.resolve().name}/{split}"
     return Exam(name, print_, data, source, truth, real, reference, target, names, attributes)
@@ -203,7 +203,9 @@ def from_folders(inputs: Path, truth: Path | None, real: Path | None, n: int, se
     if len(reals):
         half = _every_second(person, others, np.random.default_rng([_REFERENCE_SEED, seed]))
         spare, others = np.setdiff1d(others, half)[: len(sources)], half
-    print_ = _digest("folders", n, seed, *(f"{who} {path.name} {sha256_of(path)}" for who, path in zip(person, paths, strict=True)))
+    print_ = _digest(
+        "folders", n, seed, *(f"{who} {path.name} {sha256_of(path)}" for who, path in zip(person, paths, strict=True))
+    )
     numbers = np.arange(len(sources))
     name = inputs.resolve().name
     library = Folders(paths, person)

@@ -125,7 +125,9 @@ def import_faces(
         manifest = write_manifest(rows(), Path(out), QUALITY_COLUMNS)
         if not by_setting:
             manifest.unlink()
-            raise DataError(f"no picture in {folder} could be used ({', '.join(left_out)}): delete {out} and name other pictures")
+            raise DataError(
+                f"no picture in {folder} could be used ({', '.join(left_out)}): delete {out} and name other pictures"
+            )
         counts = {"n_images": by_setting.total(), "by_setting": dict(sorted(by_setting.items())), "left_out": dict(left_out)}
         return {"manifest": str(manifest), **counts}
 
