@@ -6,8 +6,11 @@ and its SHA-256 stands in the archive's comment: one that was cut off or overwri
 
 import hashlib
 import io
+import pickle
 import re
+import struct
 import sys
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,11 @@ from legan.train.task import Task
 FOLDER = "checkpoints"
 FORMAT = 1
 CHUNK_BYTES = 1 << 20
+# What torch.load and zipfile raise on files without a seal that were cut off, overwritten or are no checkpoints at all.
+_DAMAGED = (
+    RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, OSError, AssertionError,
+    pickle.UnpicklingError, zipfile.BadZipFile, struct.error,
+)  # fmt: skip
 _END = b"PK\x05\x06"  # begins the last record of a ZIP archive, 22 bytes without its comment, the last two its length
 _N_END = 22
 _SEAL = b"legan-sha256:"  # begins the comment
@@ -125,7 +133,7 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
     try:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception:  # torch raises anything on a file without a seal that was overwritten
+    except _DAMAGED:
         return None
     has_parts = isinstance(state, dict) and state.get("format") == FORMAT and isinstance(state.get("n_steps_done"), int)
     return state if has_parts else None
@@ -142,7 +150,13 @@ def _seal(buffer: io.BytesIO) -> None:
 
 
 def is_whole(data: bytes) -> bool:
-    """Whether a checkpoint's bytes are those that were written; of files of earlier versions, without a seal, whether the end is there."""
+    """Whether a checkpoint's bytes are those that were written. Files of earlier versions have no seal: the archive's own sums tell."""
     if data[-_N_SEAL : -_N_SEAL + len(_SEAL)] == _SEAL:
         return hashlib.sha256(memoryview(data)[:-_N_SEAL]).hexdigest().encode() == data[-_N_SEAL + len(_SEAL) :]
-    return data[-_N_END : -_N_END + len(_END)] == _END and data[-2:] == b"\0\0"
+    if data[-_N_END : -_N_END + len(_END)] != _END or data[-2:] != b"\0\0":
+        return False
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return archive.testzip() is None
+    except _DAMAGED:
+        return False
