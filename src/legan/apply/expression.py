@@ -100,10 +100,12 @@ class ExpressionClassifier:
     def __init__(self, weights: Path, device: str = "cpu") -> None:
         check_device(device)
         metadata = load_metadata(Path(weights))
-        if "labels" not in metadata:
+        if not metadata.get("labels"):
             raise WeightsError(f"{weights} holds no expression classifier: name a file that `legan train expression` led to")
         net, _ = load_lightcnn(Path(weights))
-        self.labels, self.checksum = [str(label) for label in metadata["labels"]], sha256_of(Path(weights))
+        self.labels, self.checksum = list(metadata["labels"]), sha256_of(Path(weights))
+        if net.config.n_classes != len(self.labels):
+            raise WeightsError(f"{weights} names {len(self.labels)} labels for {net.config.n_classes} classes: train it again")
         self._net, self._device = net.requires_grad_(False).to(device), device
 
     @torch.inference_mode()
