@@ -40,7 +40,9 @@ V2 = StarGANv2Config(width=2, max_width=8, n_style=4, n_hidden=8)
 
 def named(**networks: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {
-        f"{part.replace('_', '.')}.{name}": tensor for part, net in networks.items() for name, tensor in net.state_dict().items()
+        f"{part.replace('_', '.')}.{name}": tensor
+        for part, net in networks.items()
+        for name, tensor in net.state_dict().items()
     }
 
 
@@ -105,7 +107,9 @@ def test_every_number_of_a_config_may_lie(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("wrong", [5, "text", [1, 2], [], {"no": "such"}, {"width": "wide"}, {"width": [1]}, {"size": {"a": 1}}])
+@pytest.mark.parametrize(
+    "wrong", [5, "text", [1, 2], [], {"no": "such"}, {"width": "wide"}, {"width": [1]}, {"size": {"a": 1}}]
+)
 def test_configs_of_another_form(kind: str, wrong: object, tmp_path: Path) -> None:
     tensors, metadata, load, entries = cases()[kind]
     for entry in entries:

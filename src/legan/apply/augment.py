@@ -18,9 +18,10 @@ from legan.apply.embeddings import PACKAGED, load_embedding
 from legan.apply.networks import load_networks
 from legan.apply.quality import load_quality
 from legan.apply.quality_images.imports import import_faces, parse_source, source_digest
-from legan.core.errors import ConfigError
+from legan.core.errors import ConfigError, DataError
 from legan.core.files import make_folder, sha256_of, write_atomic
 from legan.core.manifest import MANIFEST, read_record, write_manifest
+from legan.core.plain import parse_json
 from legan.core.set_folder import check_set_folder, open_set_folder
 from legan.core.workers import run_jobs
 
@@ -186,7 +187,10 @@ def _settings(request: Request) -> dict[str, Any]:
 
 
 def _reported(out: Path) -> Augmented:
-    return Augmented(**json.loads((out / _REPORT).read_text(encoding="utf-8")) | {"manifest": str(out / MANIFEST)})
+    try:
+        return Augmented(**parse_json((out / _REPORT).read_text(encoding="utf-8")) | {"manifest": str(out / MANIFEST)})
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{out / _REPORT} cannot be read: delete {out} and run the same command again") from error
 
 
 def _make_shards(recipe: Recipe, n_workers: int, progress: Progress | None) -> None:

@@ -111,6 +111,8 @@ class ExpressionClassifier:
     @torch.inference_mode()
     def probabilities(self, crops: np.ndarray) -> np.ndarray:
         """Crops uint8 (B, 128, 128, 3) -> probabilities (B, n labels) float32."""
+        if not len(crops):
+            return np.zeros((0, len(self.labels)), np.float32)
         parts = [self._net.logits(to_network(crops[i : i + _BATCH]).to(self._device)) for i in range(0, len(crops), _BATCH)]
         return torch.cat(parts).softmax(1).cpu().numpy()
 

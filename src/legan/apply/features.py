@@ -17,6 +17,7 @@ from legan.apply.embeddings import Embedding
 from legan.core.errors import DataError
 from legan.core.files import atomic_write, file_stamp, make_folder, write_atomic
 from legan.core.lock import held_folder
+from legan.core.plain import parse_json
 
 BLOCK = 256
 
@@ -109,6 +110,10 @@ def _open(cache: Path, embedding: Embedding, names: Sequence[str]) -> None:
         "pictures": hashlib.sha256("\n".join(names).encode()).hexdigest(),
     }
     path = cache / "features.json"
-    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != stamp:
+    try:
+        known = parse_json(path.read_text(encoding="utf-8")) if path.exists() else stamp
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}): delete {cache} and run the same command again") from error
+    if known != stamp:
         raise DataError(f"{cache} holds features of other pictures or another embedding: name another folder, or delete it")
     write_atomic(path, json.dumps(stamp).encode())

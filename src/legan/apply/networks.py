@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from legan.apply.baselines import part_of, stargan_networks, starganv2_networks
 from legan.apply.hub import editor_file
-from legan.core.conditions import expression_code, lighting_code
+from legan.core.conditions import EXPRESSIONS, LIGHTINGS, expression_code, lighting_code
 from legan.core.crop import CROP_SIZE
 from legan.core.errors import ConditionError, ConfigError, WeightsError, nearest
 from legan.core.files import sha256_of
@@ -85,6 +85,8 @@ class Networks:
                 "these weights cannot tell a face's own expression and lighting (they hold no critic): name both an expression "
                 "and a lighting"
             )
+        if not len(x):
+            return Codes(torch.zeros(0, len(EXPRESSIONS)), torch.zeros(0, len(LIGHTINGS)))
         outputs = [self.critic(part.to(self.device)) for part in x.split(64)]
         expression = torch.cat([o.expression for o in outputs]).float().softmax(1)
         lighting = torch.cat([o.lighting for o in outputs]).float().softmax(1)
@@ -114,7 +116,12 @@ class Networks:
 
     @torch.inference_mode()
     def translate(self, x: Tensor, codes: Codes, batch_size: int = 16) -> GeneratorOutput:
-        """Run the generator on crops `x` (B, 3, S, S) in [-1, 1], `batch_size` at a time; the outputs are on the CPU."""
+        """Run the generator on crops `x` (B, 3, S, S) in [-1, 1], `batch_size` at a time; the outputs are on the CPU.
+
+        Of no crops there are no masks: (0, 0, S, S).
+        """
+        if not len(x):
+            return GeneratorOutput(x.float().cpu(), x[:, :0], x[:, :0], None)
         parts = []
         for rows in torch.arange(len(x)).split(batch_size):
             picture = x[rows].to(self.device, memory_format=torch.channels_last)

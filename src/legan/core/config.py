@@ -23,7 +23,7 @@ def load_config(cls: type[T], path: Path | None = None, overrides: Sequence[str]
     """
     values: dict[str, Any] = config_to_dict(base) if base is not None else {}
     if path is not None:
-        _merge(cls, values, _read_toml(path), "")
+        _merge(cls, values, read_toml(path), "")
     for word in overrides:
         key, equals, text = word.partition("=")
         if not equals or key.count(".") > MAX_DEPTH:
@@ -96,7 +96,12 @@ def _merge(cls: Any, target: dict[str, Any], values: Mapping[str, Any], prefix: 
             target[key] = value
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the table of a TOML file.
+
+    Raises:
+        ConfigError: no such file, or one that is not TOML.
+    """
     try:
         return parse_toml(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:

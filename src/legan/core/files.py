@@ -81,7 +81,7 @@ def file_stamp(path: Path) -> str:
     "" where there is no such file.
     """
     try:
-        facts = os.stat(path)
+        facts = Path(path).stat()
     except OSError:
         return ""
     return f"{facts.st_size}-{facts.st_mtime_ns}"

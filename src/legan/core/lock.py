@@ -52,7 +52,7 @@ def _locked(path: Path, busy: str) -> int:
 
 def _is_still(path: Path, handle: int) -> bool:
     try:
-        return os.path.samestat(os.stat(path), os.fstat(handle))
+        return os.path.samestat(path.stat(), os.fstat(handle))
     except FileNotFoundError:
         return False
 

@@ -5,7 +5,6 @@ Reading needs no unpacking: a row of a sharded image names the tar, the offset o
 
 import hashlib
 import io
-import json
 import os
 import tarfile
 from collections.abc import Iterable, Mapping
@@ -16,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, TypedDict
 
 from legan.core.errors import DataError, LeganError
 from legan.core.files import atomic_write, file_stamp, sha256_of
+from legan.core.plain import parse_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -204,8 +204,8 @@ def read_record(shard: Path, key: str) -> Any:
             member = tar.extractfile(key)
             if member is None:
                 raise KeyError(key)
-            return json.load(member)
-    except (tarfile.TarError, KeyError, ValueError) as error:
+            return parse_json(member.read())
+    except (tarfile.TarError, KeyError, ValueError, OSError) as error:
         raise DataError(f"{shard} is damaged: delete it and run the same command again") from error
 
 

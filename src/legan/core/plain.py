@@ -1,10 +1,14 @@
 """JSON and TOML of unknown origin: plain values of a bounded depth, or one kind of error, whatever stands in the text."""
 
 import json
+import re
 import tomllib
 from typing import Any
 
 MAX_DEPTH = 64  # of lists and tables within one another; no file of ours has ten
+# tomllib takes time by the square of the dots in a key.
+_MAX_TOML, _MAX_DOTS = 1_000_000, 200  # characters in all; dots between words in one line
+_DOT = re.compile(r"""[\w"'-]\s*\.\s*[\w"'-]""")
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -25,6 +29,10 @@ def parse_toml(text: str) -> dict[str, Any]:
     Raises:
         tomllib.TOMLDecodeError: no TOML, or nested too deeply.
     """
+    if len(text) > _MAX_TOML:
+        raise tomllib.TOMLDecodeError(f"it has {len(text):,} characters, at most {_MAX_TOML:,} are read")
+    if any(len(_DOT.findall(line)) > _MAX_DOTS for line in text.splitlines() if line.count(".") > _MAX_DOTS):
+        raise tomllib.TOMLDecodeError(f"a line has more than {_MAX_DOTS} dots")
     try:
         return _bounded(tomllib.loads(text))
     except tomllib.TOMLDecodeError:

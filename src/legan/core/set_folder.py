@@ -9,6 +9,7 @@ from typing import Any
 from legan.core.errors import DataError
 from legan.core.files import make_folder, write_atomic
 from legan.core.lock import held_folder, is_lock
+from legan.core.plain import parse_json
 
 SETTINGS, SHARDS = "settings.json", "shards"
 _LONG = 60  # letters of a setting that no message shows
@@ -52,8 +53,8 @@ def check_set_folder(out: Path, settings: Mapping[str, Any], besides: Collection
             raise DataError(f"{out} holds other files: choose an empty or a new folder")
         return
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        found = dict(parse_json(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise DataError(f"{path} cannot be read: delete {out} and run the same command again") from error
     for name, value in json.loads(json.dumps(settings)).items():
         if found.get(name) != value:
