@@ -76,9 +76,11 @@ def _ratings_of(table: CsvTable) -> "pd.DataFrame":
     import pandas as pd
 
     table.require(COLUMNS[:3])
-    given = {name: table.texts(name) for name in COLUMNS[:2]}
-    given |= {name: table.numbers(name) if name in table.columns else np.full(len(table.rows), np.nan) for name in COLUMNS[2:]}
-    for rating, line in zip(given["rating"], table.lines, strict=True):
+    numbers = {
+        name: np.array(table.numbers(name)) if name in table.columns else np.full(len(table.rows), np.nan)
+        for name in COLUMNS[2:]
+    }
+    for rating, line in zip(numbers["rating"], table.lines, strict=True):
         if not (LOWEST <= rating <= HIGHEST or rating != rating):
             raise DataError(
                 f"{table.path} has the rating {rating:g} in line {line}: ratings go from 0 to 10, rescale them "
@@ -86,7 +88,7 @@ def _ratings_of(table: CsvTable) -> "pd.DataFrame":
             )
     if not table.rows:
         raise DataError(f"{table.path} holds no answers")
-    return pd.DataFrame(given).astype({name: np.float64 for name in COLUMNS[2:]})
+    return pd.DataFrame({**{name: table.texts(name) for name in COLUMNS[:2]}, **numbers})
 
 
 def write_table(frame: "pd.DataFrame", path: Path) -> Path:
@@ -256,13 +258,9 @@ def read_labels(path: Path, data: Sequence[Path] = (), rules: Rules = DEFAULT_RU
         images = [name for folder in data for name in image_names(read_manifest(folder))] if data else None
         return with_splits(image_labels(clean(_ratings_of(table), rules, images).ratings), *data)
     table.require(LABEL_COLUMNS)
-    frame = pd.DataFrame(
-        {
-            "name": table.texts("name"),
-            **{column: table.numbers(column) for column in ("mean", "std")},
-            **{column: table.column(column) for column in ("split", "raters") if column in table.columns},
-        }
-    )
+    texts = {"name": table.texts("name"), "split": table.column("split")}
+    texts |= {"raters": table.column("raters")} if "raters" in table.columns else {}
+    frame = pd.DataFrame({**texts, **{column: np.array(table.numbers(column)) for column in ("mean", "std")}})
     bad = ~frame["mean"].between(LOWEST, HIGHEST) | ~(frame["std"] >= 0)
     if bad.any():
         row = frame[bad].iloc[0]

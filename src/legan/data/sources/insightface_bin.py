@@ -143,9 +143,9 @@ def _check_operations(data: bytes) -> None:
     for count, (operation, argument, _) in enumerate(pickletools.genops(data)):
         if operation.name not in _ALLOWED:
             raise pickle.UnpicklingError(f"the operation {operation.name}")
-        if operation.name.endswith("PUT") and not 0 <= int(argument) <= count:
+        if operation.name.endswith("PUT") and not 0 <= int(argument or 0) <= count:
             raise ValueError("a place in the memo that is not in use")
-        if operation.name == "FRAME" and int(argument) > len(data):
+        if operation.name == "FRAME" and int(argument or 0) > len(data):
             raise ValueError("a frame beyond the end")
 
 
