@@ -244,7 +244,8 @@ class Matcher:
         paths = list_pictures([reference])
         self._by_person: dict[str, list[int]] = {}  # usable references; a person may have none
         self._loose: dict[str, list[int]] = {}  # of references directly in the folder, by name: who they show is not known
-        crops, poor = [], []
+        crops: list[np.ndarray] = []
+        poor: list[str] = []
         for path, one in zip(paths, prepare_many(paths, size, faces), strict=True):
             place = path.relative_to(reference)
             groups = [self._by_person.setdefault(person_of(path, reference), [])]

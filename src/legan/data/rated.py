@@ -58,7 +58,7 @@ class RatedImages:
     def facts(self) -> list[dict[str, Any]]:
         """Where the images come from, folder by folder: name, sources, licences, raters, numbers of people and images."""
         found = []
-        raters = sorted(set(self.rows["raters"].dropna())) if "raters" in self.rows else []
+        raters = sorted(set(self.rows["raters"].dropna()) - {""}) if "raters" in self.rows else []
         for index, folder in enumerate(self.folders):
             rows = self.rows[self.rows["folder"] == index]
             found.append(
