@@ -205,3 +205,28 @@ def test_wrong_wishes_are_told_before_anything_is_written(
     with pytest.raises(ConditionError, match=message):
         edit_files(editor, [photo], tmp_path / "out" / "x.png", choice)
     assert not (tmp_path / "out").exists()
+
+
+def test_an_edit_of_a_photo_that_changed_is_made_anew(
+    editor: Editor, tmp_path: Path, photo: Path, album: Path, known_faces: Know
+) -> None:
+    first = edit_files(editor, [album], tmp_path / "out", SMILE)
+    old = (tmp_path / "out" / "b.png").read_bytes()
+    stamp = (album / "b.png").stat()
+    flipped = Image.open(photo).transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+    flipped.save(album / "b.png")
+    os.utime(album / "b.png", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # as `cp -p` and `mv` of another photo leave it
+    again = edit_files(editor, [album], tmp_path / "out", SMILE)
+    assert again.done == [tmp_path / "out" / "b.png"] and len(again.kept) == len(first.done) - 1
+    assert (tmp_path / "out" / "b.png").read_bytes() != old
+    assert not edit_files(editor, [album], tmp_path / "out", SMILE).done
+
+
+def test_an_unmarked_output_is_kept_and_told_of(editor: Editor, tmp_path: Path, album: Path, known_faces: Know) -> None:
+    plain = Choice(expression="smile", lightings=("left",), mark=False)
+    edit_files(editor, [album], tmp_path / "out", plain)
+    before = (tmp_path / "out" / "b.png").read_bytes()
+    os.utime(album / "b.png", ns=(2**62, 2**62))
+    report = edit_files(editor, [album], tmp_path / "out", plain)
+    assert not report.done and (tmp_path / "out" / "b.png").read_bytes() == before
+    assert [note for note in report.notes if "b.png: kept, though" in note and "--overwrite" in note]

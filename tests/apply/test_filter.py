@@ -121,7 +121,7 @@ def test_files_decisions_and_page(faces: Path, tmp_path: Path, tiny_quality: Pat
     assert len(list((out / "images").rglob("*.png"))) == tighter.n_kept
 
 
-def test_match_goes_by_folder_then_name_then_all(tmp_path: Path, faces: Path) -> None:
+def test_match_goes_by_person_then_name_then_loose_references(tmp_path: Path, faces: Path) -> None:
     reference = tmp_path / "reference"
     (reference / "ann").mkdir(parents=True)
     tinted(50, (150, 20, 20)).save(reference / "ann" / "photo.png")
@@ -131,7 +131,42 @@ def test_match_goes_by_folder_then_name_then_all(tmp_path: Path, faces: Path) ->
     own, other = matcher.match([Path("ann/1.png"), Path("ann/2.png")], [red, blue])
     assert own > 0.95 and other < 0.5  # ann's folder is ann's reference
     assert matcher.match([Path("x.png")], [red])[0] < 0.5  # same name
-    assert min(matcher.match([Path("bob/1.png"), Path("y.png")], [red, blue])) > 0.95  # all of them
+    red_of_bob, other = matcher.match([Path("bob/1.png"), Path("y.png")], [red, blue])
+    assert red_of_bob < 0.5 and other > 0.95  # what lies directly in the folder; ann's picture judges nobody else
+    # However deep a picture lies, it is of the person of the first folder.
+    assert matcher.match([Path("ann/2020/x.png")], [red])[0] > 0.95
+
+
+def test_a_person_without_a_usable_reference_is_judged_by_nobody(faces: Path, tmp_path: Path, tiny_quality: Path) -> None:
+    reference = tmp_path / "reference"
+    for name in ("ann", "bob"):
+        (reference / name).mkdir(parents=True)
+        tinted(50, (150, 20, 20)).save(reference / name / "1.png")
+    (reference / "bob" / "1.png").write_bytes((reference / "bob" / "1.png").read_bytes()[:300])
+    choice = Choice(min_match=-1, duplicates=True)
+    done = filter_pictures(faces, tmp_path / "out", choice, reference, tiny_quality, embedder=FakeEmbedder())
+    table = pd.read_parquet(tmp_path / "out" / "decisions.parquet").set_index("image")
+    assert table["kept"].filter(like="ann/").all()
+    assert set(table["why"].filter(like="bob/")) == {"no usable reference of the person"}
+    assert table["match"].filter(like="bob/").isna().all()
+    assert "reference/bob/1.png" in str(done) and len(done.as_json()["notes"]) == 1
+    # Nor by the others where the references name other people only.
+    shutil.rmtree(reference / "bob")
+    tinted(51, (150, 20, 20)).save((reference / "cid").mkdir() or reference / "cid" / "1.png")
+    filter_pictures(faces, tmp_path / "other", choice, reference, tiny_quality, embedder=FakeEmbedder())
+    table = pd.read_parquet(tmp_path / "other" / "decisions.parquet").set_index("image")
+    assert table["match"].filter(like="bob/").isna().all() and table["match"].filter(like="ann/").notna().all()
+
+
+def test_a_picture_that_changed_is_scored_and_copied_again(faces: Path, tmp_path: Path, tiny_quality: Path) -> None:
+    out, choice = tmp_path / "out", Choice(keep=1, duplicates=True)
+    filter_pictures(faces, out, choice, weights=tiny_quality)
+    scattered(77).save(faces / "ann" / "1.png")
+    filter_pictures(faces, out, choice, weights=tiny_quality)
+    filter_pictures(faces, tmp_path / "fresh", choice, weights=tiny_quality)
+    again, fresh = (pd.read_parquet(place / "decisions.parquet") for place in (out, tmp_path / "fresh"))
+    assert again.equals(fresh)
+    assert (out / "images" / "ann" / "1.png").read_bytes() == (faces / "ann" / "1.png").read_bytes()
 
 
 def test_matches_decide(faces: Path, tmp_path: Path, tiny_quality: Path) -> None:

@@ -120,6 +120,17 @@ def test_bin_protocol(tmp_path: Path) -> None:
         verify("bin", tmp_path / "bad.bin", Options())
 
 
+@pytest.mark.parametrize("kind", ["bomb", "postscript"])
+def test_pictures_in_a_bin_are_looked_at_before_they_are_decoded(tmp_path: Path, kind: str) -> None:
+    bomb = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(bomb, "PNG")
+    data = bomb.getvalue() if kind == "bomb" else b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 112 112\n"
+    (tmp_path / "x.bin").write_bytes(pickle.dumps(([data, data], [True])))
+    with pytest.raises(DataError, match=r"picture x\.bin#\d cannot be decoded") as caught:
+        verify("bin", tmp_path / "x.bin", Options())
+    assert "\n" not in str(caught.value)
+
+
 def test_an_insightface_crop_becomes_ours() -> None:
     """Its eyes, at their five-point places, come to the eyes of a crop."""
     from legan.faces.arcface_embedding import CROP_POINTS, INPUT_POINTS

@@ -106,7 +106,7 @@ def test_one_rater_only_leaves_nothing() -> None:
 
 
 def test_ratings_of_another_set() -> None:
-    with pytest.raises(DataError, match="no rated image is in the data set, such as 'i0'"):
+    with pytest.raises(DataError, match="the ratings name images such as 'i0', the data set such as 'other'"):
         clean(some(), images=["other"])
 
 
@@ -153,3 +153,23 @@ def test_splits_without_a_data_set_do_not_change() -> None:
 def test_bad_label_files(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_labels(written(tmp_path / "labels.csv", text))
+
+
+def test_ratings_name_images_by_path_key_or_plain_file_name() -> None:
+    images = [f"shards/p{i}/i{i}" for i in range(6)]
+    by_key, by_path = some(), some()
+    by_path["image"] = "data/set/" + pd.Series(images).iloc[by_path["order"].to_numpy(int)].to_numpy(object)
+    kept = clean(by_key, images=images).ratings
+    assert set(kept["image"]) == set(images)
+    assert clean(by_path, images=images).ratings.equals(kept)
+    # The same answer under two names of one image is one answer.
+    both = clean(pd.concat([by_key, by_path], ignore_index=True), images=images)
+    assert both.exclusions == {"duplicate": len(by_key)}
+
+
+def test_labels_name_images_by_plain_file_name(tmp_path: Path) -> None:
+    data = make_rated_set(tmp_path / "set", n_identities=10)
+    labels = pd.DataFrame(
+        {"name": [f"photos/set/{name}" for name in image_names(read_manifest(data))], "mean": 5.0, "std": 1.0}
+    )
+    assert with_splits(labels, data)["name"].tolist() == image_names(read_manifest(data)).tolist()

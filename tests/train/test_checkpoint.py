@@ -1,5 +1,6 @@
 """Checkpoints survive what happens to a machine: kill -9 while one is written, a full disk, damaged files, Ctrl-C."""
 
+import io
 import os
 import pickle
 import resource
@@ -14,12 +15,14 @@ import torch
 from tests.train.tasks import FakeConfig, FakeTask, build, fresh_state, same
 
 from legan.core.errors import LeganError, WeightsError
+from legan.train import checkpoint
 from legan.train.checkpoint import (
     list_checkpoints,
     load_task_state,
     newest_checkpoint,
     remove_leftovers,
     save_checkpoint,
+    task_state,
 )
 from legan.train.loop import run_task
 
@@ -151,7 +154,7 @@ def test_a_checkpoint_that_may_be_whole_is_not_called_damaged(tmp_path: Path, mo
     def refuse(*words: object, **more: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(torch, "load", refuse)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(LeganError, match=r"cannot read .*step_000004\.pt \(Permission denied\): make it readable"):
         newest_checkpoint(tmp_path)
 
@@ -174,6 +177,39 @@ def test_a_damaged_checkpoint_is_skipped_and_named(tmp_path: Path, damage: str, 
     list_checkpoints(tmp_path)[0].write_bytes(b"")
     with pytest.raises(WeightsError, match=r"no checkpoint in .* can be read"):
         newest_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("is_sealed", [True, False])
+def test_two_hundred_zeroes_anywhere_are_found(tmp_path: Path, is_sealed: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    state = task_state(fake_at(8), 8) | {"noise": torch.randn(5000)}
+    save_checkpoint(fake_at(4), tmp_path, 4)
+    path = tmp_path / "checkpoints" / "step_000008.pt"
+    buffer = io.BytesIO()
+    torch.save(state, buffer)  # as versions without seals wrote it
+    if is_sealed:
+        checkpoint._seal(buffer)
+    whole = buffer.getvalue()
+    path.write_bytes(whole)
+    assert newest_checkpoint(tmp_path)["n_steps_done"] == 8
+    assert torch.load(path, weights_only=True)["n_steps_done"] == 8, "others read it as ever"
+    for start in [*range(0, len(whole) - 200, len(whole) // 60), len(whole) - 200]:
+        damaged = whole[:start] + bytes(200) + whole[start + 200 :]
+        if damaged == whole:
+            continue
+        path.write_bytes(damaged)
+        found = newest_checkpoint(tmp_path)
+        # Without a seal what stands between the archive's entries is not summed: there the state is the same all the same.
+        assert found["n_steps_done"] == 4 or (not is_sealed and same(found, state)), start
+    assert f"skipping damaged checkpoint {path}" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_was_cut_anywhere_gives_way_to_the_one_before(tmp_path: Path) -> None:
+    save_checkpoint(fake_at(4), tmp_path, 4)
+    path = save_checkpoint(fake_at(8), tmp_path, 8)
+    whole = path.read_bytes()
+    for n in (0, 1, 100, len(whole) // 3, len(whole) // 2, len(whole) - 77, len(whole) - 78, len(whole) - 99, len(whole) - 1):
+        path.write_bytes(whole[:n])
+        assert newest_checkpoint(tmp_path)["n_steps_done"] == 4, n
 
 
 class Harmful:

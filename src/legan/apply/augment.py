@@ -17,10 +17,11 @@ from legan.apply.augment_shards import PROVENANCE, ROWS, Recipe, make_shard, sta
 from legan.apply.embeddings import PACKAGED, load_embedding
 from legan.apply.networks import load_networks
 from legan.apply.quality import load_quality
-from legan.apply.quality_images.imports import import_faces, parse_source
-from legan.core.errors import ConfigError
+from legan.apply.quality_images.imports import import_faces, parse_source, source_digest
+from legan.core.errors import ConfigError, DataError
 from legan.core.files import make_folder, sha256_of, write_atomic
 from legan.core.manifest import MANIFEST, read_record, write_manifest
+from legan.core.plain import parse_json
 from legan.core.set_folder import check_set_folder, open_set_folder
 from legan.core.workers import run_jobs
 
@@ -130,39 +131,42 @@ def augment(source: str | Path, out: Path, request: Request, n_workers: int = 1,
         raise ConfigError("workers must be at least 1")
     policy, names, out = Policy.parse(request.policy), Names.parse(list(request.names)), Path(out)
     settings = _settings(request)
-    folder, imported = _opened(source, out, settings, n_workers)
+    folder, imported, settings = _opened(source, out, settings, n_workers)
     if imported and (out / _REPORT).exists():
         return _reported(out)
     counts = count_images(folder)
     orders = place_orders(counts, policy, request.ratio, names)
     data = {"name": folder.resolve().name, "sha256": sha256_of(folder / MANIFEST)}
-    open_set_folder(out, settings | {"data": data}, besides={_IMPORTED})
-    if (out / _REPORT).exists():
-        return _reported(out)
-    if not (out / _PLAN).exists():
-        write_plan(folder, out / _PLAN, counts, orders, names, request.seed)
-    recipe = Recipe(
-        folder.resolve(), out / _PLAN, out, request.seed, names, request.min_quality, request.min_match, policy.relights_filled,
-        request.weights, request.quality, request.identity, request.device,
-    )  # fmt: skip
-    _make_shards(recipe, n_workers, progress)
-    report = _finish(recipe, counts.n_images, dict(counts.by_label), list(orders.unmakeable))
-    if imported:
-        shutil.rmtree(folder)
-    return report
+    with open_set_folder(out, settings | {"data": data}, besides={_IMPORTED}):
+        if (out / _REPORT).exists():
+            return _reported(out)
+        if not (out / _PLAN).exists():
+            write_plan(folder, out / _PLAN, counts, orders, names, request.seed)
+        recipe = Recipe(
+            folder.resolve(), out / _PLAN, out, request.seed, names, request.min_quality, request.min_match, policy.relights_filled,
+            request.weights, request.quality, request.identity, request.device,
+        )  # fmt: skip
+        _make_shards(recipe, n_workers, progress)
+        report = _finish(recipe, counts.n_images, dict(counts.by_label), list(orders.unmakeable))
+        if imported:
+            shutil.rmtree(folder)
+        return report
 
 
-def _opened(source: str | Path, out: Path, settings: dict[str, Any], n_workers: int) -> tuple[Path, bool]:
-    """The data set folder to augment, and whether it was imported for this alone; an imported one is gone when all is done."""
+def _opened(source: str | Path, out: Path, settings: dict[str, Any], n_workers: int) -> tuple[Path, bool, dict[str, Any]]:
+    """The data set folder to augment, whether it was imported for this alone, and the settings with what was imported.
+
+    An imported folder is gone when all is done.
+    """
     if (Path(source) / MANIFEST).is_file() or "=" not in str(source):
-        return Path(source), False
+        return Path(source), False, settings
     name, folder = parse_source(str(source))
-    imported = out / _IMPORTED
+    imported, settings = out / _IMPORTED, settings | {"pictures": source_digest(name, folder)}
     check_set_folder(out, settings, besides={_IMPORTED})
     if not (out / _REPORT).exists():
         make_folder(out)
         import_faces(name, folder, imported, n_workers=n_workers)
-    return imported, True
+    return imported, True, settings
 
 
 def _settings(request: Request) -> dict[str, Any]:
@@ -183,7 +187,10 @@ def _settings(request: Request) -> dict[str, Any]:
 
 
 def _reported(out: Path) -> Augmented:
-    return Augmented(**json.loads((out / _REPORT).read_text(encoding="utf-8")) | {"manifest": str(out / MANIFEST)})
+    try:
+        return Augmented(**parse_json((out / _REPORT).read_text(encoding="utf-8")) | {"manifest": str(out / MANIFEST)})
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{out / _REPORT} cannot be read: delete {out} and run the same command again") from error
 
 
 def _make_shards(recipe: Recipe, n_workers: int, progress: Progress | None) -> None:

@@ -1,12 +1,13 @@
 """StarGAN and StarGAN v2 as editors: networks that are called as LEGAN's generator and critic are, from the tensors of a weights file."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
-from legan.core.config import dict_to_config
 from legan.models.critic import CriticOutput
+from legan.models.from_weights import network_of_config
 from legan.models.generator import GeneratorOutput
 from legan.models.stargan import (
     StarGANCritic,
@@ -18,8 +19,6 @@ from legan.models.stargan import (
 )
 from legan.models.starganv2 import Mapping as StyleMapping
 from legan.models.starganv2 import StarGANv2Config, StarGANv2Generator, StyledEditor
-
-T = TypeVar("T", bound=nn.Module)
 
 
 class StarGANEditor(nn.Module):
@@ -57,33 +56,33 @@ class StarGANv2Editor(nn.Module):
         return _without_masks(self.editor(x, expression, lighting))
 
 
-def stargan_networks(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> tuple[nn.Module, nn.Module | None, int]:
+def stargan_networks(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], path: Path
+) -> tuple[nn.Module, nn.Module | None, int]:
     """Return generator, critic and the side of their crops.
 
     Raises:
-        RuntimeError: the tensors do not fit the config.
+        WeightsError: the tensors do not fit the config.
     """
-    generator = filled(StarGANGenerator(dict_to_config(StarGANGeneratorConfig, metadata["generator"])), tensors, "generator.")
-    critic = filled(StarGANCritic(dict_to_config(StarGANCriticConfig, metadata["critic"])), tensors, "critic.")
+    own, judging = part_of(tensors, "generator."), part_of(tensors, "critic.")
+    generator = network_of_config(StarGANGenerator, StarGANGeneratorConfig, metadata["generator"], own, path)
+    critic = network_of_config(StarGANCritic, StarGANCriticConfig, metadata.get("critic"), judging, path)
     return StarGANEditor(generator), StarGANJudge(critic), critic.config.size
 
 
-def starganv2_networks(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> tuple[nn.Module, nn.Module | None, int]:
+def starganv2_networks(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], path: Path
+) -> tuple[nn.Module, nn.Module | None, int]:
     """Return the generator and the side of its crops, as `stargan_networks`; no discriminator of it tells a face's own condition."""
-    config = dict_to_config(StarGANv2Config, metadata["generator"])
-    generator = filled(StarGANv2Generator(config), tensors, "generator.generator.")
-    mapping = filled(StyleMapping(config), tensors, "generator.mapping.")
-    return StarGANv2Editor(StyledEditor(generator, mapping)), None, config.size
+    shape, own = metadata["generator"], part_of(tensors, "generator.generator.")
+    generator = network_of_config(StarGANv2Generator, StarGANv2Config, shape, own, path)
+    mapping = network_of_config(StyleMapping, StarGANv2Config, shape, part_of(tensors, "generator.mapping."), path)
+    return StarGANv2Editor(StyledEditor(generator, mapping)), None, generator.config.size
 
 
-def filled(network: T, tensors: Mapping[str, Tensor], prefix: str) -> T:
-    """Return `network` with the tensors whose names begin with `prefix`.
-
-    Raises:
-        RuntimeError: they do not fit.
-    """
-    network.load_state_dict({name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)})
-    return network
+def part_of(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _without_masks(image: Tensor) -> GeneratorOutput:

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from legan.apply.crops import grouped
-from legan.apply.marks import Mark, marked_metadata
+from legan.apply.marks import Mark, marked_metadata, of_photo
 from legan.apply.networks import ExpressionSpec, LightingSpec, Networks, load_networks
 from legan.apply.strength import check_strength, partial_edit
 from legan.core.errors import ConditionError, FaceError, ImageError
@@ -109,7 +109,7 @@ class Editor:
 
         Args:
             image: a path, a PIL image, a `Photo`; or a float tensor (B, 3, S, S) in [0, 1] of aligned crops, which gives back a
-                tensor of the same shape.
+                tensor of the same shape; B may be 0.
             expression: such as `"smile"`, `"smile:0.7"`, `{"smile": 0.5, "squint": 0.5}`; None keeps the face's own.
             lighting: a class `"07"`, a word (`"left"`), an azimuth in degrees (`-45`: from the picture's left), or azimuth and
                 elevation (`(-45, 20)`); None keeps the photo's own.
@@ -188,12 +188,15 @@ class Editor:
                 after = tuple(Image.fromarray(crop) for crop in crops[rows])
                 image = _pasted(subject, after, is_edited=strength > 0)
                 masks = expression_masks[rows].numpy(), lighting_masks[rows].numpy()
-                yield Edit(image, tuple(sources), after, *masks, subject.photo, mark)
+                yield Edit(image, tuple(sources), after, *masks, subject.photo, of_photo(mark, subject.photo))
 
     def _translated(
         self, x: Tensor, expression: ExpressionSpec | None, lighting: LightingSpec | None, strength: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Edit crops (B, 3, S, S) in [-1, 1]; also the masks of the whole edit."""
+        if not len(x):  # no crops: the wishes are checked all the same
+            self.check(expression, lighting, strength)
+            return x, x[:, :0], x[:, :0]
         check_strength(strength)
         target = self.networks.target_codes(x, expression, lighting)
         full = self.networks.translate(x, target)

@@ -100,15 +100,19 @@ class ExpressionClassifier:
     def __init__(self, weights: Path, device: str = "cpu") -> None:
         check_device(device)
         metadata = load_metadata(Path(weights))
-        if "labels" not in metadata:
+        if not metadata.get("labels"):
             raise WeightsError(f"{weights} holds no expression classifier: name a file that `legan train expression` led to")
         net, _ = load_lightcnn(Path(weights))
-        self.labels, self.checksum = [str(label) for label in metadata["labels"]], sha256_of(Path(weights))
+        self.labels, self.checksum = list(metadata["labels"]), sha256_of(Path(weights))
+        if net.config.n_classes != len(self.labels):
+            raise WeightsError(f"{weights} names {len(self.labels)} labels for {net.config.n_classes} classes: train it again")
         self._net, self._device = net.requires_grad_(False).to(device), device
 
     @torch.inference_mode()
     def probabilities(self, crops: np.ndarray) -> np.ndarray:
         """Crops uint8 (B, 128, 128, 3) -> probabilities (B, n labels) float32."""
+        if not len(crops):
+            return np.zeros((0, len(self.labels)), np.float32)
         parts = [self._net.logits(to_network(crops[i : i + _BATCH]).to(self._device)) for i in range(0, len(crops), _BATCH)]
         return torch.cat(parts).softmax(1).cpu().numpy()
 
@@ -123,27 +127,26 @@ def recognize_pictures(
         weights, device: as for `ExpressionClassifier`.
         faces: as for `legan.apply.crops.prepare`.
         out: a table that is written as the work goes on; pictures that it holds already are not looked at again, unless
-            they could not be read.
+            they could not be read, or their files have changed since.
 
     Raises:
-        LeganError: no pictures, weights that cannot be used, or a table of other weights.
+        LeganError: no pictures, weights that cannot be used, a table of other weights, or one that another process writes.
     """
     check_faces(faces)
     paths = list_pictures(places)
     classifier = ExpressionClassifier(weights, device)
     stamp = {"weights": classifier.checksum[:12], "faces": faces}
-    journal = Journal(out, ("image", "expression", *classifier.labels, "reason"), stamp)
-    journal.forget([str(path) for path in paths if unreadable(journal.rows.get(str(path), {"reason": ""}))])
-    todo = [path for path in paths if str(path) not in journal.rows]
-    with shown_progress("recognizing", len(todo)) as advance:
-        for group in grouped(prepare_many(todo, INPUT_SIZE, faces), _BATCH):
-            crops = [one.crop for one in group if one.crop is not None]
-            rows = iter(classifier.probabilities(np.stack(crops)).tolist() if crops else [])
-            for one in group:
-                own = dict(zip(classifier.labels, next(rows), strict=True)) if one.crop is not None else {}
-                found = Recognized(str(one.path), own, one.reason, one.readable)
-                journal.add([found.row(classifier.labels)])
-                advance()
+    with Journal(out, ("image", "expression", *classifier.labels, "reason"), stamp) as journal:
+        todo = journal.missing({str(path): path for path in paths}, unreadable)
+        with shown_progress("recognizing", len(todo)) as advance:
+            for group in grouped(prepare_many(todo, INPUT_SIZE, faces), _BATCH):
+                crops = [one.crop for one in group if one.crop is not None]
+                rows = iter(classifier.probabilities(np.stack(crops)).tolist() if crops else [])
+                for one in group:
+                    own = dict(zip(classifier.labels, next(rows), strict=True)) if one.crop is not None else {}
+                    found = Recognized(str(one.path), own, one.reason, one.readable)
+                    journal.add([found.row(classifier.labels)])
+                    advance()
     kept = (journal.rows[str(path)] for path in paths)
     return [
         Recognized(

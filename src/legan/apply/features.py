@@ -5,6 +5,7 @@ import json
 import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,9 @@ from PIL import Image
 from legan.apply.crops import N_THREADS
 from legan.apply.embeddings import Embedding
 from legan.core.errors import DataError
-from legan.core.files import atomic_write, make_folder, write_atomic
+from legan.core.files import atomic_write, file_stamp, make_folder, write_atomic
+from legan.core.lock import held_folder
+from legan.core.plain import parse_json
 
 BLOCK = 256
 
@@ -45,21 +48,22 @@ def embed_all(
 
     Raises:
         DataError: no pictures, no face at all, or a cache of other pictures or another embedding.
+        LeganError: another process fills the cache.
     """
     if not names:
         raise DataError("there are no pictures to embed")
     cv2.setNumThreads(1)  # OpenCV's own threads would fight with ours
-    if cache is not None:
-        _open(Path(cache), embedding, names)
     blocks = []
-    for start in range(0, len(names), BLOCK):
-        end = min(start + BLOCK, len(names))
-        path = None if cache is None else Path(cache) / f"{start:08d}.npz"
-        blocks.append(
-            _read(path) if path is not None and path.exists() else _made(embedding, crop_at, instead, range(start, end), path)
-        )
-        if progress:
-            progress(end, len(names))
+    with nullcontext() if cache is None else held_folder(make_folder(cache)):
+        if cache is not None:
+            _open(Path(cache), embedding, names)
+        for start in range(0, len(names), BLOCK):
+            end = min(start + BLOCK, len(names))
+            path = None if cache is None else Path(cache) / f"{start:08d}.npz"
+            is_kept = path is not None and path.exists()
+            blocks.append(_read(path) if path and is_kept else _made(embedding, crop_at, instead, range(start, end), path))
+            if progress:
+                progress(end, len(names))
     width = max(features.shape[1] for features, _ in blocks)
     if not width:
         raise DataError(f"no face found in any of {len(names)} pictures: faces must be seen from the front")
@@ -69,8 +73,7 @@ def embed_all(
 
 def with_stamps(names: Sequence[str], paths: Sequence[Path]) -> list[str]:
     """Return names with the size and the time of their files, which change when a picture does."""
-    facts = (path.stat() for path in paths)
-    return [f"{name} {fact.st_size} {fact.st_mtime_ns}" for name, fact in zip(names, facts, strict=True)]
+    return [f"{name} {file_stamp(path)}" for name, path in zip(names, paths, strict=True)]
 
 
 def _made(
@@ -106,7 +109,11 @@ def _open(cache: Path, embedding: Embedding, names: Sequence[str]) -> None:
         "sha256": embedding.provenance.get("sha256", ""),
         "pictures": hashlib.sha256("\n".join(names).encode()).hexdigest(),
     }
-    path = make_folder(cache) / "features.json"
-    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != stamp:
+    path = cache / "features.json"
+    try:
+        known = parse_json(path.read_text(encoding="utf-8")) if path.exists() else stamp
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}): delete {cache} and run the same command again") from error
+    if known != stamp:
         raise DataError(f"{cache} holds features of other pictures or another embedding: name another folder, or delete it")
     write_atomic(path, json.dumps(stamp).encode())

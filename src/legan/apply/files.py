@@ -1,17 +1,17 @@
 """Edit files and folders: which photos, under which names, what is left as it is, and what went wrong."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from legan.apply.edit import Editor, Face, Subject, load_editor
 from legan.apply.grid import GRID_LIGHTINGS, grid_mark, make_grid
-from legan.apply.marks import marked_metadata
+from legan.apply.marks import marked_metadata, of_photo, read_mark
 from legan.apply.networks import ExpressionSpec, LightingSpec
 from legan.apply.progress import shown_progress
 from legan.core.errors import ConditionError, ImageError, LeganError
-from legan.core.files import make_folder
+from legan.core.files import make_folder, sha256_of
 from legan.core.images import WRITE_FORMATS, Photo, pictures_below, save_photo, write_format
 
 MASKS = ("expression", "lighting")  # in the names of their files
@@ -20,11 +20,15 @@ Written = Iterator[tuple[Path, list[Path] | ImageError]]
 
 @dataclass(frozen=True)
 class Job:
-    """One photo to edit, the file that its edit goes to, and those of its two masks, where they are wanted."""
+    """One photo to edit, the file that its edit goes to, and those of its two masks, where they are wanted.
+
+    `outdated`: the output is there, and its mark says that it was made of the photo as it was before.
+    """
 
     photo: Path
     output: Path
     masks: tuple[Path, ...] = ()
+    outdated: bool = False
 
     @property
     def outputs(self) -> tuple[Path, ...]:
@@ -110,7 +114,8 @@ def edit_files(editor: Editor, photos: Sequence[Path], out: Path | None, choice:
     """Edit photos and folders of photos.
 
     A single photo that fails raises its error. Of several, the others are edited all the same and the report names those that
-    failed; outputs that exist are kept, so that the same command again continues where it stopped.
+    failed; outputs that exist are kept, so that the same command again continues where it stopped. An output whose mark says that
+    its photo was another one is made anew.
 
     Args:
         editor: as `load_editor` gives it.
@@ -127,9 +132,11 @@ def edit_files(editor: Editor, photos: Sequence[Path], out: Path | None, choice:
     for lighting in choice.lightings or (None,):
         editor.check("neutral" if choice.grid else choice.expression, lighting, choice.strength)
     jobs, is_single = plan(photos, out, "grid" if choice.grid else "edited", ".png" if choice.grid else "", choice.masks)
-    kept = [] if choice.overwrite else [path for job in jobs for path in job.outputs if path.exists()]
+    if not (is_single or choice.overwrite):
+        jobs = [replace(job, outdated=_is_outdated(job)) for job in jobs]
+    kept = [path for job in jobs for path in job.outputs if path.exists() and not (job.outdated or choice.overwrite)]
     todo = [job for job in jobs if not set(job.outputs) <= set(kept)]
-    report = Report(kept=kept, n_photos=len(jobs))
+    report = Report(kept=kept, n_photos=len(jobs), notes=_notes_on(jobs, set(kept)))
     if report.kept and is_single:
         raise ImageError(f"{report.kept[0]} exists already: give another name with -o, or add --overwrite")
     write = _write_grids if choice.grid else _write_edits
@@ -145,6 +152,33 @@ def edit_files(editor: Editor, photos: Sequence[Path], out: Path | None, choice:
     return report
 
 
+def _is_outdated(job: Job) -> bool:
+    """Whether the photo is another one than the output's mark says; an output without a mark might be anybody's work."""
+    mark = _mark_of(job.output)
+    return bool(mark) and job.photo.is_file() and mark != sha256_of(job.photo)
+
+
+def _notes_on(jobs: Iterable[Job], kept: Collection[Path]) -> list[str]:
+    """Notes on outputs of which nothing tells that they are of this photo, where the photo is the newer file."""
+    return [
+        f"{job.output}: kept, though {job.photo} is newer; --overwrite makes it anew"
+        for job in jobs
+        if job.output in kept
+        and not _mark_of(job.output)
+        and job.photo.is_file()
+        and job.photo.stat().st_mtime_ns > job.output.stat().st_mtime_ns
+    ]
+
+
+def _mark_of(output: Path) -> str:
+    """The checksum of the photo that an output was made of, "" where it does not say."""
+    try:
+        mark = read_mark(output) if output.is_file() else None
+    except (ImageError, OSError, ValueError, SyntaxError):  # no picture of ours
+        mark = None
+    return mark.photo if mark else ""
+
+
 def _write_edits(editor: Editor, subjects: Iterable[Subject], jobs: Mapping[Path, Job], choice: Choice) -> Written:
     """Edit and save; yields each photo with the files written for it, or the error that says why none could be."""
     lighting = choice.lightings[0] if choice.lightings else None
@@ -152,7 +186,7 @@ def _write_edits(editor: Editor, subjects: Iterable[Subject], jobs: Mapping[Path
         photo = _path_of(edit.photo)
         job = jobs[photo]
         make_folder(job.output.parent)
-        outputs = [path for path in job.outputs if choice.overwrite or not path.exists()]
+        outputs = [path for path in job.outputs if choice.overwrite or job.outdated or not path.exists()]
         try:
             if job.output in outputs:
                 edit.save(job.output, mark=choice.mark)
@@ -168,8 +202,9 @@ def _write_edits(editor: Editor, subjects: Iterable[Subject], jobs: Mapping[Path
 def _write_grids(editor: Editor, subjects: Iterable[Subject], jobs: Mapping[Path, Job], choice: Choice) -> Written:
     """As `_write_edits`, one labelled picture of all expressions for each photo."""
     lightings = choice.lightings or GRID_LIGHTINGS
-    metadata = marked_metadata(grid_mark(editor, lightings, choice.strength)) if choice.mark else None
+    mark = grid_mark(editor, lightings, choice.strength)
     for subject in subjects:
+        metadata = marked_metadata(of_photo(mark, subject.photo)) if choice.mark else None
         photo = _path_of(subject.photo)
         output = jobs[photo].output
         make_folder(output.parent)

@@ -20,7 +20,9 @@ from legan.apply.progress import shown_progress
 from legan.apply.quality import QualityScorer, load_quality
 from legan.apply.score import BATCH_SIZE, check_faces, score_prepared
 from legan.core.errors import ConfigError, ImageError, LeganError
-from legan.core.files import atomic_write, make_folder, sha256_of
+from legan.core.files import atomic_write, file_stamp, make_folder, sha256_of
+from legan.core.lock import held_folder
+from legan.core.names import composed, person_of
 from legan.core.set_folder import check_own_folder
 
 if TYPE_CHECKING:
@@ -28,7 +30,10 @@ if TYPE_CHECKING:
 
 DECISIONS, SCORES, PAGE, PICTURES = "decisions.parquet", "scores.csv", "index.html", "images"
 COLUMNS = ("image", "score", "spread", "match", "hash", "reason")
+NO_REFERENCE = "no usable reference of the person"
 HASH_SIDE = 16  # a hash has 256 bits
+_MATCH_RULE = 2  # raised when other references would be chosen for a picture
+_N_NAMED = 20  # poor references that are named
 N_MOST_ALIKE = 8  # bits by which near-duplicates differ at most
 
 
@@ -95,16 +100,19 @@ class Filtered:
     n_kept: int
     left_out: Mapping[str, int]
     embedder: str | None = None
+    notes: Sequence[str] = ()
 
     def as_json(self) -> dict[str, Any]:
         """As plain values."""
-        return {"out": str(self.out), "n_kept": self.n_kept, "left_out": dict(self.left_out), "embedder": self.embedder}
+        found = {"out": str(self.out), "n_kept": self.n_kept, "left_out": dict(self.left_out), "embedder": self.embedder}
+        return {**found, "notes": list(self.notes)}
 
     def __str__(self) -> str:
         lines = [f"{self.n_kept} pictures kept in {self.out / PICTURES}"]
         lines += [f"left out: {count}, {reason}" for reason, count in self.left_out.items()]
         if self.embedder:
             lines.append(f"match scores by {self.embedder}")
+        lines += [f"note: {note}" for note in self.notes]
         return "\n".join([*lines, f"decisions in {self.out / DECISIONS}; page: {self.out / PAGE}"])
 
 
@@ -124,32 +132,35 @@ def filter_pictures(
         out: gets `images/` (the kept ones, by their names in `folder`), `decisions.parquet` (every picture with its scores and the
             reason), `scores.csv` (what a further run takes up) and `index.html` (best, worst and borderline pictures).
         choice: what passes.
-        reference: pictures to match with. A picture is compared with those in the folder of the same name as its own, where there
-            are such (`alice/1.png` with `reference/alice/`), else with the one of the same file name, else with all; the highest
-            similarity counts.
+        reference: pictures to match with. A picture is compared with those of its person (`alice/1.png` with `reference/alice/`), or
+            with the one of the same file name; where the references name neither, with those directly in `reference`, or with all
+            where they are of one person; else with none. The highest similarity counts. References without a usable face are named
+            in the notes.
         weights, device: as for `load_quality`.
         embedder: of identities; None for the one that the choice names.
 
     Raises:
         LeganError: nothing to do, no pictures, weights that cannot be used, `out` holds other files or what was filtered by another
-            reference, or a full disk.
+            reference, another process writes there, or a full disk.
     """
     from legan.apply.filter_page import write_page
 
     choice.check(reference)
-    check_own_folder(Path(out), SCORES)
+    folder, out = Path(folder), Path(out)
+    check_own_folder(out, SCORES)
     paths = list_pictures([folder], but_not=out)
     scorer = load_quality(weights, device)
     matcher = None if reference is None else _matcher(Path(reference), embedder, scorer.size, choice, device)
-    journal = _scored(Path(folder), Path(out), paths, scorer, matcher, choice)
-    table = decide(_table(journal, Path(folder), paths), choice)
-    _place(table, Path(folder), Path(out) / PICTURES, choice.link)
-    with atomic_write(Path(out) / DECISIONS) as file:
-        table.to_parquet(file, index=False)
-    write_page(table, Path(folder), Path(out) / PAGE, choice, scorer.size)
+    with held_folder(make_folder(out)):
+        table = decide(_scored(folder, out, paths, scorer, matcher, choice), choice)
+        _place(table, folder, out / PICTURES, choice.link)
+        with atomic_write(out / DECISIONS) as file:
+            table.to_parquet(file, index=False)
+        write_page(table, folder, out / PAGE, choice, scorer.size)
     reasons = table.loc[~table["kept"], "why"].value_counts()
     left_out = {str(reason): int(count) for reason, count in reasons.items()}
-    return Filtered(Path(out), int(table["kept"].sum()), left_out, None if matcher is None else matcher.embedder.name)
+    n_kept = int(table["kept"].sum())
+    return Filtered(out, n_kept, left_out, *(() if matcher is None else (matcher.embedder.name, matcher.notes)))
 
 
 def decide(table: "pd.DataFrame", choice: Choice) -> "pd.DataFrame":
@@ -170,6 +181,7 @@ def decide(table: "pd.DataFrame", choice: Choice) -> "pd.DataFrame":
     if choice.min_quality is not None:
         refuse(score < choice.min_quality, "below min-quality")
     if choice.min_match is not None:
+        refuse(np.isnan(match), NO_REFERENCE)
         refuse(~(match >= choice.min_match), "below min-match")
     if choice.keep is not None:
         n_faces = int((~np.isnan(score)).sum())
@@ -221,7 +233,7 @@ class Matcher:
         size: side of the crops in pixels.
         faces: as for `prepare`.
 
-    `checksum` changes with the reference pictures and with the embedder.
+    `checksum` changes with the reference pictures and with the embedder; `notes` name references that cannot be used, and why.
 
     Raises:
         ImageError: no reference picture shows a face.
@@ -230,27 +242,51 @@ class Matcher:
     def __init__(self, reference: Path, embedder: Embedder, size: int, faces: Faces) -> None:
         self.embedder = embedder
         paths = list_pictures([reference])
-        found = [one for one in prepare_many(paths, size, faces) if one.crop is not None]
-        if not found:
-            raise ImageError(f"no face in the pictures of {reference}: name pictures of the person to compare with")
-        places = [one.path.relative_to(reference) for one in found if one.path is not None]
-        self.vectors = self._embed([one.crop for one in found if one.crop is not None])
+        self._by_person: dict[str, list[int]] = {}  # usable references; a person may have none
+        self._loose: dict[str, list[int]] = {}  # of references directly in the folder, by name: who they show is not known
+        crops: list[np.ndarray] = []
+        poor: list[str] = []
+        for path, one in zip(paths, prepare_many(paths, size, faces), strict=True):
+            place = path.relative_to(reference)
+            groups = [self._by_person.setdefault(person_of(path, reference), [])]
+            groups += [self._loose.setdefault(composed(place.stem), [])] if len(place.parts) < 2 else []
+            if one.crop is None:
+                poor.append(one.reason if not one.readable else f"{path}: {one.reason}")
+                continue
+            for group in groups:
+                group.append(len(crops))
+            crops.append(one.crop)
+        if not crops:
+            raise ImageError(f"no face in the pictures of {reference}: name pictures of the person to compare with ({poor[0]})")
+        self.notes = _in_brief(poor)
+        self.vectors = self._embed(crops)
         pictures = [(path.relative_to(reference).as_posix(), sha256_of(path)) for path in paths]
-        self.checksum = hashlib.sha256(json.dumps([embedder.provenance.get("sha256", ""), pictures]).encode()).hexdigest()
-        self.by_folder = _indices([place.parent.as_posix() for place in places])
-        self.by_name = _indices([place.name for place in places])
+        facts = [_MATCH_RULE, embedder.provenance.get("sha256", ""), pictures]
+        self.checksum = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def match(self, places: Sequence[Path], crops: Sequence[np.ndarray]) -> list[float]:
-        """Return the highest cosine similarity of each crop to its references; `places` are relative to the folder filtered."""
+        """Return the highest cosine similarity of each crop to its references, NaN where it has none that can be used.
+
+        `places` are relative to the folder filtered.
+        """
         if not crops:
             return []
         values = []
         for place, vector in zip(places, self._embed(crops), strict=True):
-            folder = place.parent.as_posix()
-            own = self.by_folder.get(folder) if folder != "." else None
-            own = own or self.by_name.get(place.name) or list(range(len(self.vectors)))
-            values.append(float((self.vectors[own] @ vector).max()))
+            own = self._references(place)
+            values.append(float((self.vectors[own] @ vector).max()) if own else math.nan)
         return values
+
+    def _references(self, place: Path) -> list[int]:
+        """The references to compare a picture with. A person whose references are all poor has none: never another person's."""
+        person, name = person_of(place, Path()), composed(place.stem)
+        if person in self._by_person:
+            return self._by_person[person]
+        if name in self._loose:
+            return self._loose[name]
+        if self._loose:
+            return [index for group in self._loose.values() for index in group]
+        return list(range(len(self.vectors))) if len(self._by_person) == 1 else []
 
     def _embed(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         parts = [crops[i : i + BATCH_SIZE] for i in range(0, len(crops), BATCH_SIZE)]
@@ -265,26 +301,23 @@ def _matcher(reference: Path, embedder: Embedder | None, size: int, choice: Choi
     return Matcher(reference, embedder, size, choice.faces)
 
 
-def _indices(names: Sequence[str]) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
-    for index, name in enumerate(names):
-        found.setdefault(name, []).append(index)
-    return found
+def _in_brief(poor: Sequence[str]) -> list[str]:
+    """Notes about references that cannot be used."""
+    notes = [f"a reference picture cannot be used: {reason}" for reason in poor[:_N_NAMED]]
+    return [*notes, *([f"{len(poor) - _N_NAMED} more reference pictures cannot be used"] if len(poor) > _N_NAMED else [])]
 
 
 def _scored(
     folder: Path, out: Path, paths: Sequence[Path], scorer: QualityScorer, matcher: Matcher | None, choice: Choice
-) -> Journal:
-    """Score what the folder's journal does not have yet."""
+) -> "pd.DataFrame":
+    """Score what the folder's journal does not have yet, and return its table."""
     stamp = {"weights": scorer.checksum[:12], "faces": choice.faces, "reference": matcher.checksum[:12] if matcher else "none"}
-    journal = Journal(make_folder(out) / SCORES, COLUMNS, stamp)
-    names = [path.relative_to(folder).as_posix() for path in paths]
-    journal.forget([name for name in names if unreadable(journal.rows.get(name, {"reason": ""}))])
-    todo = [path for path, name in zip(paths, names, strict=True) if name not in journal.rows]
-    with shown_progress("scoring", len(todo)) as advance:
-        for group in grouped(prepare_many(todo, scorer.size, choice.faces), BATCH_SIZE):
-            journal.add(_rows(folder, group, scorer, matcher, advance))
-    return journal
+    with Journal(out / SCORES, COLUMNS, stamp) as journal:
+        todo = journal.missing({path.relative_to(folder).as_posix(): path for path in paths}, unreadable)
+        with shown_progress("scoring", len(todo)) as advance:
+            for group in grouped(prepare_many(todo, scorer.size, choice.faces), BATCH_SIZE):
+                journal.add(_rows(folder, group, scorer, matcher, advance))
+        return _table(journal, folder, paths)
 
 
 def _rows(
@@ -318,7 +351,7 @@ def _place(table: "pd.DataFrame", folder: Path, out: Path, link: bool) -> None:
         target = out / name
         if name not in kept:
             target.unlink(missing_ok=True)
-        elif not target.exists():
+        elif file_stamp(target) != file_stamp(folder / name):  # not there yet, or of a picture that changed since
             half = make_folder(target.parent) / f".{target.name}.tmp"
             half.unlink(missing_ok=True)  # of a process that was killed
             try:

@@ -13,6 +13,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from legan import __version__
 from legan.core import exif, xmp
 from legan.core.errors import ImageError
+from legan.core.files import sha256_of
 from legan.core.images import Metadata, Photo
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
@@ -31,12 +32,20 @@ class Mark:
         edit: the edit in words, such as `expression=smile lighting=-45 strength=1`.
         software: name and version.
         source_type: an IPTC digital source type (a URI).
+        photo: SHA-256 of the photo's file, by which a further run knows that the photo has changed; "" where it was no file.
     """
 
     weights: str
     edit: str = ""
     software: str = SOFTWARE
     source_type: str = SOURCE_TYPE
+    photo: str = ""
+
+
+def of_photo(mark: Mark, photo: Photo) -> Mark:
+    """Return the mark of an edit of this photo; without its checksum where the photo was no file, or is gone."""
+    path = photo.path
+    return replace(mark, photo=sha256_of(path)) if path is not None and path.is_file() else mark
 
 
 def marked_metadata(mark: Mark, photo: Photo | None = None) -> Metadata:
@@ -47,6 +56,7 @@ def marked_metadata(mark: Mark, photo: Photo | None = None) -> Metadata:
         (LEGAN, "Software"): mark.software,
         (LEGAN, "Weights"): f"sha256:{mark.weights}",
         (LEGAN, "Edit"): mark.edit,
+        **({(LEGAN, "Photo"): f"sha256:{mark.photo}"} if mark.photo else {}),
     }
     # The creator tool is the first program of a picture's life: a photo's own stays.
     creator = (xmp.XMP, "CreatorTool")
@@ -81,4 +91,5 @@ def read_mark(path: str | Path) -> Mark | None:
     if not weights or not source_type:
         return None
     edit, software = xmp.read(packet, (LEGAN, "Edit")) or "", xmp.read(packet, (LEGAN, "Software")) or ""
-    return Mark(weights.removeprefix("sha256:"), edit, software, source_type)
+    photo = xmp.read(packet, (LEGAN, "Photo")) or ""
+    return Mark(weights.removeprefix("sha256:"), edit, software, source_type, photo.removeprefix("sha256:"))

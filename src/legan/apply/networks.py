@@ -13,15 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from legan.apply.baselines import filled, stargan_networks, starganv2_networks
+from legan.apply.baselines import part_of, stargan_networks, starganv2_networks
 from legan.apply.hub import editor_file
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS, expression_code, lighting_code
-from legan.core.config import dict_to_config
 from legan.core.crop import CROP_SIZE
 from legan.core.errors import ConditionError, ConfigError, WeightsError, nearest
 from legan.core.files import sha256_of
 from legan.core.weights import load_weights, packaged
 from legan.models.critic import Critic, CriticConfig
+from legan.models.from_weights import network_of_config
 from legan.models.generator import Generator, GeneratorConfig, GeneratorOutput
 from legan.train.task import autocast, mixed_dtype
 
@@ -86,6 +86,8 @@ class Networks:
                 "these weights cannot tell a face's own expression and lighting (they hold no critic): name both an expression "
                 "and a lighting"
             )
+        if not len(x):
+            return Codes(torch.zeros(0, len(EXPRESSIONS)), torch.zeros(0, len(LIGHTINGS)))
         outputs = [self.critic(part.to(self.device)) for part in x.split(64)]
         expression = torch.cat([o.expression for o in outputs]).float().softmax(1)
         lighting = torch.cat([o.lighting for o in outputs]).float().softmax(1)
@@ -122,7 +124,12 @@ class Networks:
 
     @torch.inference_mode()
     def translate(self, x: Tensor, codes: Codes, batch_size: int = 16) -> GeneratorOutput:
-        """Run the generator on crops `x` (B, 3, S, S) in [-1, 1], `batch_size` at a time; the outputs are on the CPU."""
+        """Run the generator on crops `x` (B, 3, S, S) in [-1, 1], `batch_size` at a time; the outputs are on the CPU.
+
+        Of no crops there are no masks: (0, 0, S, S).
+        """
+        if not len(x):
+            return GeneratorOutput(x.float().cpu(), x[:, :0], x[:, :0], None)
         parts = []
         for rows in torch.arange(len(x)).split(batch_size):
             picture = x[rows].to(self.device, memory_format=torch.channels_last)
@@ -143,24 +150,23 @@ def load_networks(weights: str | Path | None = None, device: str = "cpu", precis
     path = editor_file(weights) if weights is not None else packaged("editor")
     check_device(device)
     tensors, metadata = load_weights(path)
-    if not any(name.startswith("generator.") for name in tensors) or "generator" not in metadata:
+    if not any(name.startswith("generator.") for name in tensors) or metadata.get("generator") is None:
         raise WeightsError(f"{path} holds no editor: give a file that `legan export` wrote")
-    model = metadata.get("model", LEGAN)
+    model = metadata.get("model") or LEGAN
     if model not in _MAKERS:
         raise WeightsError(f"{path} holds an editor of unknown kind '{model}'{nearest(model, _MAKERS)}: update legan")
-    try:
-        generator, critic, size = _MAKERS[model](tensors, metadata)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise WeightsError(f"the tensors of {path} do not fit its config ({reason}): export the weights again") from error
+    generator, critic, size = _MAKERS[model](tensors, metadata, Path(path))
     return Networks(generator, critic, metadata, sha256_of(path), device, size, precision)
 
 
-def _legan_networks(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> tuple[Generator, Critic | None, int]:
-    generator = filled(Generator(dict_to_config(GeneratorConfig, metadata["generator"])), tensors, "generator.")
-    if not any(name.startswith("critic.") for name in tensors):
+def _legan_networks(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], path: Path
+) -> tuple[Generator, Critic | None, int]:
+    own, judging = part_of(tensors, "generator."), part_of(tensors, "critic.")
+    generator = network_of_config(Generator, GeneratorConfig, metadata["generator"], own, path)
+    if not judging:
         return generator, None, CROP_SIZE
-    critic = filled(Critic(dict_to_config(CriticConfig, metadata.get("critic", {}))), tensors, "critic.")
+    critic = network_of_config(Critic, CriticConfig, metadata.get("critic") or {}, judging, path)
     return generator, critic, critic.config.size
 
 

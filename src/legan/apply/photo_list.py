@@ -4,13 +4,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from legan.core.conditions import EXPRESSIONS
+from legan.core.csv_table import read_csv_table
 from legan.core.errors import DataError, no_such
 from legan.core.files import path_inside
 from legan.core.images import READ_SUFFIXES, pictures_below
 from legan.core.manifest import SPLITS
+from legan.core.names import composed, found_file, person_of
 
 _REQUIRED = ("file", "identity", "expression")
 _EVERY, _VALIDATION = 5, 4  # of the sorted identities every fifth is for validation
@@ -55,8 +56,8 @@ def list_photos(
     Args:
         folder: walked with its subfolders.
         identity_from_name: regular expression searched in each file's name; its group `identity`, or its first one, or what it
-            matches names the person, its group `expression` the expression. Without it and a manifest, photos in a subfolder
-            show the person that the subfolder is named after, and each other photo a person of its own.
+            matches names the person, its group `expression` the expression. Without it and a manifest, photos in a subfolder,
+            however deep, show the person that the subfolder is named after, and each other photo a person of its own.
         manifest: CSV file with the columns file (within `folder`), identity and expression, and perhaps split, source, licence.
         source, licence: for photos whose manifest does not say; by default the folder's name, and "unknown".
 
@@ -86,7 +87,7 @@ def _from_names(folder: Path, pattern: str | None, usual: Mapping[str, str]) -> 
         raise DataError(f"cannot read the regular expression '{pattern}' ({error})") from None
     entries = []
     for path in pictures_below(folder):
-        identity = path.parent.name if path.parent != folder else path.stem
+        identity = person_of(path, folder)
         expression, known = "neutral", False
         if search is not None:
             match = search.search(path.name)
@@ -95,7 +96,7 @@ def _from_names(folder: Path, pattern: str | None, usual: Mapping[str, str]) -> 
                     f"'{pattern}' matches nothing in the name {path.name}: give an expression that fits every photo"
                 )
             groups = match.groupdict()
-            identity = groups.get("identity") or (match.group(1) if match.groups() else match.group(0))
+            identity = composed(groups.get("identity") or (match.group(1) if match.groups() else match.group(0)))
             if groups.get("expression"):
                 expression, known = groups["expression"].lower(), True
         _check_expression(expression, str(path))
@@ -104,36 +105,32 @@ def _from_names(folder: Path, pattern: str | None, usual: Mapping[str, str]) -> 
 
 
 def _from_csv(folder: Path, manifest: Path, usual: Mapping[str, str]) -> list[PhotoEntry]:
-    import pandas as pd
-
     if not manifest.is_file():
         raise DataError(f"{manifest} does not exist: name a CSV file with the columns {', '.join(_REQUIRED)}")
-    try:
-        frame = pd.read_csv(manifest, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise DataError(f"{manifest} is no CSV file ({str(error).strip()})") from None
-    missing = [name for name in _REQUIRED if name not in frame.columns]
+    table = read_csv_table(manifest)
+    missing = [name for name in _REQUIRED if name not in table.columns]
     if missing:
         raise DataError(f"{manifest} lacks the column {', '.join(missing)}: it needs {', '.join(_REQUIRED)}")
     return [
-        _entry_of(folder, f"{manifest} line {number}", row, usual)
-        for number, row in enumerate(frame.to_dict("records"), start=2)
+        _entry_of(folder, f"{manifest} line {line}", dict(zip(table.columns, row, strict=True)), usual)
+        for row, line in zip(table.rows, table.lines, strict=True)
     ]
 
 
-def _entry_of(folder: Path, where: str, row: Mapping[Any, str], usual: Mapping[str, str]) -> PhotoEntry:
-    empty = [name for name in _REQUIRED if not row[name].strip()]
+def _entry_of(folder: Path, where: str, row: Mapping[str, str], usual: Mapping[str, str]) -> PhotoEntry:
+    empty = [name for name in _REQUIRED if not row[name]]
     if empty:
         raise DataError(f"{where}: the entry {empty[0]} is empty")
-    path = path_inside(folder, row["file"].strip())
+    path = found_file(folder, row["file"])
+    path_inside(folder, row["file"])  # refuses what leads out of the folder
     if not path.is_file():
         raise DataError(f"{where}: {path} does not exist")
-    expression, split = row["expression"].strip().lower(), row.get("split", "").strip()
+    expression, split = row["expression"].lower(), row.get("split", "")
     _check_expression(expression, where)
     if split and split not in SPLITS:
         raise DataError(f"{where}: {no_such('split', split, SPLITS)}")
-    source, licence = row.get("source", "").strip(), row.get("licence", "").strip()
-    return PhotoEntry(path, row["identity"].strip(), expression, split, source or usual["source"], licence or usual["licence"])
+    source, licence = row.get("source", ""), row.get("licence", "")
+    return PhotoEntry(path, row["identity"], expression, split, source or usual["source"], licence or usual["licence"])
 
 
 def _check_expression(expression: str, where: str) -> None:
@@ -142,12 +139,14 @@ def _check_expression(expression: str, where: str) -> None:
 
 
 def _check_names(entries: Iterable[PhotoEntry]) -> None:
-    """Names become keys in the set: each may stand once. Identities become file names."""
-    seen: dict[str, Path] = {}
+    """Names become keys in a person's shard: each may stand there once. Identities become file names."""
+    seen: dict[tuple[str, str], Path] = {}
+    files: set[Path] = set()
     for entry in entries:
-        if entry.name in seen:
-            raise DataError(f"{seen[entry.name]} and {entry.path} have the same name: rename one")
-        seen[entry.name] = entry.path
+        other = seen.setdefault((entry.identity, composed(entry.name)), entry.path)
+        if other != entry.path or entry.path in files:
+            raise DataError(f"{other} and {entry.path} have the same name: rename one")
+        files.add(entry.path)
         if not re.fullmatch(r"[\w.-]+", entry.identity) or entry.identity.startswith("."):
             raise DataError(f"{entry.path}: the identity '{entry.identity}' may hold letters, digits, '_', '-' and '.' only")
 

@@ -22,7 +22,7 @@ import numpy as np
 from legan.apply.photo_list import PhotoEntry
 from legan.core.cells import escaped
 from legan.core.errors import ConfigError
-from legan.core.files import write_atomic
+from legan.core.files import sha256_of, write_atomic
 from legan.core.images import png_bytes
 from legan.core.manifest import MATTE_COLUMNS, ManifestRow, ShardWriter, matte_columns, read_record, write_manifest
 from legan.core.set_folder import SHARDS, open_set_folder
@@ -123,17 +123,17 @@ def make_set(
     if n_workers < 1:
         raise ConfigError(f"workers must be at least 1, not {n_workers}")
     out = Path(out)
-    open_set_folder(out, settings)
-    people = {name: list(group) for name, group in groupby(entries, key=lambda entry: entry.identity)}
-    missing = [name for name, photos in people.items() if not _is_made(_shard(out, name), photos)]
-    n_done = len(people) - len(missing)
-    if progress:
-        progress(n_done, len(people))
-    for _ in _make_missing([(_shard(out, name), people[name]) for name in missing], build_maker, n_workers):
-        n_done += 1
+    with open_set_folder(out, settings):
+        people = {name: list(group) for name, group in groupby(entries, key=lambda entry: entry.identity)}
+        missing = [name for name, photos in people.items() if not _is_made(_shard(out, name), photos)]
+        n_done = len(people) - len(missing)
         if progress:
             progress(n_done, len(people))
-    return _finish(out, people, set(missing))
+        for _ in _make_missing([(_shard(out, name), people[name]) for name in missing], build_maker, n_workers):
+            n_done += 1
+            if progress:
+                progress(n_done, len(people))
+        return _finish(out, people, set(missing))
 
 
 def _finish(out: Path, people: Mapping[str, list[PhotoEntry]], new: set[str]) -> SetReport:
@@ -164,11 +164,19 @@ def _shard(out: Path, identity: str) -> Path:
 
 def _inputs(photos: Sequence[PhotoEntry]) -> list[dict[str, Any]]:
     """What a shard was made from, to be compared later."""
-    return [{**asdict(photo), "path": photo.path.name, "n_bytes": photo.path.stat().st_size} for photo in photos]
+    facts = ({"n_bytes": photo.path.stat().st_size, "sha256": sha256_of(photo.path)} for photo in photos)
+    return [{**asdict(photo), "path": photo.path.name, **fact} for photo, fact in zip(photos, facts, strict=True)]
 
 
 def _is_made(path: Path, photos: Sequence[PhotoEntry]) -> bool:
-    return path.exists() and read_record(path, _RECORD)["inputs"] == _inputs(photos)
+    if not path.exists():
+        return False
+    made, now = read_record(path, _RECORD)["inputs"], _inputs(photos)
+    # Shards of earlier versions say nothing of the contents: they are compared by what they say.
+    return len(made) == len(now) and all(
+        old == {key: value for key, value in new.items() if key != "sha256" or key in old}
+        for old, new in zip(made, now, strict=True)
+    )
 
 
 def _make_missing(

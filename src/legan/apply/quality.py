@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from legan.apply.crops import Faces, prepare
 from legan.apply.networks import check_device
-from legan.core.errors import FaceError
+from legan.core.errors import FaceError, ImageError
 from legan.core.files import sha256_of
 from legan.core.images import from_unit
 from legan.core.weights import packaged
@@ -130,8 +130,10 @@ class QualityLoss(nn.Module):
         """Images (B, 3, H, W) of aligned faces within `value_range` -> a scalar in [0, 1].
 
         Raises:
-            ImageError: another shape, or values out of range.
+            ImageError: another shape, values out of range, or no images, of which there is no mean.
         """
+        if not len(images):
+            raise ImageError("a batch of no images has no quality loss: leave such a batch out")
         return unnaturalness(self.scores(images)).mean()
 
     def scores(self, images: Tensor) -> Tensor:

@@ -78,27 +78,26 @@ def score_pictures(
     Args:
         places: picture files, and folders that are walked.
         out: a table that is written as the work goes on; pictures that it holds already are not scored again, unless they
-            could not be read.
+            could not be read, or their files have changed since.
         weights, device: as for `load_quality`.
         faces: as for `prepare`.
         plot: a PNG file for a histogram of the scores.
 
     Raises:
-        LeganError: no pictures, weights that cannot be used, or a table of other weights.
+        LeganError: no pictures, weights that cannot be used, a table of other weights, or one that another process writes.
     """
     check_faces(faces)
     if plot is not None:
         check_ending(plot, ".png")
     paths = list_pictures(places)
     scorer = load_quality(weights, device)
-    journal = Journal(out, COLUMNS, {"weights": scorer.checksum[:12], "faces": faces})
-    journal.forget([str(path) for path in paths if unreadable(journal.rows.get(str(path), {"reason": ""}))])
-    todo = [path for path in paths if str(path) not in journal.rows]
-    with shown_progress("scoring", len(todo)) as advance:
-        for batch in score_files(scorer, todo, faces):
-            journal.add(scored.row() for scored in batch)
-            for _ in batch:
-                advance()
+    with Journal(out, COLUMNS, {"weights": scorer.checksum[:12], "faces": faces}) as journal:
+        todo = journal.missing({str(path): path for path in paths}, unreadable)
+        with shown_progress("scoring", len(todo)) as advance:
+            for batch in score_files(scorer, todo, faces):
+                journal.add(scored.row() for scored in batch)
+                for _ in batch:
+                    advance()
     rows = [journal.rows[str(path)] for path in paths]
     found = [
         Scored(row["image"], float(row["score"]), float(row["spread"]), row["reason"], not unreadable(row)) for row in rows

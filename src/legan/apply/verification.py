@@ -19,15 +19,15 @@ from legan.apply.features import CropAt, embed_all, with_stamps
 from legan.apply.roc_plot import plot_rocs
 from legan.core.crop import CROP_SIZE
 from legan.core.errors import ConfigError, DataError, ImageError, no_such
-from legan.core.files import check_ending, sha256_of
+from legan.core.files import check_ending
 from legan.core.geometry import fit_similarity
 from legan.core.images import load_photo
-from legan.core.manifest import MANIFEST
+from legan.core.manifest import MANIFEST, contents_stamp
 from legan.data.faces import LabelledFaces
 from legan.data.sources.folder import read_folder
 from legan.data.sources.ijbb import read_ijbb
 from legan.data.sources.insightface_bin import read_bin
-from legan.data.sources.lfw import read_pairs
+from legan.data.sources.lfw import find_pictures, read_pairs
 from legan.faces.arcface_embedding import CROP_POINTS, INPUT_POINTS
 from legan.faces.resample import warp
 from legan.metrics.match import N_FOLDS, Pairs, draw_pairs, match_scores, roc, score_pairs
@@ -35,6 +35,8 @@ from legan.metrics.templates import template_features
 from legan.metrics.verification import Figures, verification_figures
 
 FARS = (1e-4, 1e-3, 1e-2, 1e-1)
+_BIN_FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # of the pictures in insightface's files
+_MAX_BIN_SIDE = 1024  # pixels; insightface's are 112
 # Where LFW's pictures of 250 pixels have the face, for those in which the detector finds none: left, top, right, bottom.
 _LFW_FACE = (0.22, 0.21, 0.78, 0.77)
 
@@ -142,10 +144,7 @@ Found = tuple[np.ndarray, np.ndarray, list[str]]  # scores, same, notes
 
 def _lfw(place: Path, embedding: Embedding, options: Options, progress: Any) -> Found:
     pairs = read_pairs(options.pairs or place / "pairs.txt")
-    paths = [place / name for name in pairs.images]
-    absent = next((path for path in paths if not path.is_file()), None)
-    if absent is not None:
-        raise DataError(f"{absent} does not exist: the list of pairs names it; give the folder that holds LFW's people")
+    paths = find_pictures(place, pairs.images)
     features, found = embed_all(
         embedding,
         with_stamps(pairs.images, paths),
@@ -178,12 +177,14 @@ def aligned_crop(data: bytes, name: str) -> np.ndarray:
     """A face that insightface aligned, encoded, 112 x 112 pixels, as a crop uint8 (128, 128, 3).
 
     Raises:
-        DataError: no picture.
+        DataError: no picture, or one of many pixels.
     """
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=_BIN_FORMATS) as image:
+            if max(image.size) > _MAX_BIN_SIDE:  # before any pixel is decoded
+                raise ValueError(f"it is {image.width}x{image.height} pixels")
             pixels = np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"picture {name} cannot be decoded ({error}): download the file again") from error
     scale = pixels.shape[0] / 112
     return warp(pixels, fit_similarity(INPUT_POINTS * scale, CROP_POINTS * CROP_SIZE), CROP_SIZE)
@@ -220,8 +221,8 @@ def _own_people(place: Path, split: str) -> tuple[list[str], np.ndarray, CropAt]
     """Names of the pictures, numbers of the people, and how to get a crop."""
     if (place / MANIFEST).is_file():
         faces = LabelledFaces([place], split, CROP_SIZE, memory_gb=0.0)
-        manifest = sha256_of(place / MANIFEST)  # it holds the checksum of each picture
-        named = [f"{row['path']}/{row['key']} {manifest}" for row in faces.rows]
+        stamp = contents_stamp(place, (row["path"] for row in faces.rows))
+        named = [f"{row['path']}/{row['key']} {stamp}" for row in faces.rows]
         return named, faces.person, lambda i: faces.images([i])[0]
     images = read_folder(place)
     numbers = {person: number for number, person in enumerate(sorted({image.identity for image in images}))}

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from legan.core.errors import ConfigError, nearest
 from legan.core.files import write_atomic
+from legan.core.plain import MAX_DEPTH, parse_toml
 
 T = TypeVar("T")
 
@@ -22,11 +23,11 @@ def load_config(cls: type[T], path: Path | None = None, overrides: Sequence[str]
     """
     values: dict[str, Any] = config_to_dict(base) if base is not None else {}
     if path is not None:
-        _merge(cls, values, _read_toml(path), "")
+        _merge(cls, values, read_toml(path), "")
     for word in overrides:
         key, equals, text = word.partition("=")
-        if not equals:
-            raise ConfigError(f"cannot read setting '{word}': write key=value, such as seed=1")
+        if not equals or key.count(".") > MAX_DEPTH:
+            raise ConfigError(f"cannot read setting '{word[:80]}': write key=value, such as seed=1")
         _merge(cls, values, _nested(key.strip().split("."), _value(text.strip())), "")
     return dict_to_config(cls, values)
 
@@ -37,6 +38,8 @@ def dict_to_config(cls: type[T], values: Mapping[str, Any]) -> T:
     Raises:
         ConfigError: as `load_config`.
     """
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"the settings are a {type(values).__name__} and should be names with values")
     checked: dict[str, Any] = {}
     _merge(cls, checked, values, "")
     try:
@@ -44,7 +47,7 @@ def dict_to_config(cls: type[T], values: Mapping[str, Any]) -> T:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"setting {where}={first['input']!r} is wrong: {first['msg']}") from error
+        raise ConfigError(f"setting {where}={_short(first['input'])} is wrong: {first['msg']}") from error
 
 
 def config_to_dict(config: Any) -> dict[str, Any]:
@@ -68,6 +71,11 @@ def to_toml(values: Mapping[str, Any], prefix: str = "") -> str:
     return text
 
 
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
 def _fields(cls: Any) -> dict[str, Any]:
     return {field.name: field.type for field in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else {}
 
@@ -82,15 +90,20 @@ def _merge(cls: Any, target: dict[str, Any], values: Mapping[str, Any], prefix: 
             _merge(fields[key], target.setdefault(key, {}), value, f"{prefix}{key}.")
         elif dataclasses.is_dataclass(fields[key]):
             raise ConfigError(
-                f"setting {prefix}{key}={value!r} is wrong: it is a group; set one of {', '.join(_fields(fields[key]))}"
+                f"setting {prefix}{key}={_short(value)} is wrong: it is a group; set one of {', '.join(_fields(fields[key]))}"
             )
         else:
             target[key] = value
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the table of a TOML file.
+
+    Raises:
+        ConfigError: no such file, or one that is not TOML.
+    """
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return parse_toml(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"config file {path} does not exist") from None
     except OSError as error:
@@ -102,7 +115,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 def _value(text: str) -> Any:
     """A word's value as TOML reads it; what is no TOML value is text."""
     try:
-        return tomllib.loads(f"x = {text}")["x"]
+        return parse_toml(f"x = {text}")["x"]
     except tomllib.TOMLDecodeError:
         return text
 

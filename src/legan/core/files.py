@@ -94,6 +94,18 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def file_stamp(path: Path) -> str:
+    """Return size and time of the last change of a file, such as "48213-1764105050123456789": it changes when the content does.
+
+    "" where there is no such file.
+    """
+    try:
+        facts = Path(path).stat()
+    except OSError:
+        return ""
+    return f"{facts.st_size}-{facts.st_mtime_ns}"
+
+
 def _explained(error: OSError, path: Path) -> LeganError:
     if error.errno == errno.ENOSPC:
         return LeganError(f"no space left on the disk while writing {path}: free some space and run the same command again")

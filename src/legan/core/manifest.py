@@ -3,8 +3,8 @@
 Reading needs no unpacking: a row of a sharded image names the tar, the offset of the image's bytes in it and their length.
 """
 
+import hashlib
 import io
-import json
 import os
 import tarfile
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, TypedDict
 
 from legan.core.errors import DataError, LeganError
-from legan.core.files import atomic_write, path_inside
+from legan.core.files import atomic_write, file_stamp, path_inside, sha256_of
+from legan.core.plain import parse_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -165,21 +166,40 @@ def read_bytes(folder: Path, row: Mapping[str, Any]) -> bytes:
     """Return the encoded image of a manifest row.
 
     Raises:
-        DataError: the file is missing, shorter than the row says, or outside of the folder; the message names it.
+        DataError: the file is missing, shorter than the row says, outside of the folder, or another one than the row's checksum says;
+            the message names it.
     """
     path = path_inside(Path(folder), str(row["path"]))
     offset, n_bytes = row["offset"], row["n_bytes"]
     try:
         with open(path, "rb") as file:
             if offset is None or offset != offset:  # None, or NaN from a data frame
-                return file.read()
-            file.seek(int(offset))
-            data = file.read(int(n_bytes))
+                data = file.read()
+            else:
+                file.seek(int(offset))
+                data = file.read(int(n_bytes))
+                if len(data) != int(n_bytes):
+                    raise DataError(f"{path} is truncated: delete it and run the command that made the data set again")
     except FileNotFoundError:
         raise DataError(f"the manifest of {folder} names a missing image: {row['path']}") from None
-    if len(data) != int(n_bytes):
-        raise DataError(f"{path} is truncated: delete it and run the command that made the data set again")
+    digest = row.get("sha256") or ""
+    if digest == digest and digest and hashlib.sha256(data).hexdigest() != digest:
+        name = f"{row['path']}/{row['key']}" if row.get("key") else row["path"]
+        raise DataError(
+            f"{name} in {folder} has changed since the manifest was written: restore it, or make the data set again"
+        )
     return data
+
+
+def contents_stamp(folder: Path, paths: Iterable[str]) -> str:
+    """Return a digest that changes when the manifest does, or one of the files named in it (by its size or time).
+
+    Args:
+        folder: the data set folder.
+        paths: entries of the column `path`.
+    """
+    stamps = [f"{path} {file_stamp(Path(folder) / path)}" for path in sorted(set(paths))]
+    return hashlib.sha256("\n".join([sha256_of(Path(folder) / MANIFEST), *stamps]).encode()).hexdigest()
 
 
 def read_record(shard: Path, key: str) -> Any:
@@ -193,8 +213,8 @@ def read_record(shard: Path, key: str) -> Any:
             member = tar.extractfile(key)
             if member is None:
                 raise KeyError(key)
-            return json.load(member)
-    except (tarfile.TarError, KeyError, ValueError) as error:
+            return parse_json(member.read())
+    except (tarfile.TarError, KeyError, ValueError, OSError) as error:
         raise DataError(f"{shard} is damaged: delete it and run the same command again") from error
 
 

@@ -1,6 +1,8 @@
 """Weights: safetensors files with JSON metadata. The only place that imports safetensors; nothing is ever unpickled."""
 
 import json
+import pickle
+import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,11 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 from legan.core.errors import WeightsError
 from legan.core.files import write_atomic
+from legan.core.plain import parse_json
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+# What torch.load raises on files that are cut off, overwritten, no pickles, or pickles of more than plain values.
+_UNREADABLE = (
+    pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, OSError, AssertionError,
+    MemoryError, struct.error,
+)  # fmt: skip
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
+# Kinds of the entries of the metadata; lists are of texts.
+_KINDS: dict[str, type] = {
+    "model": str, "data": str, "licence": str, "version": str, "commit": str, "steps": int, "seed": int, "known_faults": list,
+    "labels": list, "generator": dict, "critic": dict, "network": dict, "lightcnn": dict,
+}  # fmt: skip
 _KEY = "legan"  # the one metadata entry; safetensors metadata maps text to text
 
 
@@ -76,6 +89,39 @@ def load_weights(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
     return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}, metadata
 
 
+def load_state(path: Path, what: str, advice: str) -> Mapping[str, Any]:
+    """Read what `torch.save` wrote elsewhere, a dict of tensors perhaps with other plain values; nothing in it is run.
+
+    Args:
+        path: the file.
+        what: it should be, for the message.
+        advice: what to do where it is something else.
+
+    Raises:
+        WeightsError: no such file, a damaged one, or one that only running code could read.
+    """
+    import torch
+
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"{what} {path} does not exist")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except _UNREADABLE as error:
+        reason = re.split(r"[.\n]", str(error))[0].strip() or type(error).__name__
+        raise WeightsError(f"{path} cannot be read without running code from it ({reason}): {advice}") from error
+    if not isinstance(state, Mapping):
+        raise WeightsError(f"{path} holds no state dict: {advice}")
+    return state
+
+
+def is_state_dict(state: Mapping[Any, Any]) -> bool:
+    """Whether all entries are tensors under names."""
+    from torch import Tensor
+
+    return all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items())
+
+
 def load_metadata(path: Path) -> dict[str, Any]:
     """Read only the metadata of a safetensors file, without torch.
 
@@ -93,10 +139,26 @@ def load_metadata(path: Path) -> dict[str, Any]:
             raise WeightsError(f"{path} is not a safetensors file: give one that `legan export` wrote")
         text = file.read(length)
     try:
-        entries = json.loads(text).get("__metadata__", {})
-        return json.loads(entries.get(_KEY, "{}"))
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
+        metadata = parse_json(parse_json(text).get("__metadata__", {}).get(_KEY, "{}"))
+    except (ValueError, AttributeError, TypeError) as error:
         raise WeightsError(f"{path} is not a safetensors file: give one that `legan export` wrote") from error
+    _check_metadata(path, metadata)
+    return {name: value for name, value in metadata.items() if value is not None}
+
+
+def _check_metadata(path: Path, metadata: Any) -> None:
+    """Entries that are read somewhere have the kind that is expected there."""
+    if not isinstance(metadata, dict):
+        raise WeightsError(f"the metadata of {path} is damaged (a {type(metadata).__name__}): export the weights again")
+    for name, kind in _KINDS.items():
+        value = metadata.get(name)
+        is_right = value is None or (isinstance(value, kind) and value is not True and value is not False)
+        if isinstance(value, list):
+            is_right = is_right and all(isinstance(item, str) for item in value)
+        if not is_right:
+            raise WeightsError(f"the metadata of {path} is damaged ({name}={str(value)[:60]!r}): export the weights again")
+    if isinstance(metadata.get("steps"), int) and metadata["steps"] < 0:
+        raise WeightsError(f"the metadata of {path} is damaged (steps={metadata['steps']}): export the weights again")
 
 
 def _refuse_pickle(path: Path, head: bytes) -> None:

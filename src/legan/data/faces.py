@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # Domains whose images of one identity differ in nothing but the conditions. Two photos of a person differ in pose and more.
 PAIRED_DOMAINS = ("render", "relit", "reexpressed")
 N_LANDMARKS = 68
-_ROW = ("path", "offset", "n_bytes", "key")  # what reading an image takes
+_ROW = ("path", "offset", "n_bytes", "key", "sha256")  # what reading an image takes
 
 
 class LabelledFaces:

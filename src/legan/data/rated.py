@@ -17,6 +17,7 @@ from legan.core.errors import DataError
 from legan.core.images import to_network
 from legan.core.manifest import image_names, read_manifest
 from legan.data.faces import read_crop
+from legan.data.ratings import own_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +58,7 @@ class RatedImages:
     def facts(self) -> list[dict[str, Any]]:
         """Where the images come from, folder by folder: name, sources, licences, raters, numbers of people and images."""
         found = []
-        raters = sorted(set(self.rows["raters"].dropna())) if "raters" in self.rows else []
+        raters = sorted(set(self.rows["raters"].dropna()) - {""}) if "raters" in self.rows else []
         for index, folder in enumerate(self.folders):
             rows = self.rows[self.rows["folder"] == index]
             found.append(
@@ -88,11 +89,12 @@ def _joined(folders: Sequence[Path], labels: "pd.DataFrame") -> "pd.DataFrame":
         raise DataError(
             f"two images are called '{frame['name'][frame['name'].duplicated()].iloc[0]}': give each a name of its own"
         )
-    joined = frame.merge(labels.rename(columns={"split": "label_split"}), on="name", how="right")
-    if joined["path"].isna().any():
+    labels = labels.assign(name=own_names(labels["name"], frame["name"], " and ".join(map(str, folders))))
+    if labels["name"].duplicated().any():
         raise DataError(
-            f"no data set has the rated image '{joined['name'][joined['path'].isna()].iloc[0]}': name its folder too"
+            f"the labels name '{labels['name'][labels['name'].duplicated()].iloc[0]}' twice: keep one line an image"
         )
+    joined = frame.merge(labels.rename(columns={"split": "label_split"}), on="name", how="right")
     splits = joined.groupby(["source", "identity"])["label_split"].nunique()
     if (splits > 1).any():
         _, identity = splits.index[int(splits.argmax())]

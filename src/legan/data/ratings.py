@@ -4,7 +4,6 @@
 and the standard deviation over its raters (LEGAN poster); a label file has `name, mean, std, split`, which IQA tools read.
 """
 
-import io
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from legan.core.cells import escaped, unescaped
-from legan.core.errors import DataError, nearest
+from legan.core.cells import escaped
+from legan.core.csv_table import CsvTable, read_csv_table
+from legan.core.errors import DataError
 from legan.core.files import write_atomic
 from legan.core.manifest import SPLITS, image_names, read_manifest, split_of
+from legan.core.names import ImageNames
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,22 +70,26 @@ def read_ratings(path: Path) -> "pd.DataFrame":
     Raises:
         DataError: no such file, no CSV, a missing column, a rating that is no number or outside 0..10, or no answers.
     """
-    frame = _read_csv(path)
-    _need_columns(path, frame, COLUMNS[:3])
-    frame = frame.reindex(columns=list(COLUMNS))
-    for column in COLUMNS[2:]:
-        frame[column] = _numbers(path, frame, column)
-    rating = frame["rating"]
-    wrong = (rating < LOWEST) | (rating > HIGHEST)
-    if wrong.any():
-        line = int(wrong.to_numpy().argmax())
-        raise DataError(
-            f"{path} has the rating {rating.iloc[line]:g} in line {line + 2}: ratings go from 0 to 10, rescale them "
-            "(7 answers, 1 = natural: (7 - answer) / 6 * 10)"
-        )
-    if frame.empty:
-        raise DataError(f"{path} holds no answers")
-    return frame
+    return _ratings_of(read_csv_table(path))
+
+
+def _ratings_of(table: CsvTable) -> "pd.DataFrame":
+    import pandas as pd
+
+    table.require(COLUMNS[:3])
+    numbers = {
+        name: np.array(table.numbers(name)) if name in table.columns else np.full(len(table.rows), np.nan)
+        for name in COLUMNS[2:]
+    }
+    for rating, line in zip(numbers["rating"], table.lines, strict=True):
+        if not (LOWEST <= rating <= HIGHEST or rating != rating):
+            raise DataError(
+                f"{table.path} has the rating {rating:g} in line {line}: ratings go from 0 to 10, rescale them "
+                "(7 answers, 1 = natural: (7 - answer) / 6 * 10)"
+            )
+    if not table.rows:
+        raise DataError(f"{table.path} holds no answers")
+    return pd.DataFrame({**{name: table.texts(name) for name in COLUMNS[:2]}, **numbers})
 
 
 def write_table(frame: "pd.DataFrame", path: Path) -> Path:
@@ -105,11 +110,12 @@ def clean(
     Args:
         ratings: as `read_ratings` gives them.
         rules: what is dropped.
-        images: the images that exist; answers about others are dropped. None: all are taken as they are.
+        images: the images that exist, found by any name as in `ImageNames`; answers about others are dropped. None: all are taken
+            as they are.
         gold: `image, low, high`: images whose rating is known to lie there; they check the raters and are then left out.
 
     Raises:
-        DataError: nothing is left, or no answer is about a known image.
+        DataError: nothing is left, no answer is about a known image, or a name could be one of several images.
     """
     counts: dict[str, int] = {}
 
@@ -118,6 +124,9 @@ def clean(
             counts[reason] = int(out.sum())
         return frame[~out]
 
+    if images is not None:
+        known = ImageNames(images)
+        ratings, gold = _with_own_names(ratings, known), None if gold is None else _with_own_names(gold, known)
     # Whoever skips an image and rates it after all has rated it once.
     by_answer = ratings.assign(skipped=ratings["rating"].isna())
     kept = drop(ratings, "duplicate", by_answer.duplicated(["rater", "image", "skipped"]))
@@ -125,7 +134,8 @@ def clean(
         unknown = ~kept["image"].isin(set(images))
         if unknown.all():
             raise DataError(
-                f"no rated image is in the data set, such as '{kept['image'].iloc[0]}': name the set that was rated"
+                f"no rated image is in the data set: the ratings name images such as '{kept['image'].iloc[0]}', the data set such "
+                f"as '{known.example}'; name the set that was rated"
             )
         kept = drop(kept, "unknown image", unknown)
     for reason, raters in _bad_raters(kept, rules, gold).items():
@@ -140,6 +150,12 @@ def clean(
         words = ", ".join(f"{count} {reason}" for reason, count in counts.items())
         raise DataError(f"no answer is left after cleaning ({words}): an image needs {rules.min_raters} raters or more")
     return Cleaned(kept.reset_index(drop=True), len(ratings), counts)
+
+
+def _with_own_names(frame: "pd.DataFrame", known: ImageNames) -> "pd.DataFrame":
+    """The frame with each image under the data set's own name; unknown ones keep theirs."""
+    own = {name: known.find(name) or name for name in frame["image"].unique()}
+    return frame.assign(image=frame["image"].map(own))
 
 
 def _bad_raters(ratings: "pd.DataFrame", rules: Rules, gold: "pd.DataFrame | None") -> dict[str, set[str]]:
@@ -166,11 +182,10 @@ def read_gold(path: Path) -> "pd.DataFrame":
     Raises:
         DataError: no such file, a missing column, or bounds that are no numbers.
     """
-    frame = _read_csv(path)
-    _need_columns(path, frame, ("image", "low", "high"))
-    for column in ("low", "high"):
-        frame[column] = _numbers(path, frame, column)
-    return frame
+    import pandas as pd
+
+    table = read_csv_table(path)
+    return pd.DataFrame({"image": table.texts("image"), **{name: table.numbers(name) for name in ("low", "high")}})
 
 
 def image_labels(ratings: "pd.DataFrame") -> "pd.DataFrame":
@@ -202,11 +217,30 @@ def with_splits(labels: "pd.DataFrame", *data: Path) -> "pd.DataFrame":
         split: dict[str, str] = {}
         for manifest in map(read_manifest, data):
             split |= dict(zip(image_names(manifest), manifest["split"], strict=True))
+        labels = labels.assign(name=own_names(labels["name"], split, " and ".join(map(str, data))))
         splits = labels["name"].map(split)
-        if splits.isna().any():
-            name = labels["name"][splits.isna()].iloc[0]
-            raise DataError(f"{' and '.join(map(str, data))} has no image '{name}': name the data set that was rated")
     return _in_order(labels.assign(split=splits))
+
+
+def own_names(names: "pd.Series", images: Collection[str], where: str) -> "pd.Series":
+    """Return the data set's own names of images that a table calls by any name, as in `ImageNames`.
+
+    Args:
+        names: as the table has them.
+        images: the names of all images of the data set.
+        where: name of the data set, for the message.
+
+    Raises:
+        DataError: an image that is not there; the message shows a name of each side. Or a name that could be one of several images.
+    """
+    known = ImageNames(images)
+    own = names.map({name: known.find(name) for name in names.unique()})
+    if own.isna().any():
+        name = names[own.isna()].iloc[0]
+        raise DataError(
+            f"{where} has no image '{name}', its images are called such as '{known.example}': name the set that was rated"
+        )
+    return own
 
 
 def _in_order(labels: "pd.DataFrame") -> "pd.DataFrame":
@@ -219,13 +253,16 @@ def read_labels(path: Path, data: Sequence[Path] = (), rules: Rules = DEFAULT_RU
     Raises:
         DataError: as `read_ratings` and `clean`; a label out of range, an image labelled twice, or an unknown split.
     """
-    frame = _read_csv(path)
-    if "mean" not in frame and "rating" in frame:
+    import pandas as pd
+
+    table = read_csv_table(path)
+    if "mean" not in table.columns and "rating" in table.columns:
         images = [name for folder in data for name in image_names(read_manifest(folder))] if data else None
-        return with_splits(image_labels(clean(read_ratings(path), rules, images).ratings), *data)
-    _need_columns(path, frame, LABEL_COLUMNS)
-    for column in ("mean", "std"):
-        frame[column] = _numbers(path, frame, column)
+        return with_splits(image_labels(clean(_ratings_of(table), rules, images).ratings), *data)
+    table.require(LABEL_COLUMNS)
+    texts = {"name": table.texts("name"), "split": table.column("split")}
+    texts |= {"raters": table.column("raters")} if "raters" in table.columns else {}
+    frame = pd.DataFrame({**texts, **{column: np.array(table.numbers(column)) for column in ("mean", "std")}})
     bad = ~frame["mean"].between(LOWEST, HIGHEST) | ~(frame["std"] >= 0)
     if bad.any():
         row = frame[bad].iloc[0]
@@ -238,39 +275,3 @@ def read_labels(path: Path, data: Sequence[Path] = (), rules: Rules = DEFAULT_RU
     if unknown:
         raise DataError(f"{path} has an unknown split '{unknown[0]}': allowed are {', '.join(SPLITS)}")
     return _in_order(frame)
-
-
-def _read_csv(path: Path) -> "pd.DataFrame":
-    import pandas as pd
-
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        frame = pd.read_csv(io.StringIO(text), dtype={name: str for name in ("rater", "image", "name", "split")})
-        for name in frame.columns.intersection(["rater", "image", "name"]):
-            frame[name] = frame[name].map(unescaped, na_action="ignore")
-        return frame
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist: check the name") from None
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DataError(f"{path} is no CSV file ({str(error).strip()}): save it as comma-separated text") from error
-
-
-def _need_columns(path: Path, frame: "pd.DataFrame", columns: Collection[str]) -> None:
-    missing = [name for name in columns if name not in frame]
-    if missing:
-        raise DataError(f"{path} lacks the column '{missing[0]}'{nearest(missing[0], map(str, frame.columns))}")
-    for name in ("rater", "image", "name"):
-        if name in columns and frame[name].isna().any():
-            raise DataError(f"{path} has no {name} in line {int(frame[name].isna().to_numpy().argmax()) + 2}")
-
-
-def _numbers(path: Path, frame: "pd.DataFrame", column: str) -> "pd.Series":
-    import pandas as pd
-
-    values = pd.to_numeric(frame[column], errors="coerce").astype(np.float64)
-    wrong = values.isna() & frame[column].notna()
-    if wrong.any():
-        line = int(wrong.to_numpy().argmax())
-        raise DataError(f"{path} has the {column} '{frame[column].iloc[line]}' in line {line + 2}: give a number")
-    return values

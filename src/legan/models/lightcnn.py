@@ -4,8 +4,6 @@ Wu, He, Sun and Tan, "A light CNN for deep face representation with noisy labels
 the networks that AlfredXiangWu/LightCNN publishes as LightCNN-9 and LightCNN-29 (v1), so that its checkpoints load.
 """
 
-import pickle
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -17,9 +15,10 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
-from legan.core.config import dict_to_config
+from legan.core.config import config_to_dict
 from legan.core.errors import ConfigError, ImageError, WeightsError
-from legan.core.weights import load_weights, packaged
+from legan.core.weights import is_state_dict, load_state, load_weights, packaged
+from legan.models.from_weights import network_of_config
 
 INPUT_SIZE = 128
 N_FEATURES = 256
@@ -153,8 +152,8 @@ class LightCNN(nn.Module):
         if not n_classes:
             tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("fc2.")}
         preset = "lightcnn29" if any(name.startswith("blocks.") for name in tensors) else "lightcnn9"
-        net = cls(replace(PRESETS[preset], n_classes=n_classes))
-        return _filled(net, tensors, path)
+        shape = config_to_dict(replace(PRESETS[preset], n_classes=n_classes))
+        return network_of_config(cls, LightCNNConfig, shape, tensors, Path(path))
 
 
 @torch.no_grad()
@@ -205,9 +204,9 @@ def load_lightcnn(path: Path | None = None) -> tuple[LightCNN, dict[str, Any]]:
     """
     path = packaged("identity") if path is None else Path(path)
     tensors, metadata = load_weights(path)
-    if "lightcnn" not in metadata:
+    if metadata.get("lightcnn") is None:
         raise WeightsError(f"{path} holds no identity network: name a file that `legan train identity` led to")
-    return _filled(LightCNN(dict_to_config(LightCNNConfig, metadata["lightcnn"])), tensors, path), metadata
+    return network_of_config(LightCNN, LightCNNConfig, metadata["lightcnn"], tensors, path), metadata
 
 
 # Official name -> own name: LightCNN-9 numbers its layers, LightCNN-29 names them.
@@ -236,29 +235,15 @@ def rename_official(state: Mapping[str, Tensor], source: str = "the checkpoint")
 
 
 def _read_checkpoint(path: Path) -> Mapping[str, Tensor]:
-    if not path.is_file():
-        raise WeightsError(f"checkpoint {path} does not exist")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = re.split(r"[.\n]", str(error))[0].strip() or type(error).__name__
-        raise WeightsError(
-            f"{path} cannot be read without running code from it ({reason}): where you trust it, load it once and "
-            'save only its tensors with torch.save({"state_dict": checkpoint["state_dict"]}, "clean.pth")'
-        ) from error
-    tensors = state.get("state_dict", state) if isinstance(state, Mapping) else None
-    if not isinstance(tensors, Mapping) or not tensors or not all(isinstance(t, Tensor) for t in tensors.values()):
+    advice = (
+        'where you trust it, load it once and save only its tensors with torch.save({"state_dict": checkpoint["state_dict"]}, '
+        '"clean.pth")'
+    )
+    state = load_state(path, "checkpoint", advice)
+    tensors = state.get("state_dict", state)
+    if not isinstance(tensors, Mapping) or not tensors or not is_state_dict(tensors):
         raise WeightsError(f"{path} holds no state dict: give a checkpoint of AlfredXiangWu/LightCNN")
     return tensors
-
-
-def _filled(net: LightCNN, tensors: Mapping[str, Tensor], path: Path) -> LightCNN:
-    try:
-        net.load_state_dict(dict(tensors))
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise WeightsError(f"the tensors of {path} are not this LightCNN's ({reason})") from error
-    return net.eval()
 
 
 def _start(module: nn.Module) -> None:

@@ -12,10 +12,10 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from legan.core.config import dict_to_config
 from legan.core.crop import CROP_SIZE
 from legan.core.errors import ConfigError, WeightsError, no_such
 from legan.core.weights import load_weights, packaged
+from legan.models.from_weights import network_of_config
 
 MODEL = "legan-quality"  # in the metadata of weights files
 MIDDLE_SCORE, TOP_SCORE = 5.0, 10.0
@@ -116,10 +116,5 @@ def load_quality_net(path: str | Path | None = None) -> tuple[Quality, dict[str,
     tensors, metadata = load_weights(path)
     if metadata.get("model") != MODEL:
         raise WeightsError(f"{path} holds no quality network: give a file that `legan train quality` led to")
-    net = Quality(dict_to_config(QualityConfig, metadata["network"]))
-    try:
-        net.load_state_dict(tensors)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise WeightsError(f"the tensors of {path} do not fit its config ({reason}): export the weights again") from error
-    return net.eval().requires_grad_(False), metadata
+    net = network_of_config(Quality, QualityConfig, metadata.get("network"), tensors, path)
+    return net.requires_grad_(False), metadata

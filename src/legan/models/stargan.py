@@ -4,7 +4,6 @@ Layers and their names are those of the published implementation (yunjey/stargan
 vector; here it is the expression code and the lighting code, one after the other.
 """
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,8 +14,10 @@ from torch import Tensor, nn
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.crop import CROP_SIZE
 from legan.core.errors import WeightsError
+from legan.core.weights import is_state_dict, load_state
 from legan.models.blocks import as_maps
 from legan.models.critic import CriticOutput
+from legan.models.from_weights import network_of_config
 
 N_LABELS = len(EXPRESSIONS) + len(LIGHTINGS)
 # Statistics over the training that the published norms collect, and that its code never uses: it does not leave training mode.
@@ -127,37 +128,31 @@ def load_published(path: str | Path) -> StarGANGenerator | StarGANCritic:
     Raises:
         WeightsError: no such file, one that would run code, or another network's.
     """
-    state = {name: t for name, t in _read_state(Path(path)).items() if name.rsplit(".", 1)[-1] not in _UNUSED}
+    path = Path(path)
+    state = load_state(path, "checkpoint", "give a plain state dict of tensors")
+    if not is_state_dict(state):
+        raise WeightsError(f"{path} holds no state dict: give a checkpoint of yunjey/stargan")
+    tensors = {name: t for name, t in state.items() if name.rsplit(".", 1)[-1] not in _UNUSED}
     try:
-        first = state["main.0.weight"]
-        if "conv2.weight" in state:
-            n_layers = sum(name.startswith("main.") and t.ndim == 4 for name, t in state.items())
-            n_labels, _, side, _ = state["conv2.weight"].shape
-            net: StarGANGenerator | StarGANCritic = StarGANCritic(
-                StarGANCriticConfig(n_labels, side * 2**n_layers, len(first), n_layers)
-            )
-        else:
-            n_residual = sum(name.endswith(".main.0.weight") for name in state)
-            net = StarGANGenerator(StarGANGeneratorConfig(first.shape[1] - 3, len(first), n_residual))
-        net.load_state_dict(state)
-    except (KeyError, RuntimeError, ValueError) as error:
+        return _published_network(tensors, path)
+    except (KeyError, ValueError, IndexError, TypeError, WeightsError) as error:
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(
             f"{path} is no generator or critic of yunjey/stargan ({reason}): give its *-G.ckpt or *-D.ckpt"
         ) from error
-    return net.eval()
 
 
-def _read_state(path: Path) -> Mapping[str, Tensor]:
-    if not path.is_file():
-        raise WeightsError(f"checkpoint {path} does not exist")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise WeightsError(f"{path} cannot be read without running code from it: give a plain state dict of tensors") from error
-    if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise WeightsError(f"{path} holds no state dict: give a checkpoint of yunjey/stargan")
-    return state
+def _published_network(tensors: Mapping[str, Tensor], path: Path) -> StarGANGenerator | StarGANCritic:
+    """The network whose config the shapes of the tensors tell."""
+    first = tensors["main.0.weight"]
+    if "conv2.weight" in tensors:
+        n_layers = sum(name.startswith("main.") and t.ndim == 4 for name, t in tensors.items())
+        n_labels, _, side, _ = tensors["conv2.weight"].shape
+        shape = {"n_labels": n_labels, "size": side * 2**n_layers, "width": len(first), "n_layers": n_layers}
+        return network_of_config(StarGANCritic, StarGANCriticConfig, shape, tensors, path)
+    n_residual = sum(name.endswith(".main.0.weight") for name in tensors)
+    shape = {"n_labels": first.shape[1] - 3, "width": len(first), "n_residual": n_residual}
+    return network_of_config(StarGANGenerator, StarGANGeneratorConfig, shape, tensors, path)
 
 
 def _norm_relu(n_channels: int) -> tuple[nn.Module, nn.Module]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from legan.core.config import to_toml
 from legan.core.errors import StudyError
+from legan.core.plain import parse_toml
 
 SECRETS = "secrets.toml"
 ENVIRONMENT = {
@@ -98,7 +99,7 @@ def _from_file(path: Path) -> dict[str, str]:
         mode = path.stat().st_mode
         if mode & 0o077:
             raise StudyError(f"others may read {path}: run `chmod 600 {path}`")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_toml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StudyError(f"{path} is missing: restore it, or set {', '.join(ENVIRONMENT.values())}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as error:

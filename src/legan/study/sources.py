@@ -1,16 +1,16 @@
 """What a study is made from: a data set folder, a folder of pictures, or one folder a model with equal file names."""
 
-import csv
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from legan.core.cells import read_number, unescaped
+from legan.core.csv_table import read_csv_table
 from legan.core.errors import DataError, ImageError, StudyError, nearest
 from legan.core.images import READ_SUFFIXES, Photo, load_photo, photo_of
 from legan.core.manifest import MANIFEST, image_names, read_bytes, read_manifest
+from legan.core.names import composed
 
 INPUT = "input"  # the folder of originals in a preference study, and their "model"
 MIN_MODELS, MAX_MODELS = 2, 4
@@ -68,7 +68,7 @@ def _from_files(folder: Path) -> list[SourceItem]:
 
 def _pictures(folder: Path) -> dict[str, Path]:
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in READ_SUFFIXES and path.is_file())
-    return {path.relative_to(folder).as_posix(): path for path in paths}
+    return {composed(path.relative_to(folder).as_posix()): path for path in paths}
 
 
 def _file(path: Path) -> Callable[[], Photo]:
@@ -79,7 +79,8 @@ def _from_manifest(folder: Path) -> list[SourceItem]:
     manifest = read_manifest(folder)
     rows: Any = manifest.to_dict("records")
     return [
-        SourceItem(str(name), {"": _row(folder, row, str(name))}) for name, row in zip(image_names(manifest), rows, strict=True)
+        SourceItem(composed(str(name)), {"": _row(folder, row, str(name))})
+        for name, row in zip(image_names(manifest), rows, strict=True)
     ]
 
 
@@ -125,28 +126,29 @@ def read_gold(path: Path, kind: str, models: list[str]) -> dict[str, GoldAnswer]
     Raises:
         DataError: no such file, a missing column, bounds that are no numbers in 0..10, or an unknown model.
     """
-    try:
-        rows = list(csv.DictReader(io.StringIO(Path(path).read_text(encoding="utf-8-sig"))))
-    except (FileNotFoundError, IsADirectoryError):
-        raise DataError(f"{path} does not exist: check the name") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no CSV file ({error}): save it as comma-separated text in UTF-8") from error
+    table = read_csv_table(path)
     columns = ("image", "low", "high") if kind == "rating" else ("image", "best")
-    missing = [name for name in columns if not rows or rows[0].get(name) is None]
-    if missing:
+    missing = [name for name in columns if name not in table.columns]
+    if missing or not table.rows:
+        missing = missing or ["image"]
         raise DataError(f"{path} lacks the column '{missing[0]}': gold items of this study have {', '.join(columns)}")
-    return {unescaped(row["image"] or ""): _gold_answer(path, row, kind, models) for row in rows}
-
-
-def _gold_answer(path: Path, row: Mapping[str, str], kind: str, models: list[str]) -> GoldAnswer:
     if kind == "preference":
-        best = unescaped(row["best"] or "")  # None where a line ends early
-        if best not in models:
-            raise DataError(f"{path} names an unknown model '{best}' for '{row['image']}'{nearest(best, models)}")
-        return GoldAnswer(best=best)
-    low, high = read_number(row["low"]), read_number(row["high"])
-    if low is None or high is None:
-        raise DataError(f"{path} has bounds of '{row['image']}' that are no numbers: give low and high")
+        answers = [
+            _best(path, image, best, models) for image, best in zip(table.texts("image"), table.column("best"), strict=True)
+        ]
+    else:
+        bounds = zip(table.texts("image"), table.numbers("low"), table.numbers("high"), strict=True)
+        answers = [_bounds(path, image, low, high) for image, low, high in bounds]
+    return dict(zip(table.texts("image"), answers, strict=True))
+
+
+def _best(path: Path, image: str, best: str, models: list[str]) -> GoldAnswer:
+    if best not in models:
+        raise DataError(f"{path} names an unknown model '{best}' for '{image}'{nearest(best, models)}")
+    return GoldAnswer(best=best)
+
+
+def _bounds(path: Path, image: str, low: float, high: float) -> GoldAnswer:
     if not 0 <= low <= high <= 10:
-        raise DataError(f"{path} has the bounds {low:g} and {high:g} for '{row['image']}': give 0 <= low <= high <= 10")
+        raise DataError(f"{path} has the bounds {low:g} and {high:g} for '{image}': give 0 <= low <= high <= 10")
     return GoldAnswer(low=low, high=high)

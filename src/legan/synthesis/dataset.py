@@ -92,21 +92,21 @@ def render_set(
         if value < least:
             raise ConfigError(f"{name} must be at least {least}, not {value}")
     settings = SetSettings(seed, View(view).value, size, samples_per_axis)
-    open_set_folder(Path(out), asdict(settings))
-    shards = {index: _shard_path(Path(out), index) for index in range(n_identities)}
-    missing = [index for index, path in shards.items() if not path.exists()]
-    n_done = n_identities - len(missing)
-    if progress:
-        progress(n_done, n_identities)
-    jobs = [(shards[index], index) for index in missing]
-    # One loads the head model at a time, as the first load ever fills anny's cache.
-    start = (multiprocessing.get_context("spawn").Lock(), settings)
-    for _ in run_jobs(_render_shard, jobs, n_workers, _start_worker, start, apart=True):
-        n_done += 1
+    with open_set_folder(Path(out), asdict(settings)):
+        shards = {index: _shard_path(Path(out), index) for index in range(n_identities)}
+        missing = [index for index, path in shards.items() if not path.exists()]
+        n_done = n_identities - len(missing)
         if progress:
             progress(n_done, n_identities)
-    rows = [row for path in shards.values() for row in read_record(path, _ROWS)]
-    return write_manifest(rows, Path(out), MATTE_COLUMNS)
+        jobs = [(shards[index], index) for index in missing]
+        # One loads the head model at a time, as the first load ever fills anny's cache.
+        start = (multiprocessing.get_context("spawn").Lock(), settings)
+        for _ in run_jobs(_render_shard, jobs, n_workers, _start_worker, start, apart=True):
+            n_done += 1
+            if progress:
+                progress(n_done, n_identities)
+        rows = [row for path in shards.values() for row in read_record(path, _ROWS)]
+        return write_manifest(rows, Path(out), MATTE_COLUMNS)
 
 
 def _shard_path(out: Path, index: int) -> Path:

@@ -4,13 +4,12 @@ The critic goes along because its class heads tell a face's own expression and l
 """
 
 import subprocess
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import legan
-from legan.core.config import config_to_dict, load_config
+from legan.core.config import config_to_dict, load_config, read_toml
 from legan.core.errors import ConfigError, WeightsError
 from legan.core.weights import save_weights
 from legan.train.checkpoint import newest_checkpoint
@@ -23,9 +22,10 @@ def export_run(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dict[s
     from legan.train.export_baselines import BASELINES
     from legan.train.quality import export_quality
 
-    settings = tomllib.loads((Path(run) / CONFIG).read_text(encoding="utf-8")) if (Path(run) / CONFIG).is_file() else {}
-    if settings.get("model") in BASELINES:
-        return BASELINES[settings["model"]](Path(run), Path(out), known_faults)
+    settings = read_toml(Path(run) / CONFIG) if (Path(run) / CONFIG).is_file() else {}
+    model = settings.get("model")
+    if isinstance(model, str) and model in BASELINES:
+        return BASELINES[model](Path(run), Path(out), known_faults)
     if settings and not {"labels", "generator"} & set(settings):
         raise ConfigError(
             f"{run} is no run of an editor or of Q: other trainings leave their weights in their folders, *.safetensors"

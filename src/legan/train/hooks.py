@@ -15,6 +15,7 @@ from rich.progress import Progress as Bar
 
 from legan.core.files import atomic_write, make_folder
 from legan.core.images import save_photo
+from legan.core.plain import parse_json
 from legan.train.checkpoint import save_checkpoint
 from legan.train.run import LoopConfig
 from legan.train.task import Task
@@ -110,8 +111,11 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     lines = []
     for text in path.read_text(encoding="utf-8").splitlines():
         try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
+            line = parse_json(text)
+            if not isinstance(line, dict) or not isinstance(line.get("step"), int):
+                raise ValueError("no line of a log")
+            lines.append(line)
+        except ValueError:
             print(f"dropping an incomplete line of {path}", file=sys.stderr)
     return lines
 

@@ -1,7 +1,5 @@
 """The folder of a run: `config.toml`, `log.jsonl`, `samples/`, `checkpoints/` and TensorBoard's events."""
 
-import fcntl
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +9,9 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from legan.core.config import config_to_dict, load_config, write_config
-from legan.core.errors import ConfigError, LeganError
+from legan.core.errors import ConfigError
 from legan.core.files import make_folder
+from legan.core.lock import LOCK, held
 
 CONFIG = "config.toml"
 
@@ -81,16 +80,5 @@ def held_run(run: Path) -> Iterator[None]:
     Raises:
         LeganError: another process trains in this folder.
     """
-    handle = os.open(Path(run) / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        _lock(handle, run)
+    with held(Path(run) / LOCK, f"another process is training in {run}: wait for it, stop it, or choose another folder"):
         yield
-    finally:
-        os.close(handle)
-
-
-def _lock(handle: int, run: Path) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise LeganError(f"another process is training in {run}: wait for it, stop it, or choose another folder") from None

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from legan.core.errors import DataError
 from legan.data.sources.casia_webface import read_casia_webface
 from legan.data.sources.ijbb import read_ijbb
 from legan.data.sources.insightface_bin import read_bin
-from legan.data.sources.lfw import read_lfw, read_pairs
+from legan.data.sources.lfw import find_pictures, read_lfw, read_pairs
 
 PAIRS = (
     "2\t2\n"
@@ -30,8 +31,8 @@ def test_lfw_pairs(tmp_path: Path) -> None:
     (tmp_path / "pairs.txt").write_text(PAIRS)
     pairs = read_pairs(tmp_path / "pairs.txt")
     assert pairs.n_folds == 2 and pairs.same == [True, True, False, False] * 2
-    assert pairs.images[pairs.first[0]] == "Abel_Pacheco/Abel_Pacheco_0001.jpg"
-    assert pairs.images[pairs.second[3]] == "Portia_de_Rossi/Portia_de_Rossi_0012.jpg"
+    assert pairs.images[pairs.first[0]] == "Abel_Pacheco/Abel_Pacheco_0001"
+    assert pairs.images[pairs.second[3]] == "Portia_de_Rossi/Portia_de_Rossi_0012"
     assert len(pairs.images) == len(set(pairs.images)) == 11
     assert pairs.first[0] == pairs.first[7], "an image in two pairs is one image"
     (tmp_path / "dev.txt").write_text("1\nA\t1\t2\nA\t1\tB\t1\n")  # pairsDevTest.txt: no number of folds
@@ -55,6 +56,45 @@ def test_wrong_pairs_are_named(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "pairs.txt").write_text(text)
     with pytest.raises(DataError, match=message):
         read_pairs(tmp_path / "pairs.txt")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeff" + PAIRS,
+        PAIRS.replace("\n", "\r\n"),
+        PAIRS.replace("\n", "\t\n").replace("2\t2", "2\t2\t", 1),
+        PAIRS.replace("\t", ","),
+        PAIRS.replace("\t", " "),
+        PAIRS.replace("\t", " \t "),
+        "name,imagenum1,imagenum2,\n" + PAIRS.replace("\t", ",").split("\n", 1)[1].replace("\n", ",\n"),
+        PAIRS + "\n\n",
+    ],
+)
+def test_lfw_pairs_in_other_spellings(tmp_path: Path, text: str) -> None:
+    (tmp_path / "right.txt").write_text(PAIRS)
+    (tmp_path / "pairs.txt").write_bytes(text.encode())
+    right, found = read_pairs(tmp_path / "right.txt"), read_pairs(tmp_path / "pairs.txt")
+    assert found[:4] == right[:4]
+
+
+def test_numbers_of_pairs_are_plain_digits(tmp_path: Path) -> None:
+    for number in ("1_0", "\u0661", "-1", "0", "1.0"):
+        (tmp_path / "pairs.txt").write_text(PAIRS.replace("Abel_Pacheco\t4\t2", f"Abel_Pacheco\t{number}\t2"))
+        with pytest.raises(DataError, match="line 7"):
+            read_pairs(tmp_path / "pairs.txt")
+
+
+def test_pictures_of_a_list_are_found_whatever_their_ending(tmp_path: Path) -> None:
+    names = ["A/A_0001.png", "B/B_0002.JPEG", "Zoe\u0308/Zoe\u0308_0001.jpg", "C/C_7.webp"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "B" / "B_0002.txt").touch()
+    found = find_pictures(tmp_path, ["A/A_0001", "B/B_0002", "Zo\u00eb/Zo\u00eb_0001", "C/C_0007", "A/A_0001"])
+    assert [path.relative_to(tmp_path).as_posix() for path in found] == [*names, names[0]]
+    with pytest.raises(DataError, match=r"A_0002\.jpg does not exist: the list of pairs names it"):
+        find_pictures(tmp_path, ["A/A_0002"])
 
 
 def test_lfw_and_casia_people(tmp_path: Path) -> None:
@@ -118,6 +158,35 @@ def test_bin_that_would_run_code_is_refused_and_does_not(tmp_path: Path, protoco
         (tmp_path / "evil.bin").write_bytes(content)
         with pytest.raises(DataError, match=f"evil.bin is refused.*{asked}"):
             read_bin(tmp_path / "evil.bin")
+
+
+def nested(n: int) -> bytes:
+    """A tuple of itself twice, n times over, as arguments of what stands for numpy's dtype."""
+    return b"cnumpy\ndtype\n(K\x00" + b"q\x00h\x00\x86" * n + b"tR."
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        nested(60),
+        b"\x80\x04}(" + b"K\x00" + b"\x94h\x00\x86" * 1 + b"K\x01u.",  # a dict, whose keys would be hashed
+        b"\x80\x04\x8e" + (10**12).to_bytes(8, "little") + b"x.",  # a terabyte of bytes
+        b"\x80\x04\x8d" + (10**12).to_bytes(8, "little") + b"x.",  # of text
+        b"\x80\x04\x95" + (10**12).to_bytes(8, "little") + b"x.",  # in a frame
+        b"\x80\x02]r" + (4 * 10**9).to_bytes(4, "little") + b".",  # the four thousand millionth place of the memo
+        b"\x80\x02" + b"]" * 50_000 + b"a" * 49_999 + b".",  # lists in lists
+        b"I" + b"9" * 100_000 + b"\n.",
+        b"\x80\x02\x8b" + (2**31 - 1).to_bytes(4, "little") + b"\xff.",
+        b"c_codecs\nencode\nq\x00(X\x00\x00\x01\x00" + b"x" * 65536 + b"q\x01U\x06latin1q\x02tRq\x03"
+        + b"(" + b"h\x00h\x01h\x02\x86R" * 20_000 + b"l.",  # 64 KB encoded twenty thousand times
+    ],
+)  # fmt: skip
+def test_bin_that_asks_for_more_than_it_is(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.bin").write_bytes(content)
+    start = time.monotonic()
+    with pytest.raises(DataError, match=r"x\.bin") as caught:
+        read_bin(tmp_path / "x.bin")
+    assert time.monotonic() - start < 10 and "\n" not in str(caught.value) and len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize(

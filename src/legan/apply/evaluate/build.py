@@ -22,6 +22,7 @@ from legan.core.cells import escaped
 from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES
 from legan.core.errors import ConfigError, DataError, WeightsError
 from legan.core.files import make_folder, sha256_of, write_atomic
+from legan.core.lock import held_folder
 from legan.core.manifest import MANIFEST, SPLITS
 from legan.core.set_folder import check_own_folder
 from legan.core.weights import packaged
@@ -96,34 +97,34 @@ def evaluate(
     check_device(choice.device)
     check_own_folder(out, CACHE)
     exams, judges = _exams(request), Judges(choice)
-    make_folder(out)
-    editors = [_editor(word, out) for word in request.editors]
-    contestants = [_contestants(request, exam, editors) for exam in exams]
-    if request.preference is not None:
-        add_preference([{"name": one.name, "metrics": {}} for one in contestants[0] if one.is_model], request.preference)
-    for exam, own in zip(exams, contestants, strict=True):
-        for contestant in own:
-            Painter(contestant, exam, choice.device)
-    report: Report = {"made_by": f"legan {__version__}", "models": [], "references": [], "networks": judges.provenance}
-    report["settings"] = {**_plain(request), "choice": _plain(choice)}
-    report["preference"], report["correlations"], report["breakdown"] = {}, {"images": [], "models": []}, []
-    report["notes"] = _notes(exams, judges)
-    measured = []
-    for exam, own in zip(exams, contestants, strict=True):
-        reference, arrays = measure_all(exam, own, choice, judges, out, n_workers, batch_size, progress)
-        measured.append(Measured(exam, own, arrays))
-        for contestant, found in zip(own, arrays, strict=True):
-            row = figures.row(exam, contestant, found, reference, judges, request.n_resamples)
-            report["models" if contestant.is_model else "references"].append(row)
-            report["breakdown"] += figures.breakdown(exam, contestant.name, found) if contestant.name != REAL else []
-            report["correlations"]["images"] += figures.correlations_of_images(exam, contestant.name, found)
-    if request.preference is not None:
-        report["preference"] = add_preference(report["models"], request.preference)
-    report["correlations"]["models"] = figures.correlations_of_models(report["models"])
-    write_report(report, out)
-    _write_images(measured, out / "images.csv")
-    write_page(report, headings(report), measured, out / "report.html")
-    return report
+    with held_folder(make_folder(out)):
+        editors = [_editor(word, out) for word in request.editors]
+        contestants = [_contestants(request, exam, editors) for exam in exams]
+        if request.preference is not None:
+            add_preference([{"name": one.name, "metrics": {}} for one in contestants[0] if one.is_model], request.preference)
+        for exam, own in zip(exams, contestants, strict=True):
+            for contestant in own:
+                Painter(contestant, exam, choice.device)
+        report: Report = {"made_by": f"legan {__version__}", "models": [], "references": [], "networks": judges.provenance}
+        report["settings"] = {**_plain(request), "choice": _plain(choice)}
+        report["preference"], report["correlations"], report["breakdown"] = {}, {"images": [], "models": []}, []
+        report["notes"] = _notes(exams, judges)
+        measured = []
+        for exam, own in zip(exams, contestants, strict=True):
+            reference, arrays = measure_all(exam, own, choice, judges, out, n_workers, batch_size, progress)
+            measured.append(Measured(exam, own, arrays))
+            for contestant, found in zip(own, arrays, strict=True):
+                row = figures.row(exam, contestant, found, reference, judges, request.n_resamples)
+                report["models" if contestant.is_model else "references"].append(row)
+                report["breakdown"] += figures.breakdown(exam, contestant.name, found) if contestant.name != REAL else []
+                report["correlations"]["images"] += figures.correlations_of_images(exam, contestant.name, found)
+        if request.preference is not None:
+            report["preference"] = add_preference(report["models"], request.preference)
+        report["correlations"]["models"] = figures.correlations_of_models(report["models"])
+        write_report(report, out)
+        _write_images(measured, out / "images.csv")
+        write_page(report, headings(report), measured, out / "report.html")
+        return report
 
 
 def _check(request: Request, n_workers: int, batch_size: int) -> None:

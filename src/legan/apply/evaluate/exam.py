@@ -16,7 +16,8 @@ from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES
 from legan.core.errors import DataError
 from legan.core.files import sha256_of
 from legan.core.images import load_photo
-from legan.core.manifest import MANIFEST
+from legan.core.manifest import contents_stamp
+from legan.core.names import composed, person_of
 from legan.data.faces import FaceDataset
 
 KINDS = ("lighting only", "expression only", "both")
@@ -104,7 +105,7 @@ def from_data_set(folder: Path, split: str, n: int, seed: int) -> Exam:
         "expression": np.array(EXPRESSIONS)[expression],
         "lighting": np.array(LIGHTING_NAMES)[lighting],
     }
-    print_ = _digest(sha256_of(folder / MANIFEST), split, n, seed)
+    print_ = _digest(contents_stamp(folder, (row["path"] for row in data.rows)), split, n, seed)
     target = np.stack([expression, lighting], 1)
     name = f"{folder.resolve().name}/{split}"
     return Exam(name, print_, data, source, truth, real, reference, target, names, attributes)
@@ -179,7 +180,7 @@ def from_folders(inputs: Path, truth: Path | None, real: Path | None, n: int, se
     Raises:
         DataError, ImageError: too few pictures, or folders that hold none.
     """
-    found = list_pictures([inputs])
+    found = list(by_name(inputs).values())
     chosen = sorted(np.random.default_rng([_PAIR_SEED, seed]).permutation(len(found))[:n])
     sources = [found[i] for i in chosen]
     if len(sources) < MIN_PICTURES:
@@ -202,7 +203,9 @@ def from_folders(inputs: Path, truth: Path | None, real: Path | None, n: int, se
     if len(reals):
         half = _every_second(person, others, np.random.default_rng([_REFERENCE_SEED, seed]))
         spare, others = np.setdiff1d(others, half)[: len(sources)], half
-    print_ = _digest("folders", n, seed, *(f"{path.name} {sha256_of(path)}" for path in paths))
+    print_ = _digest(
+        "folders", n, seed, *(f"{who} {path.name} {sha256_of(path)}" for who, path in zip(person, paths, strict=True))
+    )
     numbers = np.arange(len(sources))
     name = inputs.resolve().name
     library = Folders(paths, person)
@@ -227,18 +230,25 @@ def read_picture(path: Path, size: int | None = None) -> np.ndarray:
 
 
 def by_name(folder: Path) -> dict[str, Path]:
-    """The pictures of a folder by `name_in`."""
-    return {name_in(path, folder): path for path in list_pictures([folder])}
+    """The pictures of a folder by `name_in`.
+
+    Raises:
+        DataError: two pictures have one name.
+    """
+    found: dict[str, Path] = {}
+    for path in list_pictures([folder]):
+        if (other := found.setdefault(name_in(path, folder), path)) != path:
+            raise DataError(f"{other} and {path} have the same name: keep one of them")
+    return found
 
 
 def name_in(path: Path, folder: Path) -> str:
-    """A picture's path in its folder without the ending, so that a PNG may answer a JPEG."""
-    return path.relative_to(folder).with_suffix("").as_posix() if path.is_relative_to(folder) else path.stem
+    """A picture's path in its folder, composed and without the ending, so that a PNG may answer a JPEG."""
+    return composed(path.relative_to(folder).with_suffix("").as_posix() if path.is_relative_to(folder) else path.stem)
 
 
 def _person(path: Path, folder: Path) -> str:
-    inside = Path(name_in(path, folder))
-    return inside.parent.as_posix() if len(inside.parts) > 1 else inside.as_posix()
+    return person_of(path, folder) if path.is_relative_to(folder) else composed(path.stem)
 
 
 def _digest(*facts: object) -> str:

@@ -5,7 +5,6 @@
 `legan train identity`, or an official LightCNN checkpoint.
 """
 
-import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from legan.apply.embeddings import KNOWN_FILES, model_file
 from legan.apply.quality import resized
 from legan.core.errors import WeightsError, nearest
 from legan.core.files import sha256_of
-from legan.core.weights import packaged
+from legan.core.weights import load_state, packaged
 from legan.metrics import backbones, inception
 from legan.models import lightcnn
 
@@ -113,11 +112,11 @@ def _published(name: str, net: nn.Module) -> _Loaded:
     if not checksum.startswith(expected):
         raise WeightsError(f"{path} is not the published file (its SHA-256 does not start with {expected}): download it again")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_state(path, "weights file", "download it again")
         wanted = net.state_dict()
         # Classifiers that the network here does without are left out.
         net.load_state_dict({key: tensor for key, tensor in state.items() if key in wanted or key.startswith("features.")})
-    except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError) as error:
+    except (RuntimeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(f"{path} does not hold the tensors of {name} ({reason}): download it again") from error
     return _Loaded(net, {"file": path.name, "sha256": checksum})

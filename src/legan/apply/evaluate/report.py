@@ -11,6 +11,7 @@ from legan.apply.evaluate.figures import METRICS, PREFERENCE, labels
 from legan.core.cells import escaped
 from legan.core.errors import DataError, nearest
 from legan.core.files import write_atomic
+from legan.core.plain import parse_json
 
 Report = dict[str, Any]
 TABLES = ("table.md", "table.tex", "table.csv")
@@ -34,7 +35,7 @@ def add_preference(rows: Sequence[dict[str, Any]], path: Path) -> dict[str, Any]
         DataError: not such a file, or none of its models is here.
     """
     try:
-        study = json.loads(path.read_text(encoding="utf-8"))
+        study = parse_json(path.read_text(encoding="utf-8"))
         shares = {
             model["name"]: {key: float(model["share"][key]) for key in ("value", "low", "high")} for model in study["models"]
         }

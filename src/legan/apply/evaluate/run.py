@@ -3,6 +3,8 @@
 import hashlib
 import io
 import json
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ import numpy as np
 from legan import __version__
 from legan.apply.evaluate.exam import Exam
 from legan.apply.evaluate.measures import FIGURES, INPUT, N_SHOWN, REAL, Arrays, Choice, Contestant, Judges, Painter
+from legan.core.errors import DataError
 from legan.core.files import make_folder, write_atomic
 from legan.core.workers import run_jobs
 from legan.metrics.match import match_scores
@@ -130,8 +133,11 @@ def _joined(parts: dict[int, Arrays]) -> Arrays:
 
 
 def _read(path: Path) -> Arrays:
-    with np.load(path, allow_pickle=False) as file:
-        return dict(file)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path} is damaged: delete it and run the same command again") from error
 
 
 def _write(path: Path, arrays: Arrays) -> None:

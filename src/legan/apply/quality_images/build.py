@@ -25,6 +25,7 @@ from legan.apply.quality_images.plan import draw_plan
 from legan.core.errors import ConfigError, DataError
 from legan.core.files import sha256_of
 from legan.core.manifest import MANIFEST, QUALITY_COLUMNS, ShardWriter, image_names, read_record, write_manifest
+from legan.core.plain import parse_json
 from legan.core.set_folder import SETTINGS, SHARDS, open_set_folder
 from legan.core.weights import load_weights, save_weights
 from legan.core.workers import run_jobs
@@ -100,14 +101,14 @@ def synthesize(request: Request, out: Path, n_workers: int = 1, progress: Progre
     editors = find_editors(request.editors) if "edit" in request.kinds else []
     drawing = Drawing(catalogue, editors, request.seed)
     groups = draw_plan(drawing, request.n, request.kinds)
-    open_set_folder(out, _settings(request, folders, editors, groups))
-    if "sample" in request.kinds:
-        _make_model(out / _MODEL, catalogue, request.seed)
-    shards = _shards(out, groups)
-    _make_shards(out, shards, folders, editors, n_workers, progress)
-    rows = _named([row for shard in shards for row in read_record(shard.path, _ROWS)])
-    manifest = write_manifest(rows, out, QUALITY_COLUMNS)
-    return {"manifest": str(manifest), **counts(rows), "held_out": _held_out(drawing, request.kinds)}
+    with open_set_folder(out, _settings(request, folders, editors, groups)):
+        if "sample" in request.kinds:
+            _make_model(out / _MODEL, catalogue, request.seed)
+        shards = _shards(out, groups)
+        _make_shards(out, shards, folders, editors, n_workers, progress)
+        rows = _named([row for shard in shards for row in read_record(shard.path, _ROWS)])
+        manifest = write_manifest(rows, out, QUALITY_COLUMNS)
+        return {"manifest": str(manifest), **counts(rows), "held_out": _held_out(drawing, request.kinds)}
 
 
 def _settings(
@@ -202,9 +203,12 @@ def _set_seed(folder: Path) -> int | None:
     path = Path(folder) / SETTINGS
     if not path.is_file():
         return None
-    settings = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        settings = dict(parse_json(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{path} cannot be read: make the data set again") from error
     alike = settings.get("view") == "crop" and settings.get("version") == RENDER_VERSION
-    return settings["seed"] if alike else None
+    return settings.get("seed") if alike else None
 
 
 def _make_shard(shard: Shard) -> int:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from legan.core.crop import CROP_SIZE
 from legan.core.errors import ConfigError, DataError, FaceError, ImageError
+from legan.core.files import sha256_of
 from legan.core.images import load_photo
 from legan.core.manifest import QUALITY_COLUMNS, ShardWriter, read_record, split_of, write_manifest
 from legan.core.set_folder import SHARDS, open_set_folder
@@ -101,41 +102,56 @@ def import_faces(
     images = READERS[name](folder) if name in READERS else read_folder(folder, name)
     if limit is not None and limit < len(images):
         images = [images[step * len(images) // limit] for step in range(limit)]
-    open_set_folder(Path(out), _settings(name, Path(folder), images, licence))
-    batches = _batches(Path(out), images, Path(folder), name, licence)
-    missing = [batch for batch in batches if not batch.path.exists()]
-    n_done = len(images) - sum(len(batch.pictures) for batch in missing)
-    if progress:
-        progress(n_done, len(images))
-    for n_made in run_jobs(_align_batch, missing, n_workers, _start_worker):
-        n_done += n_made
+    with open_set_folder(Path(out), _settings(name, Path(folder), images, licence)):
+        batches = _batches(Path(out), images, Path(folder), name, licence)
+        missing = [batch for batch in batches if not batch.path.exists()]
+        n_done = len(images) - sum(len(batch.pictures) for batch in missing)
         if progress:
             progress(n_done, len(images))
-    left_out: Counter[str] = Counter()
-    by_setting: Counter[str] = Counter()
+        for n_made in run_jobs(_align_batch, missing, n_workers, _start_worker):
+            n_done += n_made
+            if progress:
+                progress(n_done, len(images))
+        left_out: Counter[str] = Counter()
+        by_setting: Counter[str] = Counter()
 
-    def rows() -> Iterator[dict[str, Any]]:
-        for batch in batches:
-            found = read_record(batch.path, _ROWS)
-            left_out.update(found["left_out"])
-            by_setting.update(row["setting"] for row in found["rows"])
-            yield from found["rows"]
+        def rows() -> Iterator[dict[str, Any]]:
+            for batch in batches:
+                found = read_record(batch.path, _ROWS)
+                left_out.update(found["left_out"])
+                by_setting.update(row["setting"] for row in found["rows"])
+                yield from found["rows"]
 
-    manifest = write_manifest(rows(), Path(out), QUALITY_COLUMNS)
-    if not by_setting:
-        manifest.unlink()
-        raise DataError(f"no picture in {folder} could be used ({', '.join(left_out)}): delete {out} and name other pictures")
-    counts = {"n_images": by_setting.total(), "by_setting": dict(sorted(by_setting.items())), "left_out": dict(left_out)}
-    return {"manifest": str(manifest), **counts}
+        manifest = write_manifest(rows(), Path(out), QUALITY_COLUMNS)
+        if not by_setting:
+            manifest.unlink()
+            raise DataError(
+                f"no picture in {folder} could be used ({', '.join(left_out)}): delete {out} and name other pictures"
+            )
+        counts = {"n_images": by_setting.total(), "by_setting": dict(sorted(by_setting.items())), "left_out": dict(left_out)}
+        return {"manifest": str(manifest), **counts}
 
 
 def _settings(name: str, folder: Path, images: Sequence[SourceImage], licence: str) -> dict[str, Any]:
     """What the set depends on, without this machine's paths."""
-    # Lists name pictures that are not there, which are counted as unreadable.
-    sizes = [image.path.stat().st_size if image.path.is_file() else None for image in images]
-    pictures = [(image.path.relative_to(folder).as_posix(), size) for image, size in zip(images, sizes, strict=True)]
-    digest = hashlib.sha256(json.dumps(pictures).encode()).hexdigest()
+    digest = _digest_of(images, folder)
     return {"import": name, "folder": folder.resolve().name, "n": len(images), "licence": licence, "pictures": digest}
+
+
+def source_digest(name: str, folder: Path) -> str:
+    """Return a digest of all pictures that `import_faces` would read: it changes with their names and with their contents.
+
+    Raises:
+        DataError: no pictures in this layout.
+    """
+    return _digest_of(READERS[name](folder) if name in READERS else read_folder(folder, name), folder)
+
+
+def _digest_of(images: Sequence[SourceImage], folder: Path) -> str:
+    # Lists name pictures that are not there, which are counted as unreadable.
+    contents = (sha256_of(image.path) if image.path.is_file() else None for image in images)
+    pictures = [(image.path.relative_to(folder).as_posix(), content) for image, content in zip(images, contents, strict=True)]
+    return hashlib.sha256(json.dumps(pictures).encode()).hexdigest()
 
 
 def _batches(out: Path, images: Sequence[SourceImage], folder: Path, name: str, licence: str) -> list[Batch]:

@@ -17,6 +17,7 @@ from legan.data.sources.lines import wrong_line
 from legan.data.sources.source import SourceImage, pictures_in, required
 
 EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
+_N_COLUMNS = 9
 _N_CODES = 11  # beyond the eight: none, uncertain, no face
 _LISTS = {"training.csv": "train", "validation.csv": "val"}
 _SETS = {"train_set": "train", "val_set": "val"}
@@ -47,16 +48,18 @@ def read_affectnet(folder: Path) -> list[SourceImage]:
 def _listed(folder: Path, path: Path, split: str) -> Iterator[SourceImage]:
     nested = folder / "Manually_Annotated" / "Manually_Annotated_Images"
     pictures = nested if nested.is_dir() else folder / "Manually_Annotated_Images"
-    with open(path, encoding="utf-8", newline="") as file:
+    with open(path, encoding="utf-8-sig", newline="") as file:
         for line in (reader := csv.reader(file)):
             if not line or (reader.line_num == 1 and line[0] == _HEAD):
                 continue
+            while len(line) > _N_COLUMNS and not line[-1].strip():  # commas at the end
+                line.pop()
             try:
-                code = int(line[6])
+                code = int(line[6]) if line[6].strip().isascii() and line[6].strip().isdecimal() else -1
                 points = np.array(line[5].split(";"), np.float32).reshape(68, 2) if code < len(EXPRESSIONS) else None
             except (ValueError, IndexError):
                 raise wrong_line(path, reader.line_num, ",".join(line), _FORM) from None
-            if len(line) != 9 or not 0 <= code < _N_CODES:
+            if len(line) != _N_COLUMNS or not 0 <= code < _N_CODES:
                 raise wrong_line(path, reader.line_num, ",".join(line), _FORM)
             if code < len(EXPRESSIONS):
                 name = line[0].replace("\\", "/")

@@ -1,8 +1,9 @@
-"""Any folder of pictures: each subfolder is a person, or an expression; pictures in the folder itself are people of their own."""
+"""Any folder of pictures: each subfolder is a person (`person_of`), or an expression; pictures in it directly are people of their own."""
 
 from pathlib import Path
 
 from legan.core.errors import DataError
+from legan.core.names import person_of
 from legan.data.sources.source import SourceImage, pictures_in, required
 
 
@@ -15,8 +16,7 @@ def read_folder(folder: Path, kind: str = "photo") -> list[SourceImage]:
     folder = Path(folder)
     images = []
     for path in pictures_in(folder):
-        parts = path.relative_to(folder).parts
-        images.append(SourceImage(path, parts[0] if len(parts) > 1 else path.stem, kind, f"{kind}/{folder.resolve().name}"))
+        images.append(SourceImage(path, person_of(path, folder), kind, f"{kind}/{folder.resolve().name}"))
     return required(images, folder, "<person>/<picture> or <picture>")
 
 

@@ -70,7 +70,14 @@ def _table(path: Path, n_columns: int, form: str, text: bool) -> tuple[np.ndarra
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # of a line that is too long, which would be cut off
             frame = pd.read_csv(
-                path, sep=" ", header=None, names=range(n_columns), dtype=kinds, na_filter=False, index_col=False
+                path,
+                sep=r"\s+",
+                header=None,
+                names=range(n_columns),
+                dtype=kinds,
+                na_filter=False,
+                index_col=False,
+                encoding="utf-8-sig",
             )
     except (ValueError, pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError):
         raise _first_wrong(path, n_columns, form, text) from None
@@ -83,7 +90,7 @@ def _table(path: Path, n_columns: int, form: str, text: bool) -> tuple[np.ndarra
 def _first_wrong(path: Path, n_columns: int, form: str, text: bool) -> DataError:
     """The error about the line on which the parser failed."""
     for number, line in lines_of(path, _WHAT):
-        words = line.split(" ")
+        words = line.split()
         numbers = words[1:] if text else words
         if len(words) != n_columns or not all(_is_number(word) for word in numbers):
             return wrong_line(path, number, line, form)

@@ -7,6 +7,7 @@ Layout: `ratings.csv` (rater, image, likert, milliseconds, order; likert 1 = rea
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from legan.core.csv_table import read_csv_table
 from legan.core.errors import DataError
 from legan.data.ratings import Cleaned, Rules, clean
 
@@ -28,7 +29,9 @@ def read_lago2022(folder: Path) -> Cleaned:
     import pandas as pd
 
     folder = Path(folder)
-    frame = pd.read_csv(_file(folder, "ratings.csv"), dtype={"rater": str, "image": str})
+    table = read_csv_table(_file(folder, "ratings.csv"))
+    names = {name: table.texts(name) for name in ("rater", "image")}
+    frame = pd.DataFrame({**names, **{name: table.numbers(name) for name in ("likert", "milliseconds", "order")}})
     likert = frame["likert"].where(frame["likert"] != -1)
     if not likert.dropna().between(1, 7).all():
         raise DataError(f"{folder / 'ratings.csv'} has answers outside 1..7: give the authors' file")
@@ -53,7 +56,8 @@ def read_generators(folder: Path) -> "pd.Series":
     """
     import pandas as pd
 
-    return pd.read_csv(_file(Path(folder), "images.csv"), dtype=str).set_index("image")["source"]
+    table = read_csv_table(_file(Path(folder), "images.csv"))
+    return pd.Series(table.texts("source"), table.texts("image"), name="source")
 
 
 def _file(folder: Path, name: str) -> Path:

@@ -4,15 +4,18 @@ Layout: `<Name>/<Name>_0001.jpg`. `pairs.txt`: a first line `10<tab>300`, folds 
 pairs of one person, `Name<tab>1<tab>4`, before those of two, `Name<tab>1<tab>Other<tab>2`. Restricted to research by its authors.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from legan.core.errors import DataError
+from legan.core.images import READ_SUFFIXES
+from legan.core.names import composed, found_file
 from legan.data.sources.lines import lines_of, wrong_line
 from legan.data.sources.source import SourceImage, pictures_in, required
 
 _LAYOUT = "<Name>/<Name>_0001.jpg"
-_FORM = "NAME, NUMBER, NUMBER or NAME, NUMBER, NAME, NUMBER, with tabs between"
+_FORM = "NAME, NUMBER, NUMBER or NAME, NUMBER, NAME, NUMBER, with tabs, commas or spaces between"
 
 
 class ImagePairs(NamedTuple):
@@ -38,7 +41,7 @@ def read_lfw(folder: Path) -> list[SourceImage]:
 
 
 def read_pairs(path: Path) -> ImagePairs:
-    """Read `pairs.txt`; images are named `<Name>/<Name>_0001.jpg`.
+    """Read `pairs.txt`; images are named `<Name>/<Name>_0001`, without the ending of their files.
 
     Raises:
         DataError: a missing file, a line of another form, or another number of pairs than the first line says; the message names
@@ -46,17 +49,18 @@ def read_pairs(path: Path) -> ImagePairs:
     """
     lines = lines_of(path, "LFW's list of pairs, from its download page")
     number, line = next(lines, (1, ""))
-    head = line.split()
-    if not 1 <= len(head) <= 2 or not all(word.isdecimal() and int(word) > 0 for word in head):
+    head = _words(line)
+    is_heading = head[:1] == ["name"]  # of copies of the list as CSV, which do not say how many pairs there are
+    if not is_heading and (not 1 <= len(head) <= 2 or not all(map(_is_number, head))):
         raise wrong_line(path, number, line, "FOLDS and PAIRS, such as 10<tab>300")
-    n_folds, n_each = (1, int(head[0])) if len(head) == 1 else (int(head[0]), int(head[1]))
+    n_folds, n_each = (1, int(head[0])) if len(head) == 1 else (10, 0) if is_heading else (int(head[0]), int(head[1]))
     places: dict[str, int] = {}
     pairs = ImagePairs([], [], [], [], n_folds)
     for number, line in lines:
-        words = line.split("\t") if "\t" in line else line.split()
-        if len(words) == 3 and words[1].isdecimal() and words[2].strip().isdecimal():
+        words = _words(line)
+        if len(words) == 3 and _is_number(words[1]) and _is_number(words[2]):
             names = _name(words[0], words[1]), _name(words[0], words[2])
-        elif len(words) == 4 and words[1].isdecimal() and words[3].strip().isdecimal():
+        elif len(words) == 4 and _is_number(words[1]) and _is_number(words[3]):
             names = _name(words[0], words[1]), _name(words[2], words[3])
         else:
             raise wrong_line(path, number, line, _FORM)
@@ -64,12 +68,58 @@ def read_pairs(path: Path) -> ImagePairs:
         pairs.first.append(at[0])
         pairs.second.append(at[1])
         pairs.same.append(len(words) == 3)
-    if len(pairs.same) != 2 * n_each * n_folds:
+    if len(pairs.same) != 2 * n_each * n_folds and not (is_heading and pairs.same):
         raise DataError(
             f"{path} has {len(pairs.same)} pairs where its first line says {2 * n_each * n_folds}: download it again"
         )
     return pairs._replace(images=list(places))
 
 
+def find_pictures(folder: Path, images: Sequence[str]) -> list[Path]:
+    """Return the files of a list's images, whatever the pictures' ending is and however the file system spells their names.
+
+    Raises:
+        DataError: a picture that is not there; the message names it.
+    """
+    people: dict[str, dict[str, Path]] = {}
+    return [_found(Path(folder), image, people) for image in images]
+
+
+def _found(folder: Path, image: str, people: dict[str, dict[str, Path]]) -> Path:
+    person, stem = image.rsplit("/", 1)
+    if person not in people:
+        place = found_file(folder, person)
+        files = place.iterdir() if place.is_dir() else ()
+        people[person] = {_with_four_digits(path.stem): path for path in sorted(files) if path.suffix.lower() in READ_SUFFIXES}
+    if stem not in people[person]:
+        raise DataError(
+            f"{folder / image}.jpg does not exist: the list of pairs names it, and no picture with another ending is there; give the "
+            "folder that holds LFW's people"
+        )
+    return people[person][stem]
+
+
+def _with_four_digits(stem: str) -> str:
+    name, _, number = composed(stem).rpartition("_")
+    return _numbered(name, number) if _is_number(number) else composed(stem)
+
+
+def _words(line: str) -> list[str]:
+    """The words of a line: between tabs, with or without others at its end, commas, or white space."""
+    separator = next((mark for mark in ("\t", ",") if mark in line), None)
+    words = [word.strip() for word in line.split(separator)]
+    while words and not words[-1]:
+        words.pop()
+    return words
+
+
+def _is_number(word: str) -> bool:
+    return word.isascii() and word.isdecimal() and len(word) < 9 and int(word) > 0
+
+
 def _name(person: str, number: str) -> str:
-    return f"{person.strip()}/{person.strip()}_{int(number):04d}.jpg"
+    return f"{person}/{_numbered(person, number)}"
+
+
+def _numbered(name: str, number: str) -> str:
+    return f"{name}_{int(number):04d}"
