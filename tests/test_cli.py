@@ -21,6 +21,7 @@ from legan.apply.catalogue import tables
 from legan.apply.marks import read_mark
 from legan.cli import app
 from legan.core.images import encode_photo
+from legan.core.weights import PACKAGED
 
 Know = Callable[..., None]
 Legan = Callable[..., Result]
@@ -29,7 +30,9 @@ Legan = Callable[..., Result]
 @pytest.fixture
 def legan(tiny_editor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Legan:
     """Runs the command in a new folder, with the tiny editor as the packaged weights."""
-    monkeypatch.setattr("legan.apply.networks.packaged", lambda name: tiny_editor)
+    monkeypatch.setattr(
+        "legan.apply.hub.weights_file", lambda given, name: tiny_editor if str(given) == PACKAGED else Path(given)
+    )
     monkeypatch.chdir(tmp_path)
     return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
 
@@ -140,6 +143,15 @@ def test_an_editor_of_the_hub(
     monkeypatch.setattr("legan.apply.hub._fetched", lambda *asked: {("someone/faces", "v2"): tiny_editor}[asked])
     result = legan("edit", photo, "-e", "smile", "--editor", "someone/faces@v2", "-o", "o.png")
     assert result.exit_code == 0 and result.stdout == "o.png\n", result.stderr
+
+
+def test_the_packaged_editor_by_its_name(legan: Legan, photo: Path, known_faces: Know) -> None:
+    assert legan("edit", photo, "-e", "smile", "--editor", "packaged", "-o", "named.png").exit_code == 0
+    assert legan("edit", photo, "-e", "smile", "-o", "default.png").exit_code == 0
+    assert Path("named.png").read_bytes() == Path("default.png").read_bytes()
+    shown = legan("export", "packaged", "-o", "new/editor.onnx", "--json")
+    assert json.loads(shown.stdout)["steps"] == 7 and Path("new/editor.onnx").is_file(), shown.stderr
+    fails(legan("export", "packaged", "-o", "copy.safetensors"), "packaged is exported already")
 
 
 def test_models(legan: Legan) -> None:

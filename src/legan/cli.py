@@ -285,6 +285,7 @@ def train_legan(
     run: Run,
     data: Annotated[list[Path] | None, typer.Option(help="Data set folder with manifest.parquet; may be repeated.")] = None,
     preset: Annotated[str, typer.Option(help="lite: for a laptop; paper: what the paper describes.")] = "lite",
+    init: Annotated[Path | None, typer.Option(help="Editor to start from, fine-tuning: a file or `packaged`.")] = None,
     settings: Settings = None,
     devices: Devices = 1,
     dry_run: DryRun = False,
@@ -296,10 +297,12 @@ def train_legan(
       legan train legan --preset lite --data data/rendered --run runs/lite
 
       legan train legan --data data/rendered --run runs/x --set loss.pair=10 --set loop.n_steps=5000 --dry-run
+
+      legan train legan --init packaged --data data/mine --run runs/mine --set loop.n_steps=1000
     """
     from legan.train import legan as training
 
-    outcome = training.train_legan(preset, data or [], run, settings or [], devices, dry_run)
+    outcome = training.train_legan(preset, data or [], run, settings or [], devices, dry_run, init)
     typer.echo(str(outcome))
     raise typer.Exit(0 if getattr(outcome, "finished", True) else 130)
 
@@ -350,7 +353,8 @@ def train_identity(
 @app.command()
 def export(
     source: Annotated[
-        Path, typer.Argument(help="Folder of a run; for .onnx also an editor's weights file.", show_default=False)
+        Path,
+        typer.Argument(help="Folder of a run; for .onnx also an editor's weights file, or `packaged`.", show_default=False),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write: weights, .safetensors, or an editor as .onnx.")],
     faults: Annotated[
@@ -366,7 +370,7 @@ def export(
 
       legan export runs/lite -o editor.safetensors
 
-      legan export editor.safetensors -o editor.onnx
+      legan export packaged -o editor.onnx
     """
     if out.suffix == ".onnx":
         from legan.apply.onnx_file import export_onnx

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
+PACKAGED = "packaged"  # what users call weights that come with the package, in every option that takes a weights file
 _KEY = "legan"  # the one metadata entry; safetensors metadata maps text to text
 
 
@@ -35,6 +36,15 @@ def packaged(name: str) -> Path:
         WeightsError: the package does not hold them.
     """
     return asset(f"weights/{name}.safetensors")
+
+
+def weights_file(given: str | Path | None, name: str) -> Path:
+    """Return the weights file that a user means: None and the word `packaged` are the package's own weights called `name`.
+
+    Raises:
+        WeightsError: the package does not hold them.
+    """
+    return packaged(name) if given is None or str(given) == PACKAGED else Path(given)
 
 
 def save_weights(path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping[str, Any], half: bool = False) -> None:

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from legan.core.config import dict_to_config
 from legan.core.errors import ConfigError, ImageError, WeightsError
-from legan.core.weights import load_weights, packaged
+from legan.core.weights import load_weights, weights_file
 
 INPUT_SIZE = 128
 N_FEATURES = 256
@@ -203,7 +203,7 @@ def load_lightcnn(path: Path | None = None) -> tuple[LightCNN, dict[str, Any]]:
     Raises:
         WeightsError: the weights are missing, damaged, or not an identity network's.
     """
-    path = packaged("identity") if path is None else Path(path)
+    path = weights_file(path, "identity")
     tensors, metadata = load_weights(path)
     if "lightcnn" not in metadata:
         raise WeightsError(f"{path} holds no identity network: name a file that `legan train identity` led to")

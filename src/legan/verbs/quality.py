@@ -124,7 +124,7 @@ def train_quality(
     data: Annotated[list[Path] | None, typer.Option(help="Data set folder that was rated; may be repeated.")] = None,
     ratings: Annotated[Path | None, typer.Option(help="Labels (name,mean,std,split) or ratings.csv.")] = None,
     preset: Annotated[str, typer.Option(help="lite: minutes on a laptop; paper: the paper's network.")] = "lite",
-    init: Annotated[Path | None, typer.Option(help="Weights to start from: fine-tuning.")] = None,
+    init: Annotated[Path | None, typer.Option(help="Weights to start from, fine-tuning: a file or `packaged`.")] = None,
     settings: Settings = None,
     devices: Devices = 1,
     dry_run: DryRun = False,

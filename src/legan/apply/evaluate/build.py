@@ -23,9 +23,7 @@ from legan.core.errors import ConfigError, DataError, WeightsError
 from legan.core.files import make_folder, sha256_of, write_atomic
 from legan.core.manifest import MANIFEST, SPLITS
 from legan.core.set_folder import check_own_folder
-from legan.core.weights import packaged
-
-PACKAGED = "packaged"
+from legan.core.weights import PACKAGED
 
 
 @dataclass(frozen=True)
@@ -192,9 +190,7 @@ def _named(word: str) -> tuple[str, Path]:
 def _editor(word: str, out: Path) -> Contestant:
     """The editor that was meant; a run folder is exported first."""
     name, path = _named(word)
-    if str(path) == PACKAGED:
-        path = packaged("editor")
-    elif path.is_dir():
+    if path.is_dir() and str(path) != PACKAGED:
         from legan.train.export import export_run
 
         exported = make_folder(out / CACHE) / f"{name}.safetensors"
