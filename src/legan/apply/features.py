@@ -107,6 +107,6 @@ def _open(cache: Path, embedding: Embedding, names: Sequence[str]) -> None:
         "pictures": hashlib.sha256("\n".join(names).encode()).hexdigest(),
     }
     path = make_folder(cache) / "features.json"
-    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != stamp:
+    if any(cache.glob("*.npz")) and path.exists() and json.loads(path.read_text(encoding="utf-8")) != stamp:
         raise DataError(f"{cache} holds features of other pictures or another embedding: name another folder, or delete it")
     write_atomic(path, json.dumps(stamp).encode())
