@@ -3,15 +3,18 @@
 import json
 import os
 import pickle
+import re
 import struct
 import subprocess
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 from tests.face_sets import make_face_set
 from typer.testing import CliRunner, Result
@@ -169,8 +172,60 @@ def test_version_and_help(legan: Legan) -> None:
         assert verb in shown
         assert legan(verb, "--help").exit_code == 0
     assert "legan edit photo.jpg" in legan("edit", "--help").stdout
+    assert "--install-completion" in shown
     for model in ("legan", "landmarks", "stargan", "starganv2"):
         assert legan("train", model, "--help").exit_code == 0
+
+
+def test_square_brackets_stand_in_the_help(legan: Legan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the texts of commands, arguments and options hold, Rich shows it."""
+    monkeypatch.setenv("COLUMNS", "400")
+    wide = " ".join(legan("relight", "--help").stdout.split())
+    assert r"'(?P<identity>\d+)_(?P<expression>[a-z]+)'" in wide
+    for words, command in commands(typer.main.get_command(app)):
+        shown = "".join(legan(*words, "--help").stdout.split())
+        for text in (command.callback.__doc__, *(getattr(parameter, "help", None) for parameter in command.params)):
+            for bracket in re.findall(r"\[[^\]\\]*\]", text or ""):
+                assert "".join(bracket.split()) in shown, f"legan {' '.join(words)} --help eats {bracket}"
+
+
+def commands(group: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, command in group.commands.items():
+        yield from commands(command, (*words, name)) if hasattr(command, "commands") else [((*words, name), command)]
+
+
+def test_one_word_for_one_thing(legan: Legan) -> None:
+    """An editor, Q and an embedding are called the same in every command; former names are taken and not shown."""
+    shown = {words: {o for p in command.params for o in p.opts} for words, command in commands(typer.main.get_command(app))}
+    assert {words[0] for words, options in shown.items() if "--editor" in options} == {"edit", "demo", "augment", "evaluate"}
+    assert {words[0] for words, options in shown.items() if "--identity" in options} == {
+        "match", "verify", "filter", "augment", "evaluate"
+    }  # fmt: skip
+    assert {words[0] for words, options in shown.items() if "--quality" in options} == {
+        "score",
+        "filter",
+        "augment",
+        "evaluate",
+    }
+    assert [words for words, options in shown.items() if "--weights" in options] == [("recognize",)]
+    assert not [words for words, options in shown.items() if {"--embedding", "--report"} & options]
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "value"),
+    [
+        (["edit", "a.png", "--weights", "mine"], "weights", Path("mine")),
+        (["demo", "--weights=mine"], "weights", Path("mine")),
+        (["augment", "data", "-o", "out", "--policy", "both", "--weights", "mine"], "editor", Path("mine")),
+        (["score", "a.png", "--weights", "mine"], "quality", Path("mine")),
+        (["filter", "in", "-o", "out", "--weights", "mine"], "quality", Path("mine")),
+        (["filter", "in", "-o", "out", "--embedding", "dlib"], "identity", "dlib"),
+        (["evaluate", "--data", "data", "--report", "out"], "out", Path("out")),
+    ],
+)
+def test_former_names_of_options_are_taken(words: list[str], name: str, value: object) -> None:
+    command = typer.main.get_command(app).commands[words[0]]  # type: ignore[attr-defined]
+    assert command.make_context(words[0], words[1:]).params[name] == value
 
 
 def test_module_runs_as_the_command() -> None:

@@ -96,7 +96,7 @@ def write_editor(
         "seed": config.loop.seed,
         **facts,
         "init": init,
-        "licence": join_licences([facts["licence"], init and init["licence"]]),
+        "licence": join_licences([facts["licence"], init["licence"] if init else None]),
         "judges": state["extra"].get("judges", {}),
         "known_faults": list(known_faults),
         **provenance(),

@@ -293,6 +293,6 @@ def train_legan(
     base = preset(preset_name)
     init = init or load_config(LeganConfig, overrides=overrides, base=base).init
     config = load_config(LeganConfig, overrides=overrides, base=base if init is None else on_init(base, init, run))
-    files = {"init": init, "identity": config.identity, "quality": config.quality}
-    config = replace(config, **{name: init_path(path) for name, path in files.items() if path is not None})
+    init, identity, quality = (path and init_path(path) for path in (init, config.identity, config.quality))
+    config = replace(config, init=init, identity=identity, quality=quality)
     return start(build_legan, on_folders(config, data), run, devices, dry_run)

@@ -280,7 +280,7 @@ def export_quality(run: Path, out: Path, known_faults: Sequence[str] = ()) -> di
         **provenance(),
     }
     # A picture made of two names both of their licences.
-    metadata["licence"] = join_licences([*licences, init and init["licence"]])
+    metadata["licence"] = join_licences([*licences, init["licence"] if init else None])
     save_weights(out, state["networks"]["average"], metadata, half=True)
     return metadata
 
