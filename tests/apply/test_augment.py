@@ -251,7 +251,7 @@ def test_orders_fill_the_rarest_first() -> None:
         (Request("relight:0"), "unknown policy"),
         (Request("relight:2", ratio=0.0), "--ratio 0 is out of range"),
         (Request("relight:2", min_quality=11.0), "--min-quality 11 is out of range"),
-        (Request("relight:2", names=("happy=joy",)), "cannot read --map 'happy=joy'"),
+        (Request("relight:2", names=("happy=sad",)), "cannot read --map 'happy=sad'"),
         (Request("relight:2", seed=-1), "--seed -1 is out of range"),
     ],
 )

@@ -24,7 +24,7 @@ def write_csv(folder: Path, text: str) -> Path:
 def test_csv_with_every_column(folder):
     csv = write_csv(
         folder,
-        "file,identity,expression,split,source,licence,age\n000_smile.png,anna,Smile,test,here,CC0-1.0,30\n"
+        "file,identity,expression,split,source,licence,age\n000_smile.png,anna,Happy,test,here,CC0-1.0,30\n"
         "001_neutral.png,ben,neutral,,,,\n",
     )
     anna, ben = list_photos(folder, manifest=csv, source="there", licence="mine")

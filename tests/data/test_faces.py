@@ -115,6 +115,12 @@ def test_refusals_name_what_is_wrong(folder: Path, tmp_path: Path) -> None:
         FaceDataset([damaged], "train", size=32)
 
 
+def test_an_expression_by_another_data_set_s_name_is_the_same_class(tmp_path: Path) -> None:
+    rows = [row("a", "Happiness", "00"), row("a", "smile", "07"), row("b", "disgusted", "00")]
+    faces = FaceDataset([write_folder(tmp_path / "named", rows)], "train", size=32)
+    assert list(faces.expression) == [1, 1, 4], "smile, smile, disgust"
+
+
 def test_palette_and_grey_images_become_rgb(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "grey", [row("a", "neutral", "00")])
     buffer = io.BytesIO()

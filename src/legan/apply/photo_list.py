@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from legan.core.conditions import EXPRESSIONS
+from legan.core.conditions import expression_name, unknown_expression
 from legan.core.errors import DataError, no_such
 from legan.core.images import READ_SUFFIXES, pictures_below
 from legan.core.manifest import SPLITS
@@ -96,8 +96,7 @@ def _from_names(folder: Path, pattern: str | None, usual: Mapping[str, str]) -> 
             groups = match.groupdict()
             identity = groups.get("identity") or (match.group(1) if match.groups() else match.group(0))
             if groups.get("expression"):
-                expression, known = groups["expression"].lower(), True
-        _check_expression(expression, str(path))
+                expression, known = _expression(groups["expression"], str(path)), True
         entries.append(PhotoEntry(path, identity, expression, "", usual["source"], usual["licence"], known))
     return entries
 
@@ -127,17 +126,19 @@ def _entry_of(folder: Path, where: str, row: Mapping[Any, str], usual: Mapping[s
     path = folder / row["file"].strip()
     if not path.is_file():
         raise DataError(f"{where}: {path} does not exist")
-    expression, split = row["expression"].strip().lower(), row.get("split", "").strip()
-    _check_expression(expression, where)
+    expression, split = _expression(row["expression"], where), row.get("split", "").strip()
     if split and split not in SPLITS:
         raise DataError(f"{where}: {no_such('split', split, SPLITS)}")
     source, licence = row.get("source", "").strip(), row.get("licence", "").strip()
     return PhotoEntry(path, row["identity"].strip(), expression, split, source or usual["source"], licence or usual["licence"])
 
 
-def _check_expression(expression: str, where: str) -> None:
-    if expression not in EXPRESSIONS:
-        raise DataError(f"{where}: {no_such('expression', expression, EXPRESSIONS)}")
+def _expression(word: str, where: str) -> str:
+    """The expression that a word means."""
+    meant = expression_name(word)
+    if meant is None:
+        raise DataError(f"{where}: {unknown_expression(word)}")
+    return meant
 
 
 def _check_names(entries: Iterable[PhotoEntry]) -> None:
