@@ -88,7 +88,9 @@ def _options(
 @app.command(cls=renamed(weights="editor"))
 def edit(
     photos: Annotated[list[Path], typer.Argument(help="Photos, and folders of photos.", show_default=False)],
-    expression: Annotated[str | None, typer.Option("--expression", "-e", help="smile (or happy), smile:0.7, smile:0.5,squint:0.5")] = None,
+    expression: Annotated[
+        str | None, typer.Option("--expression", "-e", help="smile (or happy), smile:0.7, smile:0.5,squint:0.5")
+    ] = None,
     lighting: Annotated[
         list[str] | None,
         typer.Option(
