@@ -47,6 +47,15 @@ def test_every_fifth_identity_is_validation(folder):
     assert {photo.expression for photo in photos} == {"neutral", "smile"}
 
 
+def test_a_few_people_have_one_for_validation(tmp_path):
+    write_photos(tmp_path / "few", ["a.png", "b.png", "c.png"])
+    assert [photo.split for photo in list_photos(tmp_path / "few")] == ["train", "train", "val"]
+    write_photos(tmp_path / "one", ["a.png"])
+    assert [photo.split for photo in list_photos(tmp_path / "one")] == ["train"]
+    csv = write_csv(tmp_path / "few", "file,identity,expression,split\na.png,a,neutral,val\nb.png,b,neutral,\n")
+    assert [photo.split for photo in list_photos(tmp_path / "few", manifest=csv)] == ["val", "train"], "as the manifest says"
+
+
 def test_first_group_and_whole_match_name_the_person(folder):
     assert {photo.identity for photo in list_photos(folder, identity_from_name=r"^(\d\d)\d_")} == {"00"}
     photos = list_photos(folder, identity_from_name=r"^\d+")

@@ -104,7 +104,7 @@ def test_refusals_name_what_is_wrong(folder: Path, tmp_path: Path) -> None:
         FaceDataset([write_folder(tmp_path / "r", [row("a", "neutral", "00")])], "train", size=64)
     with pytest.raises(DataError, match="unknown expression 'smirk'"):
         FaceDataset([write_folder(tmp_path / "e", [row("a", "smirk", "00")])], "train", size=32)
-    with pytest.raises(DataError, match="no image of the split 'val'"):
+    with pytest.raises(DataError, match=r"no image of the split 'val' \(people: 1 train\): make it of at least 2 people"):
         FaceDataset([tmp_path / "r"], "val", size=32)
     damaged = write_folder(tmp_path / "d", [row("a", "neutral", "00")])
     (damaged / "0.png").write_bytes((damaged / "0.png").read_bytes()[:60])

@@ -60,7 +60,8 @@ def list_photos(
         source, licence: for photos whose manifest does not say; by default the folder's name, and "unknown".
 
     Returns:
-        the photos, sorted by identity and file. Where no split is given, every fifth identity (sorted) is `val`, the rest `train`.
+        the photos, sorted by identity and file. Where no split is given, every fifth identity (sorted) is `val`, of fewer than five
+        the last, and the rest `train`.
 
     Raises:
         DataError: no photo, a bad regular expression, or a CSV file with a missing column, file or unknown entry.
@@ -162,5 +163,8 @@ def _with_splits(entries: list[PhotoEntry]) -> list[PhotoEntry]:
             )
     identities = sorted({entry.identity for entry in entries})
     held_out = set(identities[_VALIDATION::_EVERY])
+    free = [name for name in identities if name not in given]
+    if not held_out and "val" not in given.values() and len(free) > ("train" not in given.values()):
+        held_out = {free[-1]}  # of a few: a training needs one, and somebody to train on
     splits = {name: given.get(name) or ("val" if name in held_out else "train") for name in identities}
     return [replace(entry, split=splits[entry.identity]) for entry in entries]

@@ -15,7 +15,7 @@ from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES, expression_name
 from legan.core.crop import CROP_SIZE
 from legan.core.errors import DataError, nearest
 from legan.core.files import sha256_of
-from legan.core.manifest import EVEN_LIGHT, MANIFEST, read_bytes, read_manifest
+from legan.core.manifest import EVEN_LIGHT, MANIFEST, no_split, read_bytes, read_manifest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -200,7 +200,8 @@ def _read_folders(folders: Sequence[Path], split: str) -> "pd.DataFrame":
     chosen = frame[frame["split"] == split].reset_index(drop=True)
     for index, folder in enumerate(folders):
         if not (chosen["folder"] == index).any():
-            raise DataError(f"{folder} has no image of the split '{split}': give some identities that split in its manifest")
+            own = frame[frame["folder"] == index].groupby("split")["identity"].nunique()
+            raise DataError(no_split(folder, split, {str(name): int(n) for name, n in own.items()}))
     return chosen
 
 

@@ -142,7 +142,7 @@ def _settings(name: str, folder: Path, images: Sequence[SourceImage], licence: s
 def _batches(out: Path, images: Sequence[SourceImage], folder: Path, name: str, licence: str) -> list[Batch]:
     people = {identity: number for number, identity in enumerate(dict.fromkeys(image.identity for image in images))}
     pictures = [
-        (image, f"{image.kind}-{number:06d}.png", image.split or split_of(people[image.identity]))
+        (image, f"{image.kind}-{number:06d}.png", image.split or split_of(people[image.identity], len(people)))
         for number, image in enumerate(images)
     ]
     return [
