@@ -177,8 +177,21 @@ def test_reseed_separates_ranks_and_steps() -> None:
     assert draws[0] == draws[-1] and len(set(draws)) == 5
 
 
-def test_precision() -> None:
+def test_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
+    for has_bfloat16 in (False, True):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda found=has_bfloat16: found)
+        assert mixed_dtype("auto", cpu) is None, "the tests' arithmetic, whatever the processor (tests/conftest.py)"
+        with monkeypatch.context() as patch:
+            patch.delenv("LEGAN_PRECISION")
+            assert mixed_dtype("auto", cpu) is (torch.bfloat16 if has_bfloat16 else None)
+            patch.setenv("LEGAN_PRECISION", "bf16")
+            assert mixed_dtype("auto", cpu) is torch.bfloat16 and mixed_dtype("fp32", cpu) is None
+            patch.setenv("LEGAN_PRECISION", "half")
+            with pytest.raises(ConfigError, match="unknown precision 'half'"):
+                mixed_dtype("auto", cpu)
+    assert torch.get_num_threads() == 1
     assert mixed_dtype("bf16", cpu) is torch.bfloat16 and mixed_dtype("fp32", cpu) is None
     with pytest.raises(ConfigError, match="did you mean 'fp32'"):
         mixed_dtype("fp3", cpu)

@@ -184,6 +184,18 @@ def _mixed_flashes(azimuth: float, elevation: float) -> np.ndarray:
     return code
 
 
+def are_neighbours(a: int, b: int) -> bool:
+    """Return whether two lightings are the same, or flashes next to each other: in one row, or one above the other."""
+    one, other = LIGHTINGS[a], LIGHTINGS[b]
+    if a == b:
+        return True
+    if one.azimuth is None or other.azimuth is None or one.elevation is None or other.elevation is None:
+        return False  # room light is nobody's neighbour
+    if one.elevation == other.elevation:
+        return abs(one.azimuth - other.azimuth) <= (15 if one.elevation < 10 else 30)
+    return one.azimuth == other.azimuth and abs(one.elevation - other.elevation) < 40
+
+
 def mirrored_lighting(index: int) -> int:
     """Return the class that a lighting becomes when the picture is flipped left to right."""
     lighting = LIGHTINGS[index]
