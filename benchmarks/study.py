@@ -109,7 +109,7 @@ class Server:
         command = [sys.executable, "-m", "legan", "study", "serve", str(self.folder), "--port", str(self.port)]
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
         async with httpx2.AsyncClient(base_url=self.url) as client:
-            for _ in range(1200):
+            while self.process.poll() is None:  # as long as it takes: it answers, or it ends
                 try:
                     await client.get("/static/icon.svg")
                     return
@@ -200,10 +200,13 @@ async def _reference(url: str, result: Result, done: asyncio.Event) -> None:
 
 
 async def _kill_now_and_then(server: Server, load: Load, result: Result, done: asyncio.Event) -> None:
-    for _ in range(load.n_kills):
-        await asyncio.sleep(0.5 + 1.5 * random.Random(load.seed + result.n_kills).random())
-        if done.is_set():
-            return
+    # By answers and not by seconds: a slow machine is killed as often, and a fast one is not done before.
+    for number in range(load.n_kills):
+        share = (number + random.Random(load.seed + number).uniform(0.3, 0.9)) / load.n_kills
+        while len(result.saved) < share * load.n_answers:
+            if done.is_set():
+                return
+            await asyncio.sleep(0.01)
         server.kill()
         result.n_kills += 1
         await server.start()

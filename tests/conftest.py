@@ -1,4 +1,13 @@
-"""What many tests use: a tiny editor's weights file, and photos whose faces are known without a detector."""
+"""What many tests use: a tiny editor's weights file, and photos whose faces are known without a detector.
+
+Arithmetic does not hang on the machine: one thread, here and in the processes that tests start, since the order of a sum follows their
+number; and float32 where a precision is `auto`, which elsewhere is bfloat16 on hardware that has it.
+"""
+
+import os
+
+# Before numpy and torch are loaded.
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"), LEGAN_PRECISION="fp32")
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +23,8 @@ from legan.core.crop import EYE_DISTANCE, EYES_Y, MOUTH_Y
 from legan.core.weights import save_weights
 from legan.models.critic import Critic, CriticConfig
 from legan.models.generator import Generator, GeneratorConfig, preset
+
+torch.set_num_threads(1)
 
 TINY_GENERATOR = GeneratorConfig(
     width=4, n_residual=1, kernel=3, mask_channels=2, unshuffle=2, skip=True, output="warp-gain-bias"

@@ -3,15 +3,18 @@
 import json
 import os
 import pickle
+import re
 import struct
 import subprocess
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 from tests.face_sets import make_face_set
 from typer.testing import CliRunner, Result
@@ -21,6 +24,7 @@ from legan.apply.catalogue import tables
 from legan.apply.marks import read_mark
 from legan.cli import app
 from legan.core.images import encode_photo
+from legan.core.weights import PACKAGED
 
 Know = Callable[..., None]
 Legan = Callable[..., Result]
@@ -29,7 +33,9 @@ Legan = Callable[..., Result]
 @pytest.fixture
 def legan(tiny_editor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Legan:
     """Runs the command in a new folder, with the tiny editor as the packaged weights."""
-    monkeypatch.setattr("legan.apply.networks.packaged", lambda name: tiny_editor)
+    monkeypatch.setattr(
+        "legan.apply.hub.weights_file", lambda given, name: tiny_editor if str(given) == PACKAGED else Path(given)
+    )
     monkeypatch.chdir(tmp_path)
     return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
 
@@ -142,6 +148,15 @@ def test_an_editor_of_the_hub(
     assert result.exit_code == 0 and result.stdout == "o.png\n", result.stderr
 
 
+def test_the_packaged_editor_by_its_name(legan: Legan, photo: Path, known_faces: Know) -> None:
+    assert legan("edit", photo, "-e", "smile", "--editor", "packaged", "-o", "named.png").exit_code == 0
+    assert legan("edit", photo, "-e", "smile", "-o", "default.png").exit_code == 0
+    assert Path("named.png").read_bytes() == Path("default.png").read_bytes()
+    shown = legan("export", "packaged", "-o", "new/editor.onnx", "--json")
+    assert json.loads(shown.stdout)["steps"] == 7 and Path("new/editor.onnx").is_file(), shown.stderr
+    fails(legan("export", "packaged", "-o", "copy.safetensors"), "packaged is exported already")
+
+
 def test_models(legan: Legan) -> None:
     found = json.loads(legan("models", "--json").stdout)
     assert {"preset": "lite", "network": "generator"}.items() <= found["presets"][1].items()
@@ -157,8 +172,60 @@ def test_version_and_help(legan: Legan) -> None:
         assert verb in shown
         assert legan(verb, "--help").exit_code == 0
     assert "legan edit photo.jpg" in legan("edit", "--help").stdout
+    assert "--install-completion" in shown
     for model in ("legan", "landmarks", "stargan", "starganv2"):
         assert legan("train", model, "--help").exit_code == 0
+
+
+def test_square_brackets_stand_in_the_help(legan: Legan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the texts of commands, arguments and options hold, Rich shows it."""
+    monkeypatch.setenv("COLUMNS", "400")
+    wide = " ".join(legan("relight", "--help").stdout.split())
+    assert r"'(?P<identity>\d+)_(?P<expression>[a-z]+)'" in wide
+    for words, command in commands(typer.main.get_command(app)):
+        shown = "".join(legan(*words, "--help").stdout.split())
+        for text in (command.callback.__doc__, *(getattr(parameter, "help", None) for parameter in command.params)):
+            for bracket in re.findall(r"\[[^\]\\]*\]", text or ""):
+                assert "".join(bracket.split()) in shown, f"legan {' '.join(words)} --help eats {bracket}"
+
+
+def commands(group: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, command in group.commands.items():
+        yield from commands(command, (*words, name)) if hasattr(command, "commands") else [((*words, name), command)]
+
+
+def test_one_word_for_one_thing(legan: Legan) -> None:
+    """An editor, Q and an embedding are called the same in every command; former names are taken and not shown."""
+    shown = {words: {o for p in command.params for o in p.opts} for words, command in commands(typer.main.get_command(app))}
+    assert {words[0] for words, options in shown.items() if "--editor" in options} == {"edit", "demo", "augment", "evaluate"}
+    assert {words[0] for words, options in shown.items() if "--identity" in options} == {
+        "match", "verify", "filter", "augment", "evaluate"
+    }  # fmt: skip
+    assert {words[0] for words, options in shown.items() if "--quality" in options} == {
+        "score",
+        "filter",
+        "augment",
+        "evaluate",
+    }
+    assert [words for words, options in shown.items() if "--weights" in options] == [("recognize",)]
+    assert not [words for words, options in shown.items() if {"--embedding", "--report"} & options]
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "value"),
+    [
+        (["edit", "a.png", "--weights", "mine"], "weights", Path("mine")),
+        (["demo", "--weights=mine"], "weights", Path("mine")),
+        (["augment", "data", "-o", "out", "--policy", "both", "--weights", "mine"], "editor", Path("mine")),
+        (["score", "a.png", "--weights", "mine"], "quality", Path("mine")),
+        (["filter", "in", "-o", "out", "--weights", "mine"], "quality", Path("mine")),
+        (["filter", "in", "-o", "out", "--embedding", "dlib"], "identity", "dlib"),
+        (["evaluate", "--data", "data", "--report", "out"], "out", Path("out")),
+    ],
+)
+def test_former_names_of_options_are_taken(words: list[str], name: str, value: object) -> None:
+    command = typer.main.get_command(app).commands[words[0]]  # type: ignore[attr-defined]
+    assert command.make_context(words[0], words[1:]).params[name] == value
 
 
 def test_module_runs_as_the_command() -> None:

@@ -16,7 +16,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 
 def test_quality_loss(tiny_quality: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("legan.models.quality.packaged", lambda name: tiny_quality)
+    monkeypatch.setattr("legan.models.quality.weights_file", lambda given, name: tiny_quality)
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / "quality-loss.md").read_text(), re.DOTALL)
     assert len(blocks) == 2
     names: dict[str, object] = {}

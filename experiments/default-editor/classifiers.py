@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from legan.core.conditions import EXPRESSIONS, LIGHTINGS
+from legan.core.conditions import EXPRESSIONS, LIGHTINGS, are_neighbours
 from legan.core.config import config_to_dict, dict_to_config
 from legan.core.errors import WeightsError
 from legan.core.images import to_network
@@ -31,19 +31,7 @@ WIDTH, N_LAYERS, MAX_WIDTH = 16, 5, 256
 MODEL = "judge of edits"
 
 
-def _are_neighbours(a: int, b: int) -> bool:
-    """Whether two flashes stand next to each other: in one row, or one above the other."""
-    one, other = LIGHTINGS[a], LIGHTINGS[b]
-    if a == b:
-        return True
-    if one.azimuth is None or other.azimuth is None or one.elevation is None or other.elevation is None:
-        return False  # room light is nobody's neighbour
-    if one.elevation == other.elevation:
-        return abs(one.azimuth - other.azimuth) <= (15 if one.elevation < 10 else 30)
-    return one.azimuth == other.azimuth and abs(one.elevation - other.elevation) < 40
-
-
-NEAR = np.array([[_are_neighbours(a, b) for b in range(len(LIGHTINGS))] for a in range(len(LIGHTINGS))])
+NEAR = np.array([[are_neighbours(a, b) for b in range(len(LIGHTINGS))] for a in range(len(LIGHTINGS))])
 
 
 class Verdict(NamedTuple):

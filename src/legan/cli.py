@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from legan import __version__
 from legan.core.errors import LeganError
 from legan.verbs import baselines, evaluate, images, quality, recognition, study
+from legan.verbs.command import Group, renamed, set_classes
 from legan.verbs.options import Device, Devices, DryRun, Json, Run, Settings
 
 
-class _Group(TyperGroup):
+class _Group(Group):
     """Turns expected errors into one line and exit code 2."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -38,12 +38,13 @@ app = typer.Typer(
     cls=_Group,
     help="Edit the lighting and the expression of faces in photos, and train the models that do it.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-train_app = typer.Typer(help="Train a model; the same command again continues a run that was stopped.", no_args_is_help=True)
+train_app = typer.Typer(
+    cls=Group, help="Train a model; the same command again continues a run that was stopped.", no_args_is_help=True
+)
 app.add_typer(train_app, name="train")
 app.add_typer(quality.app)
 app.add_typer(images.app)
@@ -58,9 +59,8 @@ Weights = Annotated[
     Path | None,
     typer.Option(
         "--editor",
-        "--weights",
         metavar="PATH|ID",
-        help="A file that `legan export` wrote, or a model on the Hugging Face hub, owner/name[@revision] (extra `hub`).",
+        help="A file that `legan export` wrote, `packaged`, or a model on the Hugging Face hub, owner/name[@revision] (extra `hub`).",
     ),
 ]
 
@@ -85,10 +85,12 @@ def _options(
     """Edit the lighting and the expression of faces in photos, and train the models that do it."""
 
 
-@app.command()
+@app.command(cls=renamed(weights="editor"))
 def edit(
     photos: Annotated[list[Path], typer.Argument(help="Photos, and folders of photos.", show_default=False)],
-    expression: Annotated[str | None, typer.Option("--expression", "-e", help="smile, smile:0.7, smile:0.5,squint:0.5")] = None,
+    expression: Annotated[
+        str | None, typer.Option("--expression", "-e", help="smile (or happy), smile:0.7, smile:0.5,squint:0.5")
+    ] = None,
     lighting: Annotated[
         list[str] | None,
         typer.Option(
@@ -137,7 +139,7 @@ def edit(
     raise typer.Exit(1 if report.failed else 0)
 
 
-@app.command()
+@app.command(cls=renamed(weights="editor"))
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page.")] = Path("demo"),
     weights: Weights = None,
@@ -288,6 +290,7 @@ def train_legan(
     run: Run,
     data: Annotated[list[Path] | None, typer.Option(help="Data set folder with manifest.parquet; may be repeated.")] = None,
     preset: Annotated[str, typer.Option(help="lite: for a laptop; paper: what the paper describes.")] = "lite",
+    init: Annotated[Path | None, typer.Option(help="Editor to start from, fine-tuning: a file or `packaged`.")] = None,
     settings: Settings = None,
     devices: Devices = 1,
     dry_run: DryRun = False,
@@ -299,10 +302,12 @@ def train_legan(
       legan train legan --preset lite --data data/rendered --run runs/lite
 
       legan train legan --data data/rendered --run runs/x --set loss.pair=10 --set loop.n_steps=5000 --dry-run
+
+      legan train legan --init packaged --data data/mine --run runs/mine --set loop.n_steps=1000
     """
     from legan.train import legan as training
 
-    outcome = training.train_legan(preset, data or [], run, settings or [], devices, dry_run)
+    outcome = training.train_legan(preset, data or [], run, settings or [], devices, dry_run, init)
     typer.echo(str(outcome))
     raise typer.Exit(0 if getattr(outcome, "finished", True) else 130)
 
@@ -353,7 +358,8 @@ def train_identity(
 @app.command()
 def export(
     source: Annotated[
-        Path, typer.Argument(help="Folder of a run; for .onnx also an editor's weights file.", show_default=False)
+        Path,
+        typer.Argument(help="Folder of a run; for .onnx also an editor's weights file, or `packaged`.", show_default=False),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write: weights, .safetensors, or an editor as .onnx.")],
     faults: Annotated[
@@ -369,7 +375,7 @@ def export(
 
       legan export runs/lite -o editor.safetensors
 
-      legan export editor.safetensors -o editor.onnx
+      legan export packaged -o editor.onnx
     """
     if out.suffix == ".onnx":
         from legan.apply.onnx_file import export_onnx
@@ -382,6 +388,8 @@ def export(
     steps, licence = metadata.get("steps", "unknown"), metadata.get("licence", "unknown")
     typer.echo(json.dumps(metadata) if as_json else f"{out}: {steps} steps, licence of the data: {licence}")
 
+
+set_classes(app)
 
 if __name__ == "__main__":
     main()

@@ -251,7 +251,7 @@ def test_orders_fill_the_rarest_first() -> None:
         (Request("relight:0"), "unknown policy"),
         (Request("relight:2", ratio=0.0), "--ratio 0 is out of range"),
         (Request("relight:2", min_quality=11.0), "--min-quality 11 is out of range"),
-        (Request("relight:2", names=("happy=joy",)), "cannot read --map 'happy=joy'"),
+        (Request("relight:2", names=("happy=sad",)), "cannot read --map 'happy=sad'"),
         (Request("relight:2", seed=-1), "--seed -1 is out of range"),
     ],
 )
@@ -293,7 +293,7 @@ def jobs(function, numbers, n_workers, start, arguments, apart):
 
 class Slow(augment_shards.ShardWriter):
     def add(self, key, data):
-        time.sleep(1000 if "000002" in self.path.name else 0)
+        time.sleep(100_000 if "000002" in self.path.name else 0)
         return super().add(key, data)
 
 augment_plan.N_SOURCES, augment.run_jobs, augment_shards.ShardWriter = 8, jobs, Slow
@@ -307,9 +307,8 @@ def test_a_killed_run_ends_as_one_run(faces: Path, networks: dict[str, object], 
     words[2:2] = [word for name, value in networks.items() for word in (f"--{name}", str(value))]
     out, once = tmp_path / "out", tmp_path / "once"
     process = subprocess.Popen([sys.executable, "-c", STALLING, *words, str(out)], stdout=subprocess.DEVNULL)
-    patience = time.monotonic() + 300
-    while not list((out / "shards").glob(".000002*")):
-        assert process.poll() is None and time.monotonic() < patience
+    while not list((out / "shards").glob(".000002*")):  # as long as it takes on a busy machine
+        assert process.poll() is None, "it ended before the third shard"
         time.sleep(0.02)
     process.kill()
     process.wait()

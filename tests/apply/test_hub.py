@@ -9,7 +9,7 @@ from legan.apply.edit import load_editor
 from legan.apply.hub import editor_file
 from legan.core.errors import WeightsError
 
-hub = pytest.importorskip("huggingface_hub")
+hub = pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed: pip install legan[hub]")
 
 
 class FakeHub:

@@ -24,7 +24,7 @@ def write_csv(folder: Path, text: str) -> Path:
 def test_csv_with_every_column(folder):
     csv = write_csv(
         folder,
-        "file,identity,expression,split,source,licence,age\n000_smile.png,anna,Smile,test,here,CC0-1.0,30\n"
+        "file,identity,expression,split,source,licence,age\n000_smile.png,anna,Happy,test,here,CC0-1.0,30\n"
         "001_neutral.png,ben,neutral,,,,\n",
     )
     anna, ben = list_photos(folder, manifest=csv, source="there", licence="mine")
@@ -45,6 +45,15 @@ def test_every_fifth_identity_is_validation(folder):
     assert [name for name, split in splits.items() if split == "val"] == ["004", "009"]
     assert set(splits.values()) == {"train", "val"} and len(photos) == 20
     assert {photo.expression for photo in photos} == {"neutral", "smile"}
+
+
+def test_a_few_people_have_one_for_validation(tmp_path):
+    write_photos(tmp_path / "few", ["a.png", "b.png", "c.png"])
+    assert [photo.split for photo in list_photos(tmp_path / "few")] == ["train", "train", "val"]
+    write_photos(tmp_path / "one", ["a.png"])
+    assert [photo.split for photo in list_photos(tmp_path / "one")] == ["train"]
+    csv = write_csv(tmp_path / "few", "file,identity,expression,split\na.png,a,neutral,val\nb.png,b,neutral,\n")
+    assert [photo.split for photo in list_photos(tmp_path / "few", manifest=csv)] == ["val", "train"], "as the manifest says"
 
 
 def test_first_group_and_whole_match_name_the_person(folder):

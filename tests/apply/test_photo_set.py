@@ -10,7 +10,7 @@ from tests.photo_makers import build_plain, make_plain, write_photos
 from legan.apply import photo_set
 from legan.apply.photo_list import list_photos
 from legan.apply.photo_set import make_set, write_shard
-from legan.core.errors import ConfigError, DataError
+from legan.core.errors import ConfigError, DataError, LeganError
 from legan.core.manifest import read_manifest
 from legan.data.faces import FaceDataset
 
@@ -103,6 +103,18 @@ def test_other_settings_and_other_folders_are_refused(photos, tmp_path, in_this_
     (tmp_path / "set" / "shards" / "a.tar").write_bytes(b"no tar")
     with pytest.raises(DataError, match=r"a\.tar is damaged"):
         make(photos, tmp_path / "set")
+
+
+def lacks_its_extra():
+    raise LeganError('rendering needs the head model anny: pip install "legan[render]"')
+
+
+def test_what_fails_without_its_extra_blocks_no_other_verb(photos, tmp_path):
+    entries = list_photos(photos, PATTERN, licence="mine")
+    with pytest.raises(LeganError, match="needs the head model"):
+        make_set(tmp_path / "set", entries, {"made by": "reexpress"}, lacks_its_extra)
+    report = make_set(tmp_path / "set", entries, {"made by": "relight"}, build_plain)
+    assert len(read_manifest(tmp_path / "set")) == 10 and report.n_photos == 6
 
 
 def test_a_photo_that_fails_leaves_no_shard(photos, tmp_path):

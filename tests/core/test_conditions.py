@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from legan.core.conditions import EXPRESSIONS, LIGHTINGS, expression_code, lighting_code, mirrored_lighting
+from legan.core.conditions import (
+    EXPRESSION_WORDS,
+    EXPRESSIONS,
+    LIGHTINGS,
+    expression_code,
+    expression_name,
+    lighting_code,
+    mirrored_lighting,
+)
 from legan.core.errors import ConditionError
 
 
@@ -11,6 +19,20 @@ def test_expression_codes() -> None:
     np.testing.assert_array_equal(expression_code("smile"), np.eye(6, dtype=np.float32)[1])
     np.testing.assert_allclose(expression_code("smile:0.7"), [0.3, 0.7, 0, 0, 0, 0], atol=1e-6)
     np.testing.assert_allclose(expression_code({"smile": 0.5, "scream": 0.5}), [0, 0.5, 0, 0, 0, 0.5])
+
+
+def test_everyday_words_and_names_of_other_data_sets_are_understood() -> None:
+    assert {meant for meant in EXPRESSION_WORDS.values()} == set(EXPRESSIONS)
+    assert not set(EXPRESSION_WORDS) & set(EXPRESSIONS), "a name means itself"
+    for word, meant in EXPRESSION_WORDS.items():
+        np.testing.assert_array_equal(expression_code(word), expression_code(meant))
+        assert expression_name(f" {word.upper()} ") == meant
+    np.testing.assert_array_equal(expression_code("happy:0.5,surprised:0.25"), expression_code("smile:0.5,surprise:0.25"))
+    np.testing.assert_array_equal(expression_code({"Happiness": 0.5}), expression_code("smile:0.5"))
+    assert expression_name("happy", ("neutral", "happy")) == "happy", "a model's own names come first"
+    assert expression_name("joy", ("neutral", "happy")) is None and expression_name("sad") is None
+    with pytest.raises(ConditionError, match=r"unknown expression 'hapy'.*did you mean 'happy'"):
+        expression_code("hapy")
 
 
 @pytest.mark.parametrize("spec", ["smil", "smile:2", "smile:-1", "smile:x", "smile:0.6,squint:0.6", "smile:nan", ""])

@@ -39,9 +39,12 @@ def test_full_disk_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_missing_folder_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(LeganError, match="does not exist"):
-        write_atomic(tmp_path / "no" / "a", b"x")
+def test_a_missing_folder_is_made_and_one_in_the_way_is_explained(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "new" / "deep" / "a", b"x")
+    assert (tmp_path / "new" / "deep" / "a").read_bytes() == b"x"
+    with pytest.raises(LeganError, match="it is a folder; name a file in it"):
+        write_atomic(tmp_path / "new", b"x")
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
     (tmp_path / "file").write_text("")
     with pytest.raises(LeganError, match="in the way"):
         make_folder(tmp_path / "file")

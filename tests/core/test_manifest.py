@@ -115,6 +115,14 @@ def test_larger_sets_keep_splits() -> None:
     assert {s: splits.count(s) for s in set(splits)} == {"train": 200, "val": 25, "test": 25}
 
 
+def test_small_sets_have_somebody_to_validate_on() -> None:
+    for n in range(2, 12):
+        splits = [split_of(i, n) for i in range(n)]
+        assert splits.count("val") == 1 and splits[min(n - 1, 8)] == "val" and splits[0] == "train"
+    assert split_of(0, 1) == "train"
+    assert [split_of(i, 250) for i in range(250)] == [split_of(i) for i in range(250)]
+
+
 def test_many_rows_are_written_as_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("legan.core.manifest._ROWS_AT_ONCE", 3)
     rows = [_row(identity=f"p{i}", path=f"{i}.png", landmarks=[float(i)] * 136) for i in range(8)]

@@ -104,7 +104,7 @@ def test_refusals_name_what_is_wrong(folder: Path, tmp_path: Path) -> None:
         FaceDataset([write_folder(tmp_path / "r", [row("a", "neutral", "00")])], "train", size=64)
     with pytest.raises(DataError, match="unknown expression 'smirk'"):
         FaceDataset([write_folder(tmp_path / "e", [row("a", "smirk", "00")])], "train", size=32)
-    with pytest.raises(DataError, match="no image of the split 'val'"):
+    with pytest.raises(DataError, match=r"no image of the split 'val' \(people: 1 train\): make it of at least 2 people"):
         FaceDataset([tmp_path / "r"], "val", size=32)
     damaged = write_folder(tmp_path / "d", [row("a", "neutral", "00")])
     (damaged / "0.png").write_bytes((damaged / "0.png").read_bytes()[:60])
@@ -113,6 +113,12 @@ def test_refusals_name_what_is_wrong(folder: Path, tmp_path: Path) -> None:
     (damaged / "0.png").unlink()
     with pytest.raises(DataError, match=r"missing image: 0\.png"):
         FaceDataset([damaged], "train", size=32)
+
+
+def test_an_expression_by_another_data_set_s_name_is_the_same_class(tmp_path: Path) -> None:
+    rows = [row("a", "Happiness", "00"), row("a", "smile", "07"), row("b", "disgusted", "00")]
+    faces = FaceDataset([write_folder(tmp_path / "named", rows)], "train", size=32)
+    assert list(faces.expression) == [1, 1, 4], "smile, smile, disgust"
 
 
 def test_palette_and_grey_images_become_rgb(tmp_path: Path) -> None:

@@ -60,6 +60,16 @@ def test_set_has_every_condition_of_every_identity(tmp_path, without_processes):
     assert splits["r000008"] == "val" and splits["r000009"] == "test" and (splits.drop(["r000008", "r000009"]) == "train").all()
 
 
+def test_a_set_of_four_people_can_be_trained_on_and_grows(tmp_path, without_processes):
+    render_set(tmp_path / "set", 4)
+    frame = read_manifest(tmp_path / "set")
+    assert frame.groupby("identity")["split"].first().tolist() == ["train", "train", "train", "val"]
+    render_set(tmp_path / "set", 11)
+    assert without_processes == list(range(11)), "nobody is rendered again"
+    frame = read_manifest(tmp_path / "set")
+    assert frame.groupby("identity")["split"].first().tolist() == [*["train"] * 8, "val", "test", "train"]
+
+
 def test_rows_lead_to_the_right_pictures(tmp_path, without_processes):
     render_set(tmp_path / "set", 2, seed=3)
     frame = read_manifest(tmp_path / "set")

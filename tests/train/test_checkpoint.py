@@ -47,7 +47,7 @@ class Slow:
         self.file.write(data[:200])
         self.file.flush()
         print("writing", flush=True)
-        time.sleep(60)
+        time.sleep(100_000)  # until it is killed
 
 @contextmanager
 def atomic_write(path):
@@ -108,11 +108,10 @@ def test_kill_while_a_checkpoint_is_written(tmp_path: Path) -> None:
 def test_ctrl_c_saves_and_says_how_to_continue(tmp_path: Path) -> None:
     process = start(tmp_path, n_steps=1_000_000)
     wait_for("start", process)
-    deadline = time.monotonic() + 60
-    while not list_checkpoints(tmp_path) and time.monotonic() < deadline:
+    while not list_checkpoints(tmp_path) and process.poll() is None:  # as long as it takes on a busy machine
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate()
     assert process.returncode == 0, err
     state = newest_checkpoint(tmp_path)
     assert f"stopped after step {state['n_steps_done']} of 1000000" in out and "the same command again continues" in out

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from legan.apply.networks import load_networks
 from legan.core.config import load_config
 from legan.core.errors import ConfigError, DataError, WeightsError
-from legan.core.weights import load_weights
+from legan.core.weights import PACKAGED, load_metadata, load_weights, packaged, save_weights
 from legan.data.faces import FaceDataset
 from legan.data.loaders import FaceBatches
 from legan.models.generator import Generator
@@ -131,7 +131,7 @@ def test_a_training_can_start_from_an_exported_editor(run: Path, faces: Path, tm
     for network, source in (("generator", "generator"), ("ema", "generator"), ("critic", "critic")):
         for name, tensor in task.networks[network].state_dict().items():
             assert torch.equal(tensor, tensors[f"{source}.{name}"]), name
-    with pytest.raises(WeightsError, match="preset"):
+    with pytest.raises(WeightsError, match="leave generator"):
         build_legan(tiny(f"init={weights}", "generator.width=8", data=faces), CPU)[0].begin()
     words = [*TINY, f"init={weights}", "loop.n_steps=1"]
     train_legan("lite", [faces], tmp_path / "second", words)
@@ -334,3 +334,45 @@ def test_paper_preset_builds_its_updates(faces: Path, batch: dict[str, Tensor]) 
     assert (config.adversarial.kind, config.adversarial.n_critic, config.loss.reconstruction) == ("wgan-gp", 5, 10)
     logs = updates(LeganTask(config, CPU), batch, step=4)
     assert {"generator/reconstruction", "generator/adversarial"} <= logs["generator"].keys()
+
+
+def test_the_packaged_editor_is_fine_tuned_by_its_name(tmp_path: Path) -> None:
+    faces = make_face_set(tmp_path / "drawn", n_identities=9, size=128, lightings=(0, 7))
+    small = ["loop.n_steps=1", "data.batch_size=2", "loss.identity=0", "loss.quality=0", "adversarial.n_critic=1"]
+    shape = load_metadata(packaged("editor"))
+    rehearsal = train_legan("paper", [faces], tmp_path / "run", small, dry_run=True, init=Path(PACKAGED))
+    assert isinstance(rehearsal, Rehearsal) and rehearsal.config["init"] == PACKAGED, "no path of this machine"
+    assert rehearsal.config["generator"] == shape["generator"], "the weights' shape, whatever the preset's"
+    with pytest.raises(WeightsError, match="leave generator"):
+        train_legan("lite", [faces], tmp_path / "other", ["generator.width=8", *small], init=Path(PACKAGED))
+    with pytest.raises(WeightsError, match="holds no LEGAN editor"):
+        train_legan("lite", [faces], tmp_path / "other", init=packaged("quality"))
+
+
+def test_steps_and_images_add_up_over_fine_tunings(run: Path, faces: Path, tmp_path: Path) -> None:
+    def exported(folder: Path) -> dict[str, object]:
+        out = tmp_path / f"{folder.name}.safetensors"
+        metadata = export_editor(folder, out)
+        assert load_metadata(out) == metadata
+        return metadata
+
+    first = exported(run)
+    assert (first["steps"], first["n_steps_before"], first["images_seen"], first["init"]) == (12, 0, 48, None)
+    weights = tmp_path / "run.safetensors"
+    settings = [*TINY, "loop.n_steps=2", "data.batch_size=8"]
+    assert train_legan("lite", [faces], tmp_path / "second", settings, init=weights).finished
+    save_weights(weights, load_weights(weights)[0], {**load_metadata(weights), "steps": 99})
+    second = exported(tmp_path / "second")
+    assert (second["steps"], second["n_steps_before"], second["images_seen"]) == (2, 12, 64), (
+        "as the file was when it was taken"
+    )
+    assert second["init"]["file"] == "run.safetensors" and second["init"]["data"] == first["data"]
+
+    # A file that does not tell what came before it: unknown stays unknown, not zero.
+    old = {key: value for key, value in first.items() if key not in ("n_steps_before", "images_seen", "init", "licence")}
+    before = tmp_path / "old.safetensors"
+    save_weights(before, load_weights(weights)[0], {**old, "licence": "CC-BY-4.0", "training": {"init": "older.safetensors"}})
+    assert train_legan("lite", [faces], tmp_path / "third", settings, init=before).finished
+    third = exported(tmp_path / "third")
+    assert (third["steps"], third["n_steps_before"], third["images_seen"]) == (2, None, None)
+    assert third["licence"] == "CC-BY-4.0, CC0-1.0", "of all the data that it goes back to"

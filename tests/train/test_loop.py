@@ -123,7 +123,30 @@ def test_another_config_in_a_run_folder_names_the_keys(tmp_path: Path) -> None:
     run_task(build, FakeConfig(loop=LoopConfig(n_steps=1)), tmp_path)
     with pytest.raises(ConfigError, match=r"n_images \(there 4, now 8\)") as caught:
         run_task(build, FakeConfig(loop=LoopConfig(n_steps=2), n_images=8), tmp_path)
-    assert "loop.n_steps (there 1, now 2)" in str(caught.value) and "nan_step" not in str(caught.value)
+    assert "(there 1, now 2)" not in str(caught.value), "the length may grow: it is not what stands in the way"
+    assert "cannot change: n_images" in str(caught.value) and "nan_step" not in str(caught.value)
+
+
+def test_a_finished_run_can_be_lengthened_and_not_shortened(tmp_path: Path) -> None:
+    longer = replace(FakeConfig().loop, n_steps=15, log_every=5, n_checkpoints=1)
+    assert run_task(build, FakeConfig(), tmp_path).finished
+    outcome = run_task(build, FakeConfig(loop=longer), tmp_path)
+    assert outcome.finished and str(outcome).startswith("finished 15 steps")
+    assert final_state(tmp_path)["n_steps_done"] == 15 and final_state(tmp_path)["extra"] == {"count": 15}
+    assert load_config(FakeConfig, tmp_path / "config.toml").loop == longer
+    steps = [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert steps == [*range(1, 13), 15], "one log, without a gap"
+    with pytest.raises(ConfigError, match=r"15 steps, and loop\.n_steps may grow but not shrink to 12: give 15 or more"):
+        run_task(build, FakeConfig(), tmp_path)
+
+
+def test_a_training_that_failed_before_its_first_checkpoint_blocks_no_other(tmp_path: Path) -> None:
+    with pytest.raises(LeganError, match="step 3"):
+        run_task(build, FakeConfig(nan_step=2), tmp_path)
+    assert (tmp_path / "log.jsonl").read_text() and not list_checkpoints(tmp_path)
+    assert run_task(build, FakeConfig(n_images=8), tmp_path).finished
+    first = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[0])
+    assert first["step"] == 1 and len((tmp_path / "log.jsonl").read_text().splitlines()) == 12
 
 
 def test_two_trainings_in_one_folder_are_refused(tmp_path: Path) -> None:
@@ -154,8 +177,21 @@ def test_reseed_separates_ranks_and_steps() -> None:
     assert draws[0] == draws[-1] and len(set(draws)) == 5
 
 
-def test_precision() -> None:
+def test_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
+    for has_bfloat16 in (False, True):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda found=has_bfloat16: found)
+        assert mixed_dtype("auto", cpu) is None, "the tests' arithmetic, whatever the processor (tests/conftest.py)"
+        with monkeypatch.context() as patch:
+            patch.delenv("LEGAN_PRECISION")
+            assert mixed_dtype("auto", cpu) is (torch.bfloat16 if has_bfloat16 else None)
+            patch.setenv("LEGAN_PRECISION", "bf16")
+            assert mixed_dtype("auto", cpu) is torch.bfloat16 and mixed_dtype("fp32", cpu) is None
+            patch.setenv("LEGAN_PRECISION", "half")
+            with pytest.raises(ConfigError, match="unknown precision 'half'"):
+                mixed_dtype("auto", cpu)
+    assert torch.get_num_threads() == 1
     assert mixed_dtype("bf16", cpu) is torch.bfloat16 and mixed_dtype("fp32", cpu) is None
     with pytest.raises(ConfigError, match="did you mean 'fp32'"):
         mixed_dtype("fp3", cpu)

@@ -114,7 +114,9 @@ def test_weights_say_what_they_were_made_from(rated: tuple[Path, Path], tmp_path
     tuned = load_quality_net(tmp_path / "tuned" / WEIGHTS)[0]
     for before, after in zip(net.parameters(), tuned.parameters(), strict=True):
         torch.testing.assert_close(before, after, atol=1e-4, rtol=1e-3)
-    assert load_metadata(tmp_path / "tuned" / WEIGHTS)["init"]["steps"] == 2
+    facts = load_metadata(tmp_path / "tuned" / WEIGHTS)
+    assert facts["init"]["steps"] == facts["n_steps_before"] == 2
+    assert facts["images_seen"] == metadata["images_seen"] + 64 == 2 * 16 + 64
 
 
 def test_what_cannot_be_trained_is_refused(rated: tuple[Path, Path], tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def augment(source: str | Path, out: Path, request: Request, n_workers: int = 1,
     counts = count_images(folder)
     orders = place_orders(counts, policy, request.ratio, names)
     data = {"name": folder.resolve().name, "sha256": sha256_of(folder / MANIFEST)}
-    with open_set_folder(out, settings | {"data": data}, besides={_IMPORTED}):
+    with open_set_folder(out, settings | {"data": data}, besides={_IMPORTED}, derived={_PLAN}):
         if (out / _REPORT).exists():
             return _reported(out)
         if not (out / _PLAN).exists():
@@ -162,7 +162,7 @@ def _opened(source: str | Path, out: Path, settings: dict[str, Any], n_workers: 
         return Path(source), False, settings
     name, folder = parse_source(str(source))
     imported, settings = out / _IMPORTED, settings | {"pictures": source_digest(name, folder)}
-    check_set_folder(out, settings, besides={_IMPORTED})
+    check_set_folder(out, settings, besides={_IMPORTED}, derived={_PLAN})
     if not (out / _REPORT).exists():
         make_folder(out)
         import_faces(name, folder, imported, n_workers=n_workers)

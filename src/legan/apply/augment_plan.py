@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES
+from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES, expression_name
 from legan.core.errors import ConfigError, DataError, no_such
 from legan.core.files import atomic_write
 from legan.core.manifest import COLUMNS, DOMAINS, MANIFEST, SPLITS, image_names
@@ -23,8 +23,6 @@ POLICIES = ("balance-expressions", "relight:2", "both")
 N_SOURCES = 128  # images of the data set in one shard, beside what is made from them
 ROWS_AT_ONCE = 8192  # read while counting
 RELIT = ""  # in the plan: the image under another light, with its own expression
-# Names that other data sets have for the editor's expressions.
-SYNONYMS = {"happy": "smile", "happiness": "smile", "joy": "smile", "surprised": "surprise", "disgusted": "disgust"}
 _NEUTRAL = EXPRESSIONS[0]
 
 
@@ -69,8 +67,9 @@ class Names:
         """
         given = {}
         for word in words:
-            label, equals, expression = word.partition("=")
-            if not equals or expression not in EXPRESSIONS:
+            label, equals, text = word.partition("=")
+            expression = expression_name(text)
+            if not equals or expression is None:
                 raise ConfigError(
                     f"cannot read --map '{word}': write LABEL=EXPRESSION, where the expression is one of {', '.join(EXPRESSIONS)}"
                 )
@@ -79,8 +78,7 @@ class Names:
 
     def of(self, label: str) -> str | None:
         """The editor's name of a label; None where it has none."""
-        own = self.given.get(label) or SYNONYMS.get(label.lower(), label.lower())
-        return own if own in EXPRESSIONS else None
+        return self.given.get(label) or expression_name(label)
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,9 @@ from legan.apply.networks import check_device
 from legan.core.errors import ImageError, WeightsError, nearest
 from legan.core.files import sha256_of
 from legan.core.images import from_network, from_unit, to_network
-from legan.core.weights import packaged
+from legan.core.weights import PACKAGED, packaged
 from legan.models.lightcnn import LightCNN, load_lightcnn
 
-PACKAGED = "packaged"
 MODELS_VARIABLE = "LEGAN_MODELS"  # the folder of downloaded networks; by default ~/.cache/legan/models
 KNOWN_FILES = {
     "lightcnn9": ("LightCNN_9Layers_checkpoint.pth.tar", "https://github.com/AlfredXiangWu/LightCNN"),

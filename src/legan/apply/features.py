@@ -114,6 +114,6 @@ def _open(cache: Path, embedding: Embedding, names: Sequence[str]) -> None:
         known = parse_json(path.read_text(encoding="utf-8")) if path.exists() else stamp
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}): delete {cache} and run the same command again") from error
-    if known != stamp:
+    if known != stamp and any(cache.glob("*.npz")):
         raise DataError(f"{cache} holds features of other pictures or another embedding: name another folder, or delete it")
     write_atomic(path, json.dumps(stamp).encode())

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from legan.core.errors import WeightsError
+from legan.core.weights import weights_file
 
 HUB_FILE = "editor.safetensors"
 _WORD = r"[A-Za-z0-9][\w.-]*"
@@ -15,13 +16,14 @@ _FILE_ENDINGS = (".safetensors", ".pt", ".pth", ".tar", ".ckpt", ".bin", ".onnx"
 
 
 def editor_file(name: str | Path) -> Path:
-    """Return the weights file that `name` means: `name` itself, or the file fetched from the hub where `name` is an id of it.
+    """Return the weights file that `name` means: the packaged editor for `packaged`, else `name` itself, or the file fetched from the
+    hub where `name` is an id of it.
 
     Raises:
         WeightsError: an id, but huggingface_hub is not installed, the hub is out of reach and the file was never fetched, or the hub
             has no such model, revision or file.
     """
-    path = Path(name)
+    path = weights_file(name, "editor")
     parts = _HUB_ID.fullmatch(path.as_posix())
     if path.exists() or parts is None or path.suffix in _FILE_ENDINGS:
         return path

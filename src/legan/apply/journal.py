@@ -100,7 +100,11 @@ class Journal:
             raise LeganError(f"{path} is there already and is no table: name another file") from error
         whole = text[: text.rfind("\n") + 1]
         reader = csv.DictReader(io.StringIO(whole))
-        if list(reader.fieldnames or []) != self.columns:
+        found = list(reader.fieldnames or [])
+        if found != self.columns and whole.count("\n") == 1 and self._is_head(found):
+            write_atomic(path, self._line(self.columns).encode())  # a command that failed before its first row left it
+            return
+        if found != self.columns:
             raise LeganError(f"{path} is there already and is no table of this kind: name another file")
         for row in reader:
             if None in row or None in row.values():
@@ -110,6 +114,10 @@ class Journal:
             self.rows[unescaped(row[self.columns[0]])] = {name: unescaped(row[name] or "") for name in self.columns}
         if whole != text:
             write_atomic(path, whole.encode())
+
+    def _is_head(self, columns: Sequence[str]) -> bool:
+        n = len(self.stamp)
+        return columns[:1] == self.columns[:1] and list(columns[-n:]) == self.columns[-n:]
 
     @staticmethod
     def _line(values: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from legan.core.conditions import EXPRESSIONS, LIGHTINGS, expression_code, light
 from legan.core.crop import CROP_SIZE
 from legan.core.errors import ConditionError, ConfigError, WeightsError, nearest
 from legan.core.files import sha256_of
-from legan.core.weights import load_weights, packaged
+from legan.core.weights import PACKAGED, load_weights
 from legan.models.critic import Critic, CriticConfig
 from legan.models.from_weights import network_of_config
 from legan.models.generator import Generator, GeneratorConfig, GeneratorOutput
@@ -141,13 +141,13 @@ class Networks:
 
 
 def load_networks(weights: str | Path | None = None, device: str = "cpu", precision: str = "auto") -> Networks:
-    """Read an editor's weights file; None is the one that comes with the package, `owner/name` a model on the Hugging Face hub.
+    """Read an editor's weights file; None or `packaged` is the package's own, `owner/name` a model on the Hugging Face hub.
 
     Raises:
         WeightsError: a missing or damaged file, a pickle, weights of something else, or a model that cannot be fetched.
         ConfigError: a device that this machine does not have, or an unknown precision.
     """
-    path = editor_file(weights) if weights is not None else packaged("editor")
+    path = editor_file(weights if weights is not None else PACKAGED)
     check_device(device)
     tensors, metadata = load_weights(path)
     if not any(name.startswith("generator.") for name in tensors) or metadata.get("generator") is None:

@@ -23,7 +23,7 @@ from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.errors import ConfigError, WeightsError
 from legan.core.files import write_atomic
 from legan.core.images import load_photo, to_network
-from legan.core.weights import asset
+from legan.core.weights import PACKAGED, asset
 from legan.train.export import export_run
 
 SUFFIX = ".onnx"
@@ -52,7 +52,7 @@ def export_onnx(source: Path, out: Path, known_faults: Sequence[str] = ()) -> di
     code's order) and `lightings` (name, azimuth and elevation of each).
 
     Args:
-        source: a weights file of an editor, or the folder of a run, whose newest checkpoint is taken.
+        source: a weights file of an editor, `packaged`, or the folder of a run, whose newest checkpoint is taken.
         out: the file to write, .onnx.
         known_faults: of a run, as for `export_run`.
 
@@ -95,7 +95,7 @@ def largest_error(data: bytes, networks: Networks) -> float:
 
 
 def _networks(source: Path, known_faults: Sequence[str]) -> Networks:
-    if not source.is_dir():
+    if str(source) == PACKAGED or not source.is_dir():
         if known_faults:
             raise ConfigError(f"{source} is exported already, with its faults: leave --fault out, or export its run folder")
         return load_networks(source)

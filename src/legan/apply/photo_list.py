@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from legan.core.conditions import EXPRESSIONS
+from legan.core.conditions import expression_name, unknown_expression
 from legan.core.csv_table import read_csv_table
 from legan.core.errors import DataError, no_such
 from legan.core.files import path_inside
@@ -62,7 +62,8 @@ def list_photos(
         source, licence: for photos whose manifest does not say; by default the folder's name, and "unknown".
 
     Returns:
-        the photos, sorted by identity and file. Where no split is given, every fifth identity (sorted) is `val`, the rest `train`.
+        the photos, sorted by identity and file. Where no split is given, every fifth identity (sorted) is `val`, of fewer than five
+        the last, and the rest `train`.
 
     Raises:
         DataError: no photo, a bad regular expression, or a CSV file with a missing column, file or unknown entry.
@@ -98,8 +99,7 @@ def _from_names(folder: Path, pattern: str | None, usual: Mapping[str, str]) -> 
             groups = match.groupdict()
             identity = composed(groups.get("identity") or (match.group(1) if match.groups() else match.group(0)))
             if groups.get("expression"):
-                expression, known = groups["expression"].lower(), True
-        _check_expression(expression, str(path))
+                expression, known = _expression(groups["expression"], str(path)), True
         entries.append(PhotoEntry(path, identity, expression, "", usual["source"], usual["licence"], known))
     return entries
 
@@ -125,17 +125,19 @@ def _entry_of(folder: Path, where: str, row: Mapping[str, str], usual: Mapping[s
     path_inside(folder, row["file"])  # refuses what leads out of the folder
     if not path.is_file():
         raise DataError(f"{where}: {path} does not exist")
-    expression, split = row["expression"].lower(), row.get("split", "")
-    _check_expression(expression, where)
+    expression, split = _expression(row["expression"], where), row.get("split", "")
     if split and split not in SPLITS:
         raise DataError(f"{where}: {no_such('split', split, SPLITS)}")
     source, licence = row.get("source", ""), row.get("licence", "")
     return PhotoEntry(path, row["identity"], expression, split, source or usual["source"], licence or usual["licence"])
 
 
-def _check_expression(expression: str, where: str) -> None:
-    if expression not in EXPRESSIONS:
-        raise DataError(f"{where}: {no_such('expression', expression, EXPRESSIONS)}")
+def _expression(word: str, where: str) -> str:
+    """The expression that a word means."""
+    meant = expression_name(word)
+    if meant is None:
+        raise DataError(f"{where}: {unknown_expression(word)}")
+    return meant
 
 
 def _check_names(entries: Iterable[PhotoEntry]) -> None:
@@ -161,5 +163,8 @@ def _with_splits(entries: list[PhotoEntry]) -> list[PhotoEntry]:
             )
     identities = sorted({entry.identity for entry in entries})
     held_out = set(identities[_VALIDATION::_EVERY])
+    free = [name for name in identities if name not in given]
+    if not held_out and "val" not in given.values() and len(free) > ("train" not in given.values()):
+        held_out = {free[-1]}  # of a few: a training needs one, and somebody to train on
     splits = {name: given.get(name) or ("val" if name in held_out else "train") for name in identities}
     return [replace(entry, split=splits[entry.identity]) for entry in entries]

@@ -19,7 +19,7 @@ from legan.apply.networks import check_device
 from legan.core.errors import FaceError, ImageError
 from legan.core.files import sha256_of
 from legan.core.images import from_unit
-from legan.core.weights import packaged
+from legan.core.weights import weights_file
 from legan.losses import unnaturalness
 from legan.models.quality import TOP_SCORE, Quality, QualityOutput, load_quality_net
 from legan.train.task import mixed_dtype
@@ -95,7 +95,7 @@ def load_quality(weights: str | Path | None = None, device: str = "cpu", precisi
         ConfigError: a device that this machine does not have, or an unknown precision.
     """
     check_device(device)
-    path = packaged("quality") if weights is None else Path(weights)
+    path = weights_file(weights, "quality")
     net, metadata = load_quality_net(path)
     return QualityScorer(net, metadata, sha256_of(path), device, precision)
 

@@ -12,9 +12,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from legan.core.errors import ConditionError, nearest, no_such
+from legan.core.errors import ConditionError, nearest
 
 EXPRESSIONS = ("neutral", "smile", "surprise", "squint", "disgust", "scream")
+# What people and other data sets (AffectNet, RaFD, KDEF, CK+, FER) call them.
+EXPRESSION_WORDS = {
+    **dict.fromkeys(("happy", "happiness", "joy", "joyful", "smiling", "smiled", "grin", "grinning"), "smile"),
+    **dict.fromkeys(("surprised", "surprising", "astonished", "astonishment", "amazed"), "surprise"),
+    **dict.fromkeys(("disgusted", "disgusting", "disgusts"), "disgust"),
+    **dict.fromkeys(("squinting", "squinted"), "squint"),
+    **dict.fromkeys(("screaming", "shout", "shouting", "yell", "yelling"), "scream"),
+    **dict.fromkeys(("neutrality", "expressionless"), "neutral"),
+}
 
 
 @dataclass(frozen=True)
@@ -56,11 +65,24 @@ LIGHTING_WORDS = {"room": "00", "left": "03", "front": "07", "right": "11", "top
 MAX_AZIMUTH, MIN_ELEVATION, MAX_ELEVATION = 90.0, 0.0, 62.0
 
 
+def expression_name(word: str, names: Sequence[str] = EXPRESSIONS) -> str | None:
+    """Return which of `names` a word means: itself, or what `EXPRESSION_WORDS` says, whatever its case; None where none is meant."""
+    word = word.strip().lower()
+    meant = word if word in names else EXPRESSION_WORDS.get(word)
+    return meant if meant in names else None
+
+
+def unknown_expression(word: str, names: Sequence[str] = EXPRESSIONS) -> str:
+    """Return the words of an error: which expressions there are, and the nearest."""
+    return f"unknown expression '{word}': choose from {', '.join(names)}{nearest(word.lower(), (*names, *EXPRESSION_WORDS))}"
+
+
 def expression_code(spec: str | Mapping[str, float], names: Sequence[str] = EXPRESSIONS) -> np.ndarray:
     """Return the code of an expression: float32 `(len(names),)`, non-negative, summing to 1.
 
     Args:
-        spec: `"smile"`, `"smile:0.7"` (the rest is neutral), `"smile:0.5,squint:0.5"`, or a mapping of name to weight.
+        spec: `"smile"`, `"smile:0.7"` (the rest is neutral), `"smile:0.5,squint:0.5"`, or a mapping of name to weight. Words of
+            `EXPRESSION_WORDS` are understood too: `"happy"` is `"smile"`.
         names: the expressions of the model, `neutral` among them.
 
     Raises:
@@ -69,11 +91,12 @@ def expression_code(spec: str | Mapping[str, float], names: Sequence[str] = EXPR
     weights = dict(spec) if isinstance(spec, Mapping) else _parse_expression(spec)
     code = np.zeros(len(names), np.float32)
     for name, weight in weights.items():
-        if name not in names:
-            raise ConditionError(no_such("expression", name, names))
+        meant = expression_name(name, names)
+        if meant is None:
+            raise ConditionError(unknown_expression(name, names))
         if not 0 <= weight <= 1:
             raise ConditionError(f"expression weight {name}:{weight:g} is out of range: give a number from 0 to 1")
-        code[names.index(name)] += weight
+        code[names.index(meant)] += weight
     total = float(code.sum())
     if total > 1 + 1e-5:
         raise ConditionError(f"expression weights sum to {total:g}: together they may be at most 1, the rest is neutral")
@@ -159,6 +182,18 @@ def _mixed_flashes(azimuth: float, elevation: float) -> np.ndarray:
         if weight > 0:
             code += weight * _row(row, azimuth)
     return code
+
+
+def are_neighbours(a: int, b: int) -> bool:
+    """Return whether two lightings are the same, or flashes next to each other: in one row, or one above the other."""
+    one, other = LIGHTINGS[a], LIGHTINGS[b]
+    if a == b:
+        return True
+    if one.azimuth is None or other.azimuth is None or one.elevation is None or other.elevation is None:
+        return False  # room light is nobody's neighbour
+    if one.elevation == other.elevation:
+        return abs(one.azimuth - other.azimuth) <= (15 if one.elevation < 10 else 30)
+    return one.azimuth == other.azimuth and abs(one.elevation - other.elevation) < 40
 
 
 def mirrored_lighting(index: int) -> int:

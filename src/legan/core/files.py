@@ -14,14 +14,17 @@ from legan.core.errors import ConfigError, DataError, LeganError
 
 @contextmanager
 def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO]:
-    """Open a temporary file beside `path`; on success it is flushed to disk and renamed to `path`.
+    """Open a temporary file beside `path`, in a folder that is made; on success it is flushed to disk and renamed to `path`.
 
     When the body raises, the temporary file is removed and `path` keeps what it had.
 
     Raises:
-        LeganError: the folder does not exist, cannot be written, or the disk is full.
+        LeganError: `path` is a folder, its place cannot be written, or the disk is full.
     """
     path = Path(path)
+    if path.is_dir():
+        raise LeganError(f"cannot write {path}: it is a folder; name a file in it, such as {path / 'NAME'}")
+    make_folder(path.parent)
     temporary = None
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")

@@ -24,6 +24,7 @@ MANIFEST = "manifest.parquet"
 DOMAINS = ("photo", "render", "relit", "reexpressed", "generated")
 EVEN_LIGHT = "even"  # in the column lighting: a photo under its own light, none of the classes
 SPLITS = ("train", "val", "test")
+FIRST_VAL, FIRST_TEST = 8, 9  # of ten identities, from 0
 _ROWS_AT_ONCE = 8192
 
 
@@ -67,9 +68,24 @@ QUALITY_COLUMNS = {
 }
 
 
-def split_of(index: int) -> str:
-    """Split of the identity with this number: 8 of 10 train, 1 val, 1 test. A larger set keeps the splits of a smaller one."""
-    return {8: "val", 9: "test"}.get(index % 10, "train")
+def split_of(index: int, n: int | None = None) -> str:
+    """Return the split of the identity with this number: 8 of 10 train, 1 val, 1 test. A larger set keeps the splits of a smaller one.
+
+    Args:
+        index: number of the identity, from 0.
+        n: identities of the set. Of two to eight the last is val: a training needs one. It joins train when the set grows.
+    """
+    if n is not None and 2 <= n <= FIRST_VAL and index == n - 1:
+        return "val"
+    return {FIRST_VAL: "val", FIRST_TEST: "test"}.get(index % 10, "train")
+
+
+def no_split(folder: Path, split: str, n_people: Mapping[str, int]) -> str:
+    """Return the words of an error: a data set has no image of a split; `n_people` by the splits that it has."""
+    has = ", ".join(f"{n} {name}" for name, n in n_people.items()) or "none"
+    least = {"train": 1, "val": 2, "test": FIRST_TEST + 1}.get(split)
+    more = f": make it of at least {least} people, or give some identities that split in its manifest" if least else ""
+    return f"{folder} has no image of the split '{split}' (people: {has}){more}"
 
 
 def image_names(frame: "pd.DataFrame") -> "pd.Series":

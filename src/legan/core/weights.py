@@ -21,6 +21,7 @@ _UNREADABLE = (
     MemoryError, struct.error,
 )  # fmt: skip
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
+PACKAGED = "packaged"  # what users call weights that come with the package, in every option that takes a weights file
 # Kinds of the entries of the metadata; lists are of texts.
 _KINDS: dict[str, type] = {
     "model": str, "data": str, "licence": str, "version": str, "commit": str, "steps": int, "seed": int, "known_faults": list,
@@ -48,6 +49,15 @@ def packaged(name: str) -> Path:
         WeightsError: the package does not hold them.
     """
     return asset(f"weights/{name}.safetensors")
+
+
+def weights_file(given: str | Path | None, name: str) -> Path:
+    """Return the weights file that a user means: None and the word `packaged` are the package's own weights called `name`.
+
+    Raises:
+        WeightsError: the package does not hold them.
+    """
+    return packaged(name) if given is None or str(given) == PACKAGED else Path(given)
 
 
 def save_weights(path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping[str, Any], half: bool = False) -> None:

@@ -11,11 +11,11 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES
+from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES, expression_name
 from legan.core.crop import CROP_SIZE
 from legan.core.errors import DataError, nearest
 from legan.core.files import sha256_of
-from legan.core.manifest import EVEN_LIGHT, MANIFEST, MATTE_COLUMNS, read_bytes, read_manifest
+from legan.core.manifest import EVEN_LIGHT, MANIFEST, MATTE_COLUMNS, no_split, read_bytes, read_manifest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -167,7 +167,7 @@ class FaceDataset(LabelledFaces):
         memory_gb: float = 8.0,
     ) -> None:
         frame = self._read(folders, split, size)
-        self.expression = _classes(frame["expression"], EXPRESSIONS, "expression")
+        self.expression = _classes(frame["expression"].map(_expression), EXPRESSIONS, "expression")
         lighting = _classes(frame["lighting"], (*LIGHTING_NAMES, EVEN_LIGHT), "lighting")
         self.lighting = np.where(lighting < len(LIGHTING_NAMES), lighting, -1)
         self.take = _takes(frame)
@@ -202,8 +202,14 @@ def _read_folders(folders: Sequence[Path], split: str) -> "pd.DataFrame":
     chosen = frame[frame["split"] == split].reset_index(drop=True)
     for index, folder in enumerate(folders):
         if not (chosen["folder"] == index).any():
-            raise DataError(f"{folder} has no image of the split '{split}': give some identities that split in its manifest")
+            own = frame[frame["folder"] == index].groupby("split")["identity"].nunique()
+            raise DataError(no_split(folder, split, {str(name): int(n) for name, n in own.items()}))
     return chosen
+
+
+def _expression(word: Any) -> Any:
+    """An expression as the editors call it; a word that means none as it is."""
+    return (expression_name(word) or word) if isinstance(word, str) else word
 
 
 def _classes(column: "pd.Series", names: Sequence[str], what: str) -> np.ndarray:

@@ -19,7 +19,7 @@ from legan.core.crop import EYE_DISTANCE, EYES_Y
 from legan.core.errors import WeightsError
 from legan.core.geometry import fit_similarity
 from legan.core.images import to_network
-from legan.core.weights import load_weights, packaged
+from legan.core.weights import load_weights, weights_file
 from legan.faces.resample import Matrix, inverse, transform, warp
 
 N_POINTS = 68
@@ -108,7 +108,7 @@ def load_landmark_net(path: Path | None = None) -> LandmarkNet:
     Raises:
         WeightsError: the weights are missing, damaged, or not a landmark network's.
     """
-    path = packaged("landmarks") if path is None else Path(path)
+    path = weights_file(path, "landmarks")
     tensors, _ = load_weights(path)
     net = LandmarkNet()
     try:

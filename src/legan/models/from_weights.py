@@ -30,6 +30,16 @@ def network_of_config(
 ) -> NetworkT:
     """Return the network that a weights file's config describes, with the file's tensors, in evaluation mode.
 
+    Arguments and errors as for `checked_config`.
+    """
+    return fill(make(checked_config(make, kind, values, tensors, path)), tensors, path)
+
+
+def checked_config(
+    make: Callable[[ConfigT], nn.Module], kind: type[ConfigT], values: Any, tensors: Mapping[str, Tensor], path: Path
+) -> ConfigT:
+    """Return the config in a weights file, once the network that it describes is known to have the file's tensors.
+
     Args:
         make: builds the network of a config, such as its class.
         kind: type of the config.
@@ -55,7 +65,7 @@ def network_of_config(
         raise _unfit(path, "it asks for more than there is") from None
     except _SENSELESS as error:
         raise _unfit(path, error) from error
-    return fill(make(config), tensors, path)
+    return config
 
 
 def fill(network: NetworkT, tensors: Mapping[str, Tensor], path: Path) -> NetworkT:

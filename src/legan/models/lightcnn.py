@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from legan.core.config import config_to_dict
 from legan.core.errors import ConfigError, ImageError, WeightsError
-from legan.core.weights import is_state_dict, load_state, load_weights, packaged
+from legan.core.weights import is_state_dict, load_state, load_weights, weights_file
 from legan.models.from_weights import network_of_config
 
 INPUT_SIZE = 128
@@ -202,7 +202,7 @@ def load_lightcnn(path: Path | None = None) -> tuple[LightCNN, dict[str, Any]]:
     Raises:
         WeightsError: the weights are missing, damaged, or not an identity network's.
     """
-    path = packaged("identity") if path is None else Path(path)
+    path = weights_file(path, "identity")
     tensors, metadata = load_weights(path)
     if metadata.get("lightcnn") is None:
         raise WeightsError(f"{path} holds no identity network: name a file that `legan train identity` led to")

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from legan.core.crop import CROP_SIZE
 from legan.core.errors import ConfigError, WeightsError, no_such
-from legan.core.weights import load_weights, packaged
+from legan.core.weights import load_weights, weights_file
 from legan.models.from_weights import network_of_config
 
 MODEL = "legan-quality"  # in the metadata of weights files
@@ -112,7 +112,7 @@ def load_quality_net(path: str | Path | None = None) -> tuple[Quality, dict[str,
     Raises:
         WeightsError: the weights are missing, damaged, or not a quality network's.
     """
-    path = packaged("quality") if path is None else Path(path)
+    path = weights_file(path, "quality")
     tensors, metadata = load_weights(path)
     if metadata.get("model") != MODEL:
         raise WeightsError(f"{path} holds no quality network: give a file that `legan train quality` led to")

@@ -105,7 +105,12 @@ def render_set(
             n_done += 1
             if progress:
                 progress(n_done, n_identities)
-        rows = [row for path in shards.values() for row in read_record(path, _ROWS)]
+        # The shard of a person is the same in a set of any size; the split is not, in sets of a few.
+        rows = [
+            {**row, "split": split_of(index, n_identities)}
+            for index, path in shards.items()
+            for row in read_record(path, _ROWS)
+        ]
         return write_manifest(rows, Path(out), MATTE_COLUMNS)
 
 

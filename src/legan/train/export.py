@@ -11,8 +11,9 @@ from typing import Any
 import legan
 from legan.core.config import config_to_dict, load_config, read_toml
 from legan.core.errors import ConfigError, WeightsError
-from legan.core.weights import save_weights
+from legan.core.weights import PACKAGED, save_weights, weights_file
 from legan.train.checkpoint import newest_checkpoint
+from legan.train.init import join_licences, training_length
 from legan.train.legan_config import LeganConfig
 from legan.train.run import CONFIG
 
@@ -22,10 +23,11 @@ def export_run(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dict[s
     from legan.train.export_baselines import BASELINES
     from legan.train.quality import export_quality
 
-    settings = read_toml(Path(run) / CONFIG) if (Path(run) / CONFIG).is_file() else {}
+    run = Path(run)
+    settings = read_toml(run / CONFIG) if (run / CONFIG).is_file() else {}
     model = settings.get("model")
     if isinstance(model, str) and model in BASELINES:
-        return BASELINES[model](Path(run), Path(out), known_faults)
+        return BASELINES[model](run, Path(out), known_faults)
     if settings and not {"labels", "generator"} & set(settings):
         raise ConfigError(
             f"{run} is no run of an editor or of Q: other trainings leave their weights in their folders, *.safetensors"
@@ -37,10 +39,10 @@ def export_editor(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dic
     """Write the editor of a run as float16 safetensors and return its metadata.
 
     Tensors are named `generator.*` and `critic.*`. The metadata holds `model` ("legan-editor"), the configs `generator` and
-    `critic`, `training` (all settings, data folders by name only), `steps`, `seed`, `data` (in words), `data_folders` (for each:
-    name, sources, licences, numbers of people and images), `judges` (files and checksums of the frozen networks), `licence` (of the
-    data), `known_faults` (sentences, as given),
-    `version`, and `commit` where the software runs from its repository.
+    `critic`, `training` (all settings, data folders by name only), `steps`, `n_steps_before` (of the trainings that led to `init`) and
+    `images_seen` (in all of them), `seed`, `data` (in words), `data_folders` (for each: name, sources, licences, numbers of people
+    and images), `init` (what it was fine-tuned from, or None), `judges` (files and checksums of the frozen networks), `licence` (of
+    all data), `known_faults` (sentences, as given), `version`, and `commit` where the software runs from its repository.
 
     Raises:
         ConfigError: `run` is no run folder of LEGAN.
@@ -49,6 +51,10 @@ def export_editor(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dic
     """
     run, out = Path(run), Path(out)
     check_name(out)
+    if str(run) == PACKAGED or run.is_file():
+        raise ConfigError(
+            f"{run} is exported already ({weights_file(run, 'editor')}): copy that file, or name a file that ends in .onnx with -o"
+        )
     if not (run / CONFIG).is_file():
         raise ConfigError(f"{run} is no run folder: it has no {CONFIG}; name the folder given to `legan train legan --run`")
     config = load_config(LeganConfig, run / CONFIG)
@@ -82,12 +88,15 @@ def write_editor(
     for name in ("init", "identity", "quality"):
         path = getattr(config, name, None)
         training[name] = path and path.name
+    facts, init = data_facts(state["extra"]["data"]), state["extra"].get("init")
     metadata = {
         **what,
         "training": training,
-        "steps": state["n_steps_done"],
+        **training_length(state["n_steps_done"], config.data.batch_size, init),
         "seed": config.loop.seed,
-        **data_facts(state["extra"]["data"]),
+        **facts,
+        "init": init,
+        "licence": join_licences([facts["licence"], init["licence"] if init else None]),
         "judges": state["extra"].get("judges", {}),
         "known_faults": list(known_faults),
         **provenance(),

@@ -27,6 +27,7 @@ from legan.models import lightcnn
 from legan.models.lightcnn import INPUT_SIZE, LightCNN, LightCNNConfig, standardise
 from legan.train.averaged_task import AveragedTask
 from legan.train.export import data_facts, provenance, trained_state
+from legan.train.init import training_length
 from legan.train.loop import Outcome, Rehearsal
 from legan.train.recognition_config import RateConfig
 from legan.train.recognition_pictures import changed
@@ -247,7 +248,7 @@ def export_expression(config: ExpressionConfig, run: Path) -> Path:
         "lightcnn": config_to_dict(replace(config.network, n_classes=len(labels))),
         "labels": labels,
         "training": training,
-        "steps": state["n_steps_done"],
+        **training_length(state["n_steps_done"], config.batch_size, None),
         "seed": config.loop.seed,
         **data_facts(folders),
         **provenance(),

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from legan.core.files import sha256_of
-from legan.core.weights import packaged
+from legan.core.weights import weights_file
 from legan.models.efficientnet import efficientnet_file, load_efficientnet
 from legan.models.lightcnn import LightCNN, load_lightcnn
 from legan.models.quality import load_quality_net
@@ -41,7 +41,7 @@ def load_identity(path: Path | None, dtype: torch.dtype | None, device: torch.de
     Raises:
         WeightsError: missing or damaged, or not a LightCNN.
     """
-    path = packaged("identity") if path is None else path
+    path = weights_file(path, "identity")
     net = load_lightcnn(path)[0] if path.suffix == ".safetensors" else LightCNN.from_checkpoint(path)
     return _frozen(net, path, dtype, device)
 
@@ -52,7 +52,7 @@ def load_quality(path: Path | None, dtype: torch.dtype | None, device: torch.dev
     Raises:
         WeightsError: missing or damaged, or not a quality network.
     """
-    path = packaged("quality") if path is None else path
+    path = weights_file(path, "quality")
     return _frozen(load_quality_net(path)[0], path, dtype, device)
 
 

@@ -26,6 +26,7 @@ from legan.core.weights import save_weights
 from legan.faces.landmarks import INPUT_SIZE, N_POINTS, LandmarkNet
 from legan.train.averaged_task import AveragedTask
 from legan.train.export import data_facts, provenance, trained_state
+from legan.train.init import training_length
 from legan.train.landmark_pictures import held_out_picture, training_picture
 from legan.train.loop import Outcome, Rehearsal
 from legan.train.run import LoopConfig
@@ -245,7 +246,7 @@ def export_landmarks(config: LandmarkConfig, run: Path) -> Path:
     metadata = {
         "model": "legan-landmarks",
         "training": config_to_dict(replace(config, data=data, photos=photos)),
-        "steps": state["n_steps_done"],
+        **training_length(state["n_steps_done"], config.batch_size, None),
         "seed": config.loop.seed,
         **data_facts(folders),
         **provenance(),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,22 +13,27 @@ from legan import losses
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.config import load_config
 from legan.core.errors import ConfigError, WeightsError
-from legan.core.weights import load_weights
+from legan.core.weights import load_weights, weights_file
 from legan.data.edit_batches import EditBatches
 from legan.data.faces import FaceDataset
 from legan.data.loaders import FaceBatches
-from legan.models.critic import Critic
-from legan.models.generator import Generator, GeneratorOutput
+from legan.models.critic import Critic, CriticConfig
+from legan.models.from_weights import checked_config
+from legan.models.generator import Generator, GeneratorConfig, GeneratorOutput
 from legan.models.quality import TOP_SCORE
+from legan.train.checkpoint import list_checkpoints
 from legan.train.critic_game import CriticGame, generator_update
 from legan.train.frozen import Frozen, load_identity, load_perceptual, load_quality
+from legan.train.init import describe_init, init_path
 from legan.train.legan_config import LeganConfig, preset
 from legan.train.loop import Outcome, Rehearsal
 from legan.train.probe import Probe
 from legan.train.regions import region_weights
+from legan.train.run import CONFIG
 from legan.train.start import on_folders, start
 from legan.train.task import Batch, Update, autocast, mixed_dtype
 
+MODEL = "legan-editor"  # in the metadata of exported weights
 # Frozen networks: crops (B, 3, H, W) in [-1, 1] to features (B, n), or to scores (B,) from 0 to 10.
 Scorer = Callable[[Tensor], Tensor]
 Features = Callable[[Tensor], list[Tensor]]
@@ -83,13 +89,25 @@ class LeganTask(CriticGame):
         super().__init__(config, device, Generator(config.generator), Critic(config.critic), probe, data, judges)
         self.identity, self.quality, self.perceptual = identity, quality, perceptual
         frozen = {"identity": identity, "quality": quality, "perceptual": perceptual}
+        self.init: dict[str, Any] | None = None
         self.frozen = {k: net.eval().requires_grad_(False) for k, net in frozen.items() if isinstance(net, nn.Module)}
         self.regions = region_weights(config.critic.size, config.loss.eyes, config.loss.mouth).to(device)
 
     def begin(self) -> None:
         """Take over the weights of `init`."""
         if self.config.init is not None:
-            start_from(self, self.config.init)
+            path = weights_file(self.config.init, "editor")
+            start_from(self, path)
+            self.init = describe_init(path)
+
+    def extra_state(self) -> dict[str, object]:
+        """What every editor's checkpoint holds, and which weights the training started from."""
+        return {**super().extra_state(), "init": self.init}
+
+    def load_extra_state(self, state: Mapping[str, object]) -> None:
+        """Take it back; errors as for `EditorTask`."""
+        super().load_extra_state(state)
+        self.init = cast("dict[str, Any] | None", state.get("init"))
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         """Yield the critic's update, unless no loss term needs it, and the generator's where it has its turn."""
@@ -253,11 +271,35 @@ def start_from(task: LeganTask, path: Path) -> None:
     """
     tensors, _ = load_weights(path)
     for name, source in (("generator", "generator"), ("ema", "generator"), ("critic", "critic")):
-        state = {key.removeprefix(f"{source}."): value for key, value in tensors.items() if key.startswith(f"{source}.")}
         try:
-            task.networks[name].load_state_dict(state)
+            task.networks[name].load_state_dict(_part(tensors, source))
         except RuntimeError as error:
-            raise WeightsError(f"{path} does not fit this config's {source}: train with the preset it was made with") from error
+            raise WeightsError(
+                f"{path} does not fit this config's {source}: leave {source}.* as the weights have it"
+            ) from error
+
+
+def _part(tensors: Mapping[str, Tensor], network: str) -> dict[str, Tensor]:
+    """The tensors of one network of an exported editor, by the names that they have in it."""
+    return {key.removeprefix(f"{network}."): value for key, value in tensors.items() if key.startswith(f"{network}.")}
+
+
+def on_init(config: LeganConfig, init: Path, run: Path) -> LeganConfig:
+    """Return a config whose networks have the shape of the editor `init`, or of the run once it has begun, without that file.
+
+    Raises:
+        WeightsError: not a file of an editor of LEGAN.
+    """
+    if list_checkpoints(run) and (Path(run) / CONFIG).is_file():
+        begun = load_config(LeganConfig, Path(run) / CONFIG)
+        return replace(config, generator=begun.generator, critic=begun.critic)
+    path = weights_file(init, "editor")
+    tensors, metadata = load_weights(path)
+    if not {"generator", "critic"} <= metadata.keys() or metadata.get("model", MODEL) != MODEL:
+        raise WeightsError(f"{path} holds no LEGAN editor with its critic: start from a file that `legan export` wrote of one")
+    generator = checked_config(Generator, GeneratorConfig, metadata["generator"], _part(tensors, "generator"), path)
+    critic = checked_config(Critic, CriticConfig, metadata["critic"], _part(tensors, "critic"), path)
+    return replace(config, generator=generator, critic=critic)
 
 
 def train_legan(
@@ -267,6 +309,7 @@ def train_legan(
     overrides: Sequence[str] = (),
     devices: int = 1,
     dry_run: bool = False,
+    init: Path | None = None,
 ) -> Outcome | Rehearsal:
     """Train LEGAN in a run folder, or continue the training that it holds.
 
@@ -277,11 +320,14 @@ def train_legan(
         overrides: settings such as "loss.pair=10".
         devices: processes to train in.
         dry_run: build everything, time a few steps, write nothing.
+        init: an editor to start from, a file or `packaged`; the networks take its shape.
 
     Raises:
         LeganError: as `run_task`.
     """
-    config = load_config(LeganConfig, overrides=overrides, base=preset(preset_name))
-    files = {name: getattr(config, name) for name in ("init", "identity", "quality")}
-    config = replace(config, **{name: path.resolve() for name, path in files.items() if path is not None})
+    base = preset(preset_name)
+    init = init or load_config(LeganConfig, overrides=overrides, base=base).init
+    config = load_config(LeganConfig, overrides=overrides, base=base if init is None else on_init(base, init, run))
+    init, identity, quality = (path and init_path(path) for path in (init, config.identity, config.quality))
+    config = replace(config, init=init, identity=identity, quality=quality)
     return start(build_legan, on_folders(config, data), run, devices, dry_run)

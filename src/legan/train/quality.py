@@ -20,7 +20,7 @@ from legan.core.config import config_to_dict, load_config
 from legan.core.errors import ConfigError, WeightsError, no_such
 from legan.core.files import sha256_of
 from legan.core.images import to_network
-from legan.core.weights import load_metadata, save_weights
+from legan.core.weights import save_weights, weights_file
 from legan.data.rated import RatedBatches, RatedImages
 from legan.data.ratings import read_labels
 from legan.metrics.human_agreement import figures
@@ -29,6 +29,7 @@ from legan.models.quality import MODEL, Quality, QualityConfig, load_quality_net
 from legan.synthesis.degradations import DEGRADATIONS
 from legan.train.averaged_task import AveragedTask
 from legan.train.export import check_name, provenance, trained_state
+from legan.train.init import describe_init, init_path, join_licences, training_length
 from legan.train.loop import Outcome, Rehearsal
 from legan.train.quality_ranks import RankedBatches
 from legan.train.run import CONFIG, LoopConfig
@@ -247,7 +248,7 @@ def train_quality(
     if not config.labels:
         raise ConfigError("no ratings: name a label file or a ratings file with --ratings")
     if init is not None:
-        config = replace(config, init=str(Path(init).resolve()), network=load_quality_net(init)[0].config)
+        config = replace(config, init=str(init_path(init)), network=load_quality_net(init)[0].config)
     return start(build_quality, config, run, devices, dry_run, lambda done: export_quality(done, done / WEIGHTS))
 
 
@@ -265,23 +266,21 @@ def export_quality(run: Path, out: Path, known_faults: Sequence[str] = ()) -> di
         replace(config, data=tuple(folder["name"] for folder in folders), labels=Path(config.labels).name)
     )
     licences = {licence for folder in folders for licence in folder["licence"]}
+    init = describe_init(weights_file(config.init, "quality")) if config.init else None
     metadata: dict[str, Any] = {
         "model": MODEL,
         "network": config_to_dict(config.network),
         "training": {**training, "init": Path(config.init).name},
-        "steps": state["n_steps_done"],
+        **training_length(state["n_steps_done"], config.batch_size, init),
         "seed": config.loop.seed,
+        "init": init,
         "data": "; ".join(_in_words(folder) for folder in folders),
         "data_folders": folders,
         "known_faults": list(known_faults),
         **provenance(),
     }
-    if config.init:
-        before = load_metadata(Path(config.init))
-        metadata["init"] = {key: before.get(key) for key in ("data", "steps", "licence")}
-        licences |= {before["licence"]} if "licence" in before else set()
     # A picture made of two names both of their licences.
-    metadata["licence"] = ", ".join(sorted({part for licence in licences for part in licence.split(", ")}))
+    metadata["licence"] = join_licences([*licences, init["licence"] if init else None])
     save_weights(out, state["networks"]["average"], metadata, half=True)
     return metadata
 

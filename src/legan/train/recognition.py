@@ -25,6 +25,7 @@ from legan.metrics.match import all_pairs, auc, draw_pairs, score_pairs, tar_at_
 from legan.models.lightcnn import INPUT_SIZE, LightCNN, standardise
 from legan.train.averaged_task import AveragedTask
 from legan.train.export import data_facts, provenance, trained_state
+from legan.train.init import training_length
 from legan.train.loop import Outcome, Rehearsal
 from legan.train.recognition_config import IdentityDataConfig, RecognitionConfig, preset
 from legan.train.recognition_pictures import changed
@@ -246,7 +247,7 @@ def export_recognition(config: RecognitionConfig, run: Path) -> Path:
         "model": "legan-identity",
         "lightcnn": config_to_dict(config.network),
         "training": training,
-        "steps": state["n_steps_done"],
+        **training_length(state["n_steps_done"], config.data.batch_size, None),
         "seed": config.loop.seed,
         **data_facts(folders),
         **provenance(),

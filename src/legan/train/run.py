@@ -14,6 +14,17 @@ from legan.core.files import make_folder
 from legan.core.lock import LOCK, held
 
 CONFIG = "config.toml"
+LENGTH = "loop.n_steps"
+# What may differ when a run is continued: its length, and what changes no weight.
+FREE_KEYS = (
+    LENGTH,
+    "loop.log_every",
+    "loop.sample_every",
+    "loop.checkpoint_every",
+    "loop.checkpoint_minutes",
+    "loop.n_checkpoints",
+    "loop.n_workers",
+)
 
 
 @dataclass(frozen=True)
@@ -42,23 +53,37 @@ class LoopConfig:
 
 
 def open_run(run: Path, config: Any) -> None:
-    """Create the run folder and write the config into it; for a run that has begun, check that the config is the same.
+    """Create the run folder and write the config into it; for a run that has begun, check that no more than `FREE_KEYS` differ.
+
+    `loop.n_steps` may grow, even when the run is finished: it goes on from its last checkpoint, with schedules of the new length.
 
     Raises:
-        ConfigError: the folder holds a run with another config (the message names the differing keys), or other files.
+        ConfigError: the folder holds a run whose config differs in what cannot change (the message names those keys), or other files.
         LeganError: the folder cannot be written.
     """
     path = make_folder(run) / CONFIG
-    has_begun = any(p.suffix in (".pt", ".jsonl") for p in Path(run).rglob("*"))
+    # Neither a checkpoint nor weights: nothing was trained, perhaps as the config was wrong or the loss not finite.
+    has_begun = any(p.suffix in (".pt", ".safetensors") for p in Path(run).rglob("*"))
     if not path.exists() and has_begun:
         raise ConfigError(f"{run} holds a run without {CONFIG}: choose another folder")
-    if not has_begun:  # nothing was trained, perhaps as the config was wrong
-        write_config(config, path)
-        return
-    differing = differing_keys(config_to_dict(load_config(type(config), path)), config_to_dict(config))
-    if differing:
-        words = ", ".join(f"{key} (there {old!r}, now {new!r})" for key, (old, new) in differing.items())
-        raise ConfigError(f"{run} holds a run with another config: {words}; choose another folder, or the same settings")
+    if has_begun:
+        _check_changes(run, differing_keys(config_to_dict(load_config(type(config), path)), config_to_dict(config)))
+    write_config(config, path)
+
+
+def _check_changes(run: Path, differing: Mapping[str, tuple[Any, Any]]) -> None:
+    fixed = {key: change for key, change in differing.items() if key not in FREE_KEYS}
+    if fixed:
+        words = ", ".join(f"{key} (there {old!r}, now {new!r})" for key, (old, new) in fixed.items())
+        raise ConfigError(
+            f"{run} holds a run with another config, and this cannot change: {words}; choose another folder, or the same settings "
+            f"({', '.join(FREE_KEYS)} may change)"
+        )
+    old, new = differing.get(LENGTH, (0, 0))
+    if new < old:
+        raise ConfigError(
+            f"{run} holds a run of {old} steps, and {LENGTH} may grow but not shrink to {new}: give {old} or more"
+        )
 
 
 def differing_keys(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:

@@ -6,20 +6,19 @@ from typing import Annotated
 
 import typer
 
+from legan.verbs.command import renamed
 from legan.verbs.options import Device, Json
 
 app = typer.Typer()
 
 
-@app.command()
+@app.command(cls=renamed(report="out"))
 def evaluate(
     data: Annotated[
         list[str],
         typer.Option(metavar="DIR[:SPLIT]", help="Data set; may be repeated. With --results: folder of input pictures."),
     ],
-    report: Annotated[
-        Path, typer.Option("--report", "-o", help="Folder for the report: a new one, or one of an earlier report.")
-    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report: a new one, or one of an earlier report.")],
     editor: Annotated[
         list[str] | None, typer.Option(metavar="[NAME=]PATH", help="Weights file, run folder or `packaged`; may be repeated.")
     ] = None,
@@ -48,9 +47,9 @@ def evaluate(
 
     Examples:
 
-      legan evaluate --editor packaged --editor runs/lite --data data/rendered --report out/
+      legan evaluate --editor packaged --editor runs/lite --data data/rendered -o out/
 
-      legan evaluate --results a=a/ --results b=b/ --data inputs/ --truth truth/ --report out/
+      legan evaluate --results a=a/ --results b=b/ --data inputs/ --truth truth/ -o out/
     """
     from legan.apply.evaluate import build
     from legan.apply.evaluate.measures import Choice
@@ -62,5 +61,5 @@ def evaluate(
     )
     choice = Choice(fid_network, lpips_network, identity, quality, device)
     with counted_progress("measuring pictures") as progress:
-        found = build.evaluate(chosen, report, choice, workers, batch_size, progress)
-    typer.echo(json.dumps(found) if as_json else f"{markdown(found)}\n{report / 'report.html'}")
+        found = build.evaluate(chosen, out, choice, workers, batch_size, progress)
+    typer.echo(json.dumps(found) if as_json else f"{markdown(found)}\n{out / 'report.html'}")

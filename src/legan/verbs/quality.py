@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
+from legan.verbs.command import Group, renamed
 from legan.verbs.options import Device, Devices, DryRun, Json, Run, Settings
 
 app = typer.Typer()
 train_app = typer.Typer()
 ratings_app = typer.Typer(
-    help="Ratings of images by people: what they say, cleaned, as labels for training.", no_args_is_help=True
+    cls=Group, help="Ratings of images by people: what they say, cleaned, as labels for training.", no_args_is_help=True
 )
 app.add_typer(ratings_app, name="ratings")
 
@@ -23,7 +24,8 @@ Gold = Annotated[Path | None, typer.Option(help="Gold items: image, low, high.")
 MinSeconds = Annotated[float, typer.Option(help="Answers given faster are left out.")]
 Table = Annotated[Path, typer.Option("--out", "-o", help="CSV file to write.")]
 QualityWeights = Annotated[
-    Path | None, typer.Option("--weights", help="A file that `legan train quality` led to, instead of the packaged weights.")
+    Path | None,
+    typer.Option("--quality", help="Weights of Q: a file that `legan train quality` wrote, instead of the packaged ones."),
 ]
 FacesOption = Annotated[
     str,
@@ -124,7 +126,7 @@ def train_quality(
     data: Annotated[list[Path] | None, typer.Option(help="Data set folder that was rated; may be repeated.")] = None,
     ratings: Annotated[Path | None, typer.Option(help="Labels (name,mean,std,split) or ratings.csv.")] = None,
     preset: Annotated[str, typer.Option(help="lite: minutes on a laptop; paper: the paper's network.")] = "lite",
-    init: Annotated[Path | None, typer.Option(help="Weights to start from: fine-tuning.")] = None,
+    init: Annotated[Path | None, typer.Option(help="Weights to start from, fine-tuning: a file or `packaged`.")] = None,
     settings: Settings = None,
     devices: Devices = 1,
     dry_run: DryRun = False,
@@ -144,7 +146,7 @@ def train_quality(
     raise typer.Exit(0 if getattr(outcome, "finished", True) else 130)
 
 
-@app.command()
+@app.command(cls=renamed(weights="quality"))
 def score(
     pictures: Annotated[list[Path], typer.Argument(help="Pictures, and folders of pictures.", show_default=False)],
     out: Annotated[
@@ -153,7 +155,7 @@ def score(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     plot: Annotated[Path | None, typer.Option(help="PNG file for a histogram.")] = None,
     faces: FacesOption = "auto",
-    weights: QualityWeights = None,
+    quality: QualityWeights = None,
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
@@ -167,7 +169,7 @@ def score(
     """
     from legan.apply import score as verbs
 
-    found = verbs.score_pictures(pictures, out, weights, device, faces, plot)  # type: ignore[arg-type]  # checked there
+    found = verbs.score_pictures(pictures, out, quality, device, faces, plot)  # type: ignore[arg-type]  # checked there
     for scored in found:
         if not scored.readable:
             typer.echo(f"error: {scored.reason}", err=True)
@@ -177,7 +179,7 @@ def score(
     raise typer.Exit(0 if all(scored.readable for scored in found) else 1)
 
 
-@app.command("filter")
+@app.command("filter", cls=renamed(weights="quality", embedding="identity"))
 def filter_faces(
     folder: Annotated[Path, typer.Argument(help="Folder of pictures.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for what passes, the decisions and a page.")],
@@ -188,10 +190,10 @@ def filter_faces(
         Path | None, typer.Option(help="Pictures of the same people, by folder or file name, or of one person.")
     ] = None,
     duplicates: Annotated[bool, typer.Option("--duplicates", help="Keep near-duplicates too.")] = False,
-    embedding: Annotated[str, typer.Option(help="Identity network to match with: packaged, dlib, or a file.")] = "packaged",
+    identity: Annotated[str, typer.Option(help="Embedding for the match, as in `legan match`.")] = "packaged",
     link: Annotated[bool, typer.Option("--link", help="Make hard links in place of copies.")] = False,
     faces: FacesOption = "auto",
-    weights: QualityWeights = None,
+    quality: QualityWeights = None,
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
@@ -205,6 +207,6 @@ def filter_faces(
     """
     from legan.apply.filter import Choice, filter_pictures
 
-    choice = Choice(keep, min_quality, min_match, duplicates, link, faces, embedding)  # type: ignore[arg-type]  # checked there
-    done = filter_pictures(folder, out, choice, reference, weights, device)
+    choice = Choice(keep, min_quality, min_match, duplicates, link, faces, identity)  # type: ignore[arg-type]  # checked there
+    done = filter_pictures(folder, out, choice, reference, quality, device)
     typer.echo(json.dumps(done.as_json()) if as_json else str(done))

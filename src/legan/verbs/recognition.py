@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from legan.core.errors import ConfigError
+from legan.verbs.command import renamed
 from legan.verbs.options import Device, Devices, DryRun, Json, Run, Settings
 from legan.verbs.quality import FacesOption
 
@@ -14,7 +15,7 @@ app = typer.Typer()
 train_app = typer.Typer()
 
 
-@app.command()
+@app.command(cls=renamed(weights="editor"))
 def augment(
     data: Annotated[
         str,
@@ -33,7 +34,7 @@ def augment(
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same images.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes.")] = 1,
-    weights: Annotated[Path | None, typer.Option(help="Of the editor, instead of the packaged ones.")] = None,
+    editor: Annotated[Path | None, typer.Option(help="Weights of the editor, as in `legan edit`.")] = None,
     quality: Annotated[Path | None, typer.Option(help="Weights of Q, instead of the packaged ones.")] = None,
     identity: Annotated[str, typer.Option(help="Embedding for the match, as in `legan match`.")] = "packaged",
     device: Device = "cpu",
@@ -53,7 +54,7 @@ def augment(
     from legan.apply.augment import augment as make
     from legan.apply.progress import counted_progress
 
-    request = Request(policy, ratio, min_quality, min_match, tuple(names or ()), seed, weights, quality, identity, device)
+    request = Request(policy, ratio, min_quality, min_match, tuple(names or ()), seed, editor, quality, identity, device)
     with counted_progress("augmenting") as progress:
         done = make(data, out, request, workers, progress)
     typer.echo(json.dumps(done.as_json()) if as_json else str(done))

@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from legan.core.errors import StudyError
+from legan.verbs import command
 from legan.verbs.options import Json
 
 _EXTRA = ("fastapi", "sqlalchemy", "jinja2", "itsdangerous", "alembic", "uvicorn", "starlette", "choix")
 
 
-class Group(TyperGroup):
+class Group(command.Group):
     """Names the extra where one of its libraries is missing."""
 
     def invoke(self, ctx: Any) -> Any:

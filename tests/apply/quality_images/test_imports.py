@@ -98,3 +98,11 @@ def test_sources_are_written_name_and_folder(tmp_path):
     for text in ("stylegan", "=x", "x="):
         with pytest.raises(ConfigError, match="NAME=DIR"):
             parse_source(text)
+
+
+def test_an_import_of_nothing_usable_blocks_no_other(tmp_path, samples, one_face):
+    (tmp_path / "small").mkdir()
+    Image.new("RGB", (50, 50)).save(tmp_path / "small" / "a.png")
+    with pytest.raises(DataError, match="could be used"):
+        import_faces("photo", tmp_path / "small", tmp_path / "set")
+    assert import_faces("stylegan", samples, tmp_path / "set")["n_images"] == 12

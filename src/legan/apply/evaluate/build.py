@@ -11,6 +11,7 @@ import numpy as np
 
 from legan import __version__
 from legan.apply.evaluate import figures
+from legan.apply.evaluate.edit_seen import accuracies, learn
 from legan.apply.evaluate.exam import ENOUGH_FOR_FID, Exam, from_data_set, from_folders
 from legan.apply.evaluate.measures import FIGURES, INPUT, REAL, Arrays, Choice, Contestant, Judges, Painter, results_of
 from legan.apply.evaluate.page import write_page
@@ -25,9 +26,7 @@ from legan.core.files import make_folder, sha256_of, write_atomic
 from legan.core.lock import held_folder
 from legan.core.manifest import MANIFEST, SPLITS
 from legan.core.set_folder import check_own_folder
-from legan.core.weights import packaged
-
-PACKAGED = "packaged"
+from legan.core.weights import PACKAGED
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,8 @@ def evaluate(
     _check(request, n_workers, batch_size)
     check_device(choice.device)
     check_own_folder(out, CACHE)
-    exams, judges = _exams(request), Judges(choice)
+    exams = _exams(request)
+    judges = Judges(choice, learn(exams))
     with held_folder(make_folder(out)):
         editors = [_editor(word, out) for word in request.editors]
         contestants = [_contestants(request, exam, editors) for exam in exams]
@@ -115,6 +115,8 @@ def evaluate(
             measured.append(Measured(exam, own, arrays))
             for contestant, found in zip(own, arrays, strict=True):
                 row = figures.row(exam, contestant, found, reference, judges, request.n_resamples)
+                if contestant.is_model:
+                    row["edits"] = figures.is_edited(row, found, arrays[0])
                 report["models" if contestant.is_model else "references"].append(row)
                 report["breakdown"] += figures.breakdown(exam, contestant.name, found) if contestant.name != REAL else []
                 report["correlations"]["images"] += figures.correlations_of_images(exam, contestant.name, found)
@@ -194,9 +196,7 @@ def _named(word: str) -> tuple[str, Path]:
 def _editor(word: str, out: Path) -> Contestant:
     """The editor that was meant; a run folder is exported first."""
     name, path = _named(word)
-    if str(path) == PACKAGED:
-        path = packaged("editor")
-    elif path.is_dir():
+    if path.is_dir() and str(path) != PACKAGED:
         from legan.train.export import export_run
 
         exported = make_folder(out / CACHE) / f"{name}.safetensors"
@@ -215,6 +215,12 @@ def _notes(exams: Sequence[Exam], judges: Judges) -> list[str]:
             notes.append(
                 f"{exam.name}: FID, precision and recall depend on the number of pictures, and {len(exam)} against {len(exam.reference)} "
                 f"are fewer than {ENOUGH_FOR_FID:,}: compare them within this table only; KID is without that bias."
+            )
+        if judges.edits is not None and (seen := accuracies(judges.edits, exam)):
+            words = ", ".join(f"{name} {share:.0%}" for name, share in seen.items())
+            notes.append(
+                f"{exam.name}: of the true edits, the classifier of edits sees right: {words}; it learned from "
+                f"{', '.join(judges.edits.provenance['learned_from'])}, and no edit can be told better."
             )
         n_true = int((exam.truth >= 0).sum())
         if n_true < len(exam):

@@ -50,6 +50,7 @@ class Exam:
         target: (n, 2) expression and lighting to edit into; None for results that are there already.
         names: (n,) of the sources, for people.
         attributes: name of an attribute -> its value for each question, for the breakdown.
+        folder, split: of a data set; None and "" for folders of results.
     """
 
     name: str
@@ -62,6 +63,8 @@ class Exam:
     target: np.ndarray | None
     names: tuple[str, ...]
     attributes: Mapping[str, np.ndarray] = field(default_factory=dict)
+    folder: Path | None = None
+    split: str = ""
 
     def __len__(self) -> int:
         return len(self.source)
@@ -108,7 +111,7 @@ def from_data_set(folder: Path, split: str, n: int, seed: int) -> Exam:
     print_ = _digest(contents_stamp(folder, (row["path"] for row in data.rows)), split, n, seed)
     target = np.stack([expression, lighting], 1)
     name = f"{folder.resolve().name}/{split}"
-    return Exam(name, print_, data, source, truth, real, reference, target, names, attributes)
+    return Exam(name, print_, data, source, truth, real, reference, target, names, attributes, folder, split)
 
 
 def _every_second(person: np.ndarray, candidates: np.ndarray, random: np.random.Generator) -> np.ndarray:

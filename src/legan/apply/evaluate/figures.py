@@ -15,6 +15,7 @@ from legan.metrics.human_agreement import Interval, pearson, spearman
 from legan.metrics.intervals import distance_interval, mean_interval
 
 PREFERENCE = "preference"
+LEAST_CHANGE = 2.0  # mean levels of 256: what saving as JPEG changes is no edit
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Metric:
 
 
 METRICS = {
+    "edited": Metric("edit seen", True, 3, "edits", (0, 1)),
     "fid": Metric("FID", False, 2, "fid", (0, math.inf)),
     "kid": Metric("KID", False, 4, "fid"),
     "precision": Metric("precision", True, 3, "fid", (0, 1)),
@@ -85,10 +87,25 @@ def row(
     for name in FIGURES:
         found = mean_interval(arrays[name], shown, n_resamples)
         metrics[name] = _entry(found, int(np.isfinite(arrays[name]).sum()))
-        if METRICS[name].network:
+        if METRICS[name].network in networks:
             metrics[name]["network"] = networks[METRICS[name].network]
     metrics[PREFERENCE] = _entry(None, 0)
     return {"name": contestant.name, "data": exam.name, "n": len(shown), "metrics": metrics}
+
+
+def is_edited(row: Mapping[str, Any], arrays: Arrays, inputs: Arrays) -> bool:
+    """Return whether a model edits at all: its pictures differ from the inputs, and what was asked for is seen more often than in them.
+
+    Args:
+        row: the model's entry of the report.
+        arrays, inputs: what was measured on it, and on the inputs as they are.
+    """
+    if arrays["change"].mean() < LEAST_CHANGE:
+        return False
+    entry, nothing = row["metrics"]["edited"], _mean(inputs["edited"])
+    if entry["value"] is None or nothing is None:
+        return True  # nobody can say
+    return (entry["value"] if entry["low"] is None else entry["low"]) > nothing
 
 
 def within(interval: Interval | None, bounds: tuple[float, float]) -> Interval | None:

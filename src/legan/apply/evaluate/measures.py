@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from legan.apply.embeddings import PACKAGED, Embedding, load_embedding
+from legan.apply.evaluate.edit_seen import EditClassifier
 from legan.apply.evaluate.exam import Exam, by_name, read_picture
 from legan.apply.evaluate.networks import DEFAULT, FeatureNetwork, load_fid_network, load_lpips_network, pooled
 from legan.apply.networks import Codes, Networks, load_networks
@@ -19,7 +20,7 @@ from legan.core.images import from_network, to_network, to_unit
 from legan.metrics.perceptual import layer_distance
 from legan.metrics.pixels import psnr, ssim
 
-FIGURES = ("lpips", "ssim", "psnr", "match", "quality")  # of each picture; NaN where there is none
+FIGURES = ("edited", "lpips", "ssim", "psnr", "match", "quality")  # of each picture; NaN where there is none
 N_SHOWN = 12  # pictures kept for the page
 CROP = 128  # what identity embeddings read
 INPUT, REAL = "input (nothing done)", "real images"
@@ -61,13 +62,14 @@ class Choice:
 
 
 class Judges:
-    """The networks of a `Choice`, loaded.
+    """The networks of a `Choice`, loaded, and the classifier of edits, where there is one.
 
     Raises:
         WeightsError, ConfigError: an unknown network, or a device that this machine does not have.
     """
 
-    def __init__(self, choice: Choice) -> None:
+    def __init__(self, choice: Choice, edits: EditClassifier | None = None) -> None:
+        self.edits = edits
         self.fid: FeatureNetwork = load_fid_network(choice.fid_network, choice.device)
         self.lpips: FeatureNetwork = load_lpips_network(choice.lpips_network, choice.device)
         self.embedding: Embedding = load_embedding(choice.identity, choice.device)
@@ -84,6 +86,7 @@ class Judges:
             "lpips": {"name": self.lpips.name, **self.lpips.provenance},
             "match": {"name": self.embedding.name, **self.embedding.provenance},
             "quality": {"sha256": self.quality.checksum, **q},
+            **({"edits": dict(self.edits.provenance)} if self.edits is not None else {}),
         }
 
     def features(self, pictures: np.ndarray) -> np.ndarray:
@@ -91,7 +94,7 @@ class Judges:
         return self.fid.features(to_network(pictures)).numpy()
 
     def measure(self, pictures: np.ndarray, truths: np.ndarray, has_truth: np.ndarray) -> Arrays:
-        """Return `features` (B, d), `embedding` (B, e) and each of `FIGURES` (B,) but the match score, which takes two pictures.
+        """Return `features` (B, d), `embedding` (B, e) and each of `FIGURES` (B,), NaN for `edited` and `match`: these take more.
 
         Args:
             pictures, truths: uint8 (B, S, S, 3); what was made, and what should have been made.

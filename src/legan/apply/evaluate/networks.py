@@ -17,7 +17,7 @@ from legan.apply.embeddings import KNOWN_FILES, model_file
 from legan.apply.quality import resized
 from legan.core.errors import WeightsError, nearest
 from legan.core.files import sha256_of
-from legan.core.weights import load_state, packaged
+from legan.core.weights import PACKAGED, load_state, packaged
 from legan.metrics import backbones, inception
 from legan.models import lightcnn
 
@@ -123,7 +123,7 @@ def _published(name: str, net: nn.Module) -> _Loaded:
 
 
 def _lightcnn(name: str | Path, choices: tuple[str, ...], device: str) -> FeatureNetwork:
-    word = str(name)
+    word = DEFAULT if str(name) == PACKAGED else str(name)
     if word == DEFAULT:
         path = packaged("identity")
     elif word in _LIGHTCNNS:

@@ -14,7 +14,7 @@ from legan import __version__
 from legan.apply.evaluate.charts import N_COLOURS, Series, scatter
 from legan.apply.evaluate.figures import METRICS
 from legan.apply.evaluate.measures import FIGURES, INPUT, REAL, Contestant
-from legan.apply.evaluate.report import Report, best, cell, explanations, ordered, shown_metrics
+from legan.apply.evaluate.report import Report, best, cell, explanations, is_best, ordered, shown_metrics
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.files import write_atomic
 from legan.core.images import encode_photo
@@ -74,11 +74,9 @@ def _table(report: Report, heads: Mapping[str, str]) -> str:
     for row in ordered(report):
         cells = []
         for name in names:
-            entry = row["metrics"][name]
-            is_best = row in report["models"] and entry["value"] == winners.get((row["data"], name), object())
             value = cell(row, name, interval=False)
             bounds = cell(row, name).removeprefix(value).strip()
-            text = f"<strong>{value}</strong>" if is_best else value
+            text = f"<strong>{value}</strong>" if is_best(report, row, name, winners) else value
             cells.append(f"<td>{text}" + (f"<small>{bounds}</small>" if bounds else "") + "</td>")
         kind = ' class="reference"' if row in report["references"] else ""
         data = f"<td>{escape(row['data'])}</td>" if several else ""

@@ -63,14 +63,17 @@ def add_preference(rows: Sequence[dict[str, Any]], path: Path) -> dict[str, Any]
 
 
 def best(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], float]:
-    """Return the best value of each metric among the models of each data set that has at least two, by (data, metric)."""
+    """Return the best value of each metric among the models of each data set that has at least two, by (data, metric).
+
+    A model that does not edit is not among them: what it leaves as it is looks natural, and like its person.
+    """
     found = {}
     for data in {row["data"] for row in rows}:
         for name, metric in METRICS.items():
-            values = [row["metrics"][name]["value"] for row in rows if row["data"] == data]
-            known = [value for value in values if value is not None]
-            if len(known) > 1:
-                found[data, name] = max(known) if metric.more_is_better else min(known)
+            known = [row for row in rows if row["data"] == data and row["metrics"][name]["value"] is not None]
+            values = [row["metrics"][name]["value"] for row in known if row["edits"]]
+            if len(known) > 1 and values:
+                found[data, name] = max(values) if metric.more_is_better else min(values)
     return found
 
 
@@ -109,7 +112,7 @@ def markdown(report: Report) -> str:
     lines = ["| model | data | n | " + " | ".join(f"{heads[name]} {arrows[name]}" for name in names) + " |"]
     lines.append("| --- " * (len(names) + 3) + "|")
     for row in ordered(report):
-        cells = [f"**{cell(row, name)}**" if _wins(report, row, name, winners) else cell(row, name) for name in names]
+        cells = [f"**{cell(row, name)}**" if is_best(report, row, name, winners) else cell(row, name) for name in names]
         lines.append("| " + " | ".join([row["name"], row["data"], str(row["n"]), *cells]) + " |")
     return "\n".join([*lines, "", *(f"{line}  " for line in explanations(report)), ""])
 
@@ -122,7 +125,7 @@ def latex(report: Report) -> str:
     lines = [*(f"% {line}" for line in explanations(report)), r"\begin{tabular}{llr" + "r" * len(names) + "}", r"\toprule"]
     lines += [head + r" \\", r"\midrule"]
     for row in ordered(report):
-        cells = [_tex(cell(row, name, interval=False), _wins(report, row, name, winners)) for name in names]
+        cells = [_tex(cell(row, name, interval=False), is_best(report, row, name, winners)) for name in names]
         lines.append(" & ".join([_escaped(row["name"]), _escaped(row["data"]), str(row["n"]), *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
@@ -145,15 +148,25 @@ def explanations(report: Report) -> list[str]:
     """What a reader of the table must know, a sentence each."""
     networks, settings = report["networks"], report["settings"]
     used = "; ".join(f"{what}: {facts.get('name', 'Q')} (sha256 {facts['sha256'][:12]})" for what, facts in networks.items())
+    idle = [f"{row['name']} on {row['data']}" for row in report["models"] if not row["edits"]]
+    is_asked = any(row["metrics"]["edited"]["value"] is not None for row in report["models"])
     return [
         f"n pictures a row, seed {settings['seed']}; 95% intervals over people; best model in bold.",
+        *(
+            ["Edit seen: share of edits in which a classifier sees the expression and the lighting asked for."]
+            if is_asked
+            else []
+        ),
+        *([f"Not in bold, as no edit is seen that doing nothing does not show: {', '.join(idle)}."] if idle else []),
         f"Networks: {used}.",
         *report["notes"],
     ]
 
 
-def _wins(report: Report, row: Mapping[str, Any], name: str, winners: Mapping[tuple[str, str], float]) -> bool:
-    return row in report["models"] and row["metrics"][name]["value"] == winners.get((row["data"], name), object())
+def is_best(report: Report, row: Mapping[str, Any], name: str, winners: Mapping[tuple[str, str], float]) -> bool:
+    """Return whether a row's value of a metric is the best of `winners`, as `best` gives them."""
+    is_model = row in report["models"] and row["edits"]
+    return is_model and row["metrics"][name]["value"] == winners.get((row["data"], name), object())
 
 
 def _tex(text: str, is_best: bool) -> str:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from legan import __version__
+from legan.apply.evaluate.edit_seen import EditClassifier, asked_of
 from legan.apply.evaluate.exam import Exam
 from legan.apply.evaluate.measures import FIGURES, INPUT, N_SHOWN, REAL, Arrays, Choice, Contestant, Judges, Painter
 from legan.core.errors import DataError
@@ -76,7 +77,7 @@ def measure_all(
     parts: dict[int, dict[int, Arrays]] = {index: {} for index in todo}
     n_all, n_done = sum(lengths), sum(lengths[index] for index in found)
     progress(n_done, n_all)
-    start_with = (exam, tuple(contestants), choice)
+    start_with = (exam, tuple(contestants), choice, judges.edits)
     for job, arrays in run_jobs(_measure, jobs, n_workers, _start, start_with):
         index = job.contestant % len(paths)
         parts[index][job.start] = arrays
@@ -106,8 +107,8 @@ def cache_key(exam: Exam, contestant: Contestant | None, judges: Judges) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
-def _start(exam: Exam, contestants: Sequence[Contestant], choice: Choice) -> None:
-    _state[:] = [_Worker(exam, contestants, Judges(choice), choice.device, {})]
+def _start(exam: Exam, contestants: Sequence[Contestant], choice: Choice, edits: EditClassifier | None) -> None:
+    _state[:] = [_Worker(exam, contestants, Judges(choice, edits), choice.device, {})]
 
 
 def _measure(job: Job) -> tuple[Job, Arrays]:
@@ -124,6 +125,11 @@ def _measure(job: Job) -> tuple[Job, Arrays]:
     # A real picture is of other conditions than the target: it has no truth.
     has_truth = (truth >= 0) & (contestant.name != REAL)
     arrays = worker.judges.measure(pictures, exam.library.images(np.maximum(truth, 0)), has_truth)
+    if contestant.name != REAL:
+        if worker.judges.edits is not None and exam.target is not None:
+            arrays["edited"] = worker.judges.edits.sees(pictures, exam.target[questions], asked_of(exam)[questions])
+        inputs = exam.library.images(exam.source[questions])
+        arrays["change"] = np.abs(pictures.astype(np.float32) - inputs).mean((1, 2, 3))
     return job, {**arrays, "shown": pictures[: max(0, N_SHOWN - job.start)]}
 
 

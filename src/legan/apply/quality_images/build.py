@@ -101,7 +101,7 @@ def synthesize(request: Request, out: Path, n_workers: int = 1, progress: Progre
     editors = find_editors(request.editors) if "edit" in request.kinds else []
     drawing = Drawing(catalogue, editors, request.seed)
     groups = draw_plan(drawing, request.n, request.kinds)
-    with open_set_folder(out, _settings(request, folders, editors, groups)):
+    with open_set_folder(out, _settings(request, folders, editors, groups), derived={_MODEL}):
         if "sample" in request.kinds:
             _make_model(out / _MODEL, catalogue, request.seed)
         shards = _shards(out, groups)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from legan.apply.quality_images.pictures import EditorFile
 from legan.core.errors import DataError, WeightsError
-from legan.core.weights import load_metadata, packaged
+from legan.core.weights import PACKAGED, load_metadata, packaged
 
 _FIRST_FAULT, _LAST_FAULT = 1.0, 0.3  # by design, of the first snapshot and the last
 
@@ -21,6 +21,8 @@ def find_editors(folder: Path | None) -> list[EditorFile]:
         DataError: the folder holds no weights, or two of one number of steps.
         WeightsError: a file that is no editor, or does not tell its steps.
     """
+    if folder is not None and str(folder) == PACKAGED:
+        folder = None
     if folder is not None and not Path(folder).is_dir():
         raise DataError(f"{folder} is no folder: name one with editors that `legan export` wrote (.safetensors)")
     paths = [packaged("editor")] if folder is None else sorted(Path(folder).glob("*.safetensors"))

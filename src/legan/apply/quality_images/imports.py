@@ -16,7 +16,7 @@ from legan.core.errors import ConfigError, DataError, FaceError, ImageError
 from legan.core.files import sha256_of
 from legan.core.images import load_photo
 from legan.core.manifest import QUALITY_COLUMNS, ShardWriter, read_record, split_of, write_manifest
-from legan.core.set_folder import SHARDS, open_set_folder
+from legan.core.set_folder import SHARDS, clear_set_folder, open_set_folder
 from legan.core.workers import run_jobs
 from legan.data.sources.affectnet import read_affectnet
 from legan.data.sources.casia_webface import read_casia_webface
@@ -125,9 +125,8 @@ def import_faces(
         manifest = write_manifest(rows(), Path(out), QUALITY_COLUMNS)
         if not by_setting:
             manifest.unlink()
-            raise DataError(
-                f"no picture in {folder} could be used ({', '.join(left_out)}): delete {out} and name other pictures"
-            )
+            clear_set_folder(Path(out))
+            raise DataError(f"no picture in {folder} could be used ({', '.join(left_out)}): name other pictures")
         counts = {"n_images": by_setting.total(), "by_setting": dict(sorted(by_setting.items())), "left_out": dict(left_out)}
         return {"manifest": str(manifest), **counts}
 
@@ -157,7 +156,7 @@ def _digest_of(images: Sequence[SourceImage], folder: Path) -> str:
 def _batches(out: Path, images: Sequence[SourceImage], folder: Path, name: str, licence: str) -> list[Batch]:
     people = {identity: number for number, identity in enumerate(dict.fromkeys(image.identity for image in images))}
     pictures = [
-        (image, f"{image.kind}-{number:06d}.png", image.split or split_of(people[image.identity]))
+        (image, f"{image.kind}-{number:06d}.png", image.split or split_of(people[image.identity], len(people)))
         for number, image in enumerate(images)
     ]
     return [
