@@ -15,6 +15,7 @@ from legan.apply.crops import N_THREADS
 from legan.apply.embeddings import Embedding
 from legan.core.errors import DataError
 from legan.core.files import atomic_write, make_folder, write_atomic
+from legan.core.listing import utf8_name
 
 BLOCK = 256
 
@@ -104,7 +105,7 @@ def _open(cache: Path, embedding: Embedding, names: Sequence[str]) -> None:
     stamp = {
         "embedding": embedding.name,
         "sha256": embedding.provenance.get("sha256", ""),
-        "pictures": hashlib.sha256("\n".join(names).encode()).hexdigest(),
+        "pictures": hashlib.sha256("\n".join(map(utf8_name, names)).encode()).hexdigest(),
     }
     path = make_folder(cache) / "features.json"
     if path.exists() and json.loads(path.read_text(encoding="utf-8")) != stamp:

@@ -12,7 +12,8 @@ from legan.apply.networks import ExpressionSpec, LightingSpec
 from legan.apply.progress import shown_progress
 from legan.core.errors import ConditionError, ImageError, LeganError
 from legan.core.files import make_folder
-from legan.core.images import WRITE_FORMATS, Photo, pictures_below, save_photo, write_format
+from legan.core.images import WRITE_FORMATS, Photo, save_photo, write_format
+from legan.core.listing import find_images
 
 MASKS = ("expression", "lighting")  # in the names of their files
 Written = Iterator[tuple[Path, list[Path] | ImageError]]
@@ -198,7 +199,7 @@ def plan(
             named = photo if photo.name not in ("", "..") else photo.resolve()
             folder = out if out is not None else named.with_name(f"{named.name}-{tag}")
             is_within = folder.resolve() != photo.resolve()
-            found = pictures_below(photo, folder if is_within else None)
+            found = find_images(photo, folder if is_within else None)
             jobs += [Job(path, _named(folder / path.relative_to(photo), ending)) for path in found]
         elif is_single and out is not None and not out.is_dir():
             write_format(out)
@@ -258,7 +259,8 @@ def _prepared(
             _fail(report, job.photo, error, is_single)
             advance()
             continue
-        report.notes += [f"{job.photo}: {note}" for note in subject.photo.notes]
+        lost = subject.photo.metadata.lost_in(write_format(job.output))
+        report.notes += [f"{job.photo}: {note}" for note in (*subject.photo.notes, *lost)]
         yield subject
 
 

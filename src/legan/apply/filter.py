@@ -21,6 +21,7 @@ from legan.apply.quality import QualityScorer, load_quality
 from legan.apply.score import BATCH_SIZE, check_faces, score_prepared
 from legan.core.errors import ConfigError, ImageError, LeganError
 from legan.core.files import atomic_write, make_folder, sha256_of
+from legan.core.listing import utf8_name
 from legan.core.set_folder import check_own_folder
 
 if TYPE_CHECKING:
@@ -142,11 +143,12 @@ def filter_pictures(
     scorer = load_quality(weights, device)
     matcher = None if reference is None else _matcher(Path(reference), embedder, scorer.size, choice, device)
     journal = _scored(Path(folder), Path(out), paths, scorer, matcher, choice)
-    table = decide(_table(journal, Path(folder), paths), choice)
-    _place(table, Path(folder), Path(out) / PICTURES, choice.link)
+    names = {_name_in(path, Path(folder)): path for path in paths}
+    table = decide(_table(journal, list(names)), choice)
+    _place(table, names, Path(folder), Path(out) / PICTURES, choice.link)
     with atomic_write(Path(out) / DECISIONS) as file:
         table.to_parquet(file, index=False)
-    write_page(table, Path(folder), Path(out) / PAGE, choice, scorer.size)
+    write_page(table, names, Path(out) / PAGE, choice, scorer.size)
     reasons = table.loc[~table["kept"], "why"].value_counts()
     left_out = {str(reason): int(count) for reason, count in reasons.items()}
     return Filtered(Path(out), int(table["kept"].sum()), left_out, None if matcher is None else matcher.embedder.name)
@@ -235,7 +237,7 @@ class Matcher:
             raise ImageError(f"no face in the pictures of {reference}: name pictures of the person to compare with")
         places = [one.path.relative_to(reference) for one in found if one.path is not None]
         self.vectors = self._embed([one.crop for one in found if one.crop is not None])
-        pictures = [(path.relative_to(reference).as_posix(), sha256_of(path)) for path in paths]
+        pictures = [(_name_in(path, reference), sha256_of(path)) for path in paths]
         self.checksum = hashlib.sha256(json.dumps([embedder.provenance.get("sha256", ""), pictures]).encode()).hexdigest()
         self.by_folder = _indices([place.parent.as_posix() for place in places])
         self.by_name = _indices([place.name for place in places])
@@ -278,7 +280,7 @@ def _scored(
     """Score what the folder's journal does not have yet."""
     stamp = {"weights": scorer.checksum[:12], "faces": choice.faces, "reference": matcher.checksum[:12] if matcher else "none"}
     journal = Journal(make_folder(out) / SCORES, COLUMNS, stamp)
-    names = [path.relative_to(folder).as_posix() for path in paths]
+    names = [_name_in(path, folder) for path in paths]
     journal.forget([name for name in names if unreadable(journal.rows.get(name, {"reason": ""}))])
     todo = [path for path, name in zip(paths, names, strict=True) if name not in journal.rows]
     with shown_progress("scoring", len(todo)) as advance:
@@ -298,31 +300,35 @@ def _rows(
     rows = []
     for place, one, scored in zip(places, group, score_prepared(scorer, group), strict=True):
         match, code = (next(matches), perceptual_hash(one.crop)) if one.crop is not None else (math.nan, "")
-        rows.append({**scored.row(), "image": place.as_posix(), "match": f"{match:.4f}", "hash": code})
+        rows.append({**scored.row(), "image": utf8_name(place.as_posix()), "match": f"{match:.4f}", "hash": code})
         advance()
     return rows
 
 
-def _table(journal: Journal, folder: Path, paths: Sequence[Path]) -> "pd.DataFrame":
+def _name_in(path: Path, folder: Path) -> str:
+    return utf8_name(path.relative_to(folder).as_posix())
+
+
+def _table(journal: Journal, names: Sequence[str]) -> "pd.DataFrame":
     import pandas as pd
 
-    rows = [journal.rows[path.relative_to(folder).as_posix()] for path in paths]
+    rows = [journal.rows[name] for name in names]
     table = pd.DataFrame(rows, columns=journal.columns)
     return table.assign(**{name: table[name].astype(float) for name in ("score", "spread", "match")})
 
 
-def _place(table: "pd.DataFrame", folder: Path, out: Path, link: bool) -> None:
+def _place(table: "pd.DataFrame", paths: Mapping[str, Path], folder: Path, out: Path, link: bool) -> None:
     """Bring the kept pictures to `out`, and take away those of an earlier run with other bounds."""
     kept = {name for name, is_kept in zip(table["image"], table["kept"], strict=True) if is_kept}
     for name in table["image"]:
-        target = out / name
+        target = out / paths[name].relative_to(folder)
         if name not in kept:
             target.unlink(missing_ok=True)
         elif not target.exists():
             half = make_folder(target.parent) / f".{target.name}.tmp"
             half.unlink(missing_ok=True)  # of a process that was killed
             try:
-                os.link(folder / name, half) if link else shutil.copy2(folder / name, half)
+                os.link(paths[name], half) if link else shutil.copy2(paths[name], half)
                 os.replace(half, target)
             except OSError as error:
                 half.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from legan.core.errors import LeganError
 from legan.core.files import make_folder, write_atomic
+from legan.core.listing import utf8_name
 
 
 class Journal:
@@ -36,7 +37,7 @@ class Journal:
         """Append rows."""
         texts = []
         for row in rows:
-            full = {name: str(value) for name, value in {**row, **self.stamp}.items()}
+            full = {name: utf8_name(str(value)) for name, value in {**row, **self.stamp}.items()}
             self.rows[full[self.columns[0]]] = full
             texts.append(self._line([full[name] for name in self.columns]))
         if self.path is not None:

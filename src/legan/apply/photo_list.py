@@ -8,7 +8,8 @@ from typing import Any
 
 from legan.core.conditions import EXPRESSIONS
 from legan.core.errors import DataError, no_such
-from legan.core.images import READ_SUFFIXES, pictures_below
+from legan.core.formats import READ_SUFFIXES
+from legan.core.listing import find_images, utf8_name
 from legan.core.manifest import SPLITS
 
 _REQUIRED = ("file", "identity", "expression")
@@ -39,7 +40,7 @@ class PhotoEntry:
     @property
     def name(self) -> str:
         """The file's name without its ending."""
-        return self.path.stem
+        return utf8_name(self.path.stem)
 
 
 def list_photos(
@@ -70,7 +71,7 @@ def list_photos(
         raise DataError(f"{folder} is no folder: name a folder of photos")
     if manifest is not None and identity_from_name is not None:
         raise DataError("the manifest names the people already: leave --identity-from-name out, or leave --manifest out")
-    usual = {"source": source or folder.resolve().name, "licence": licence or "unknown"}
+    usual = {"source": source or utf8_name(folder.resolve().name), "licence": licence or "unknown"}
     entries = _from_csv(folder, Path(manifest), usual) if manifest else _from_names(folder, identity_from_name, usual)
     if not entries:
         raise DataError(f"{folder} holds no photos ({', '.join(READ_SUFFIXES)})")
@@ -84,8 +85,8 @@ def _from_names(folder: Path, pattern: str | None, usual: Mapping[str, str]) -> 
     except re.error as error:
         raise DataError(f"cannot read the regular expression '{pattern}' ({error})") from None
     entries = []
-    for path in pictures_below(folder):
-        identity = path.parent.name if path.parent != folder else path.stem
+    for path in find_images(folder):
+        identity = _identity_of(path.parent.name if path.parent != folder else path.stem)
         expression, known = "neutral", False
         if search is not None:
             match = search.search(path.name)
@@ -94,12 +95,17 @@ def _from_names(folder: Path, pattern: str | None, usual: Mapping[str, str]) -> 
                     f"'{pattern}' matches nothing in the name {path.name}: give an expression that fits every photo"
                 )
             groups = match.groupdict()
-            identity = groups.get("identity") or (match.group(1) if match.groups() else match.group(0))
+            identity = _identity_of(groups.get("identity") or (match.group(1) if match.groups() else match.group(0)))
             if groups.get("expression"):
                 expression, known = groups["expression"].lower(), True
         _check_expression(expression, str(path))
         entries.append(PhotoEntry(path, identity, expression, "", usual["source"], usual["licence"], known))
     return entries
+
+
+def _identity_of(name: str) -> str:
+    """A person's name as told by a file or folder; in one that is not UTF-8, the bytes stand as `_xe9`."""
+    return utf8_name(name).replace("\\x", "_x") if utf8_name(name) != name else name
 
 
 def _from_csv(folder: Path, manifest: Path, usual: Mapping[str, str]) -> list[PhotoEntry]:

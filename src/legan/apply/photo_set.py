@@ -23,6 +23,7 @@ from PIL import Image
 from legan.apply.photo_list import PhotoEntry
 from legan.core.errors import ConfigError
 from legan.core.files import write_atomic
+from legan.core.listing import utf8_name
 from legan.core.manifest import ManifestRow, ShardWriter, read_record, write_manifest
 from legan.core.set_folder import SHARDS, open_set_folder
 from legan.core.workers import run_jobs
@@ -161,7 +162,7 @@ def _shard(out: Path, identity: str) -> Path:
 
 def _inputs(photos: Sequence[PhotoEntry]) -> list[dict[str, Any]]:
     """What a shard was made from, to be compared later."""
-    return [{**asdict(photo), "path": photo.path.name, "n_bytes": photo.path.stat().st_size} for photo in photos]
+    return [{**asdict(photo), "path": utf8_name(photo.path.name), "n_bytes": photo.path.stat().st_size} for photo in photos]
 
 
 def _is_made(path: Path, photos: Sequence[PhotoEntry]) -> bool:
@@ -208,7 +209,9 @@ def write_shard(path: Path, photos: Sequence[PhotoEntry], maker: Maker) -> None:
             try:
                 crops = maker(photo)
             except DroppedPhotoError as drop:
-                dropped = Dropped(photo.path.name, photo.identity, photo.expression, drop.reason, drop.detail)
+                dropped = Dropped(
+                    utf8_name(photo.path.name), photo.identity, photo.expression, drop.reason, utf8_name(drop.detail)
+                )
                 record["dropped"].append(asdict(dropped))
                 continue
             for name, crop in crops.items():

@@ -13,6 +13,7 @@ from legan.apply.progress import shown_progress
 from legan.apply.quality import QualityScorer, load_quality
 from legan.core.errors import ConfigError, no_such
 from legan.core.files import atomic_write, check_ending, make_folder
+from legan.core.listing import utf8_name
 from legan.models.quality import TOP_SCORE
 
 BATCH_SIZE = 64
@@ -49,7 +50,7 @@ def score_prepared(scorer: QualityScorer, group: Sequence[Prepared]) -> list[Sco
     found = []
     for one in group:
         score, spread = next(values) if one.crop is not None else (math.nan, math.nan)
-        found.append(Scored(str(one.path), score, spread, one.reason, one.readable))
+        found.append(Scored(utf8_name(str(one.path)), score, spread, utf8_name(one.reason), one.readable))
     return found
 
 
@@ -91,14 +92,15 @@ def score_pictures(
     paths = list_pictures(places)
     scorer = load_quality(weights, device)
     journal = Journal(out, COLUMNS, {"weights": scorer.checksum[:12], "faces": faces})
-    journal.forget([str(path) for path in paths if unreadable(journal.rows.get(str(path), {"reason": ""}))])
-    todo = [path for path in paths if str(path) not in journal.rows]
+    names = {path: utf8_name(path) for path in paths}
+    journal.forget([name for name in names.values() if unreadable(journal.rows.get(name, {"reason": ""}))])
+    todo = [path for path, name in names.items() if name not in journal.rows]
     with shown_progress("scoring", len(todo)) as advance:
         for batch in score_files(scorer, todo, faces):
             journal.add(scored.row() for scored in batch)
             for _ in batch:
                 advance()
-    rows = [journal.rows[str(path)] for path in paths]
+    rows = [journal.rows[name] for name in names.values()]
     found = [
         Scored(row["image"], float(row["score"]), float(row["spread"]), row["reason"], not unreadable(row)) for row in rows
     ]

@@ -4,7 +4,6 @@ LFW (6,000 pairs, ten folds; Huang et al., 2007), insightface's `.bin` files of 
 2017), and pairs drawn by seed. Scores are cosines.
 """
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from legan.core.crop import CROP_SIZE
 from legan.core.errors import ConfigError, DataError, ImageError, no_such
 from legan.core.files import check_ending, sha256_of
 from legan.core.geometry import fit_similarity
-from legan.core.images import load_photo
+from legan.core.images import decode_rgb, load_photo
 from legan.core.manifest import MANIFEST
 from legan.data.faces import LabelledFaces
 from legan.data.sources.folder import read_folder
@@ -181,10 +180,9 @@ def aligned_crop(data: bytes, name: str) -> np.ndarray:
         DataError: no picture.
     """
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            pixels = np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"picture {name} cannot be decoded ({error}): download the file again") from error
+        pixels = decode_rgb(data, f"image {name}")
+    except ImageError as error:
+        raise DataError(str(error)) from error
     scale = pixels.shape[0] / 112
     return warp(pixels, fit_similarity(INPUT_POINTS * scale, CROP_POINTS * CROP_SIZE), CROP_SIZE)
 

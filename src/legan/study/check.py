@@ -4,8 +4,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
+from legan.core.errors import ImageError
+from legan.core.formats import decoded
 from legan.study.config import StudyConfig, Texts
 from legan.study.raters import find, true_counts
 from legan.study.records import rater_rows, read_records
@@ -70,9 +70,9 @@ def _damaged(study: Study) -> list[Path]:
     for one in study.pictures.values():
         if one.path.is_file():
             try:
-                with Image.open(one.path, formats=["PNG"]) as image:
-                    image.load()
-            except (OSError, SyntaxError, ValueError):
+                with decoded(one.path):
+                    pass
+            except ImageError:
                 found.append(one.path)
     return found
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from legan.core.errors import DataError, ImageError, StudyError, nearest
-from legan.core.images import READ_SUFFIXES, Photo, load_photo, photo_of
+from legan.core.errors import DataError, StudyError, nearest
+from legan.core.formats import READ_SUFFIXES, decoded
+from legan.core.images import Photo, load_photo, photo_of
+from legan.core.listing import find_images, utf8_name
 from legan.core.manifest import MANIFEST, image_names, read_bytes, read_manifest
 
 INPUT = "input"  # the folder of originals in a preference study, and their "model"
@@ -60,8 +62,7 @@ def _from_files(folder: Path) -> list[SourceItem]:
 
 
 def _pictures(folder: Path) -> dict[str, Path]:
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in READ_SUFFIXES and path.is_file())
-    return {path.relative_to(folder).as_posix(): path for path in paths}
+    return {utf8_name(path.relative_to(folder).as_posix()): path for path in find_images(folder)}
 
 
 def _file(path: Path) -> Callable[[], Photo]:
@@ -78,12 +79,8 @@ def _from_manifest(folder: Path) -> list[SourceItem]:
 
 def _row(folder: Path, row: Mapping[str, Any], name: str) -> Callable[[], Photo]:
     def read() -> Photo:
-        from PIL import Image, UnidentifiedImageError
-
-        try:
-            return photo_of(Image.open(io.BytesIO(read_bytes(folder, row))))
-        except (UnidentifiedImageError, OSError) as error:
-            raise ImageError(f"'{name}' in {folder} is damaged ({error}): make the data set again") from error
+        with decoded(read_bytes(folder, row), f"'{name}' in {folder}") as image:
+            return photo_of(image)
 
     return read
 
@@ -91,14 +88,15 @@ def _row(folder: Path, row: Mapping[str, Any], name: str) -> Callable[[], Photo]
 def _compared(folder: Path) -> tuple[list[SourceItem], list[str]]:
     """Items whose pictures have the same name in every model's folder; endings may differ."""
     folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    models = [path.name for path in folders if path.name != INPUT]
+    models = [utf8_name(path.name) for path in folders if path.name != INPUT]
     if not MIN_MODELS <= len(models) <= MAX_MODELS:
         raise StudyError(
             f"{folder} has {len(models)} folders of models: a preference study needs {MIN_MODELS} to {MAX_MODELS}, "
             f"each with pictures of the same names, and perhaps {INPUT}/ with the originals"
         )
     found = {
-        path.name: {Path(name).with_suffix("").as_posix(): file for name, file in _pictures(path).items()} for path in folders
+        utf8_name(path.name): {Path(name).with_suffix("").as_posix(): file for name, file in _pictures(path).items()}
+        for path in folders
     }
     names = set(found[models[0]])
     for model, pictures in found.items():

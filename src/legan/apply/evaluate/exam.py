@@ -16,6 +16,7 @@ from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES
 from legan.core.errors import DataError
 from legan.core.files import sha256_of
 from legan.core.images import load_photo
+from legan.core.listing import utf8_name
 from legan.core.manifest import MANIFEST
 from legan.data.faces import FaceDataset
 
@@ -106,7 +107,7 @@ def from_data_set(folder: Path, split: str, n: int, seed: int) -> Exam:
     }
     print_ = _digest(sha256_of(folder / MANIFEST), split, n, seed)
     target = np.stack([expression, lighting], 1)
-    name = f"{folder.resolve().name}/{split}"
+    name = f"{utf8_name(folder.resolve().name)}/{split}"
     return Exam(name, print_, data, source, truth, real, reference, target, names, attributes)
 
 
@@ -202,9 +203,9 @@ def from_folders(inputs: Path, truth: Path | None, real: Path | None, n: int, se
     if len(reals):
         half = _every_second(person, others, np.random.default_rng([_REFERENCE_SEED, seed]))
         spare, others = np.setdiff1d(others, half)[: len(sources)], half
-    print_ = _digest("folders", n, seed, *(f"{path.name} {sha256_of(path)}" for path in paths))
+    print_ = _digest("folders", n, seed, *(f"{utf8_name(path.name)} {sha256_of(path)}" for path in paths))
     numbers = np.arange(len(sources))
-    name = inputs.resolve().name
+    name = utf8_name(inputs.resolve().name)
     library = Folders(paths, person)
     reference = others if len(reals) else numbers
     return Exam(name, print_, library, numbers, true_places, spare, reference, None, tuple(name_in(p, inputs) for p in sources))
@@ -233,7 +234,7 @@ def by_name(folder: Path) -> dict[str, Path]:
 
 def name_in(path: Path, folder: Path) -> str:
     """A picture's path in its folder without the ending, so that a PNG may answer a JPEG."""
-    return path.relative_to(folder).with_suffix("").as_posix() if path.is_relative_to(folder) else path.stem
+    return utf8_name(path.relative_to(folder).with_suffix("").as_posix() if path.is_relative_to(folder) else path.stem)
 
 
 def _person(path: Path, folder: Path) -> str:

@@ -14,6 +14,7 @@ from PIL import Image
 from legan.core.crop import CROP_SIZE
 from legan.core.errors import ConfigError, DataError, FaceError, ImageError
 from legan.core.images import load_photo
+from legan.core.listing import utf8_name
 from legan.core.manifest import QUALITY_COLUMNS, ShardWriter, read_record, split_of, write_manifest
 from legan.core.set_folder import SHARDS, open_set_folder
 from legan.core.workers import run_jobs
@@ -26,7 +27,7 @@ from legan.data.sources.progan import read_progan
 from legan.data.sources.source import SourceImage
 from legan.data.sources.stylegan import read_stylegan
 from legan.faces.align import align
-from legan.faces.detect import MIN_FACE_SIDE, detect
+from legan.faces.detect import MIN_FACE_SIDE, detect_largest
 from legan.faces.resample import transform
 
 # Layouts that are known by name; any other name is a folder of what that name made.
@@ -133,9 +134,15 @@ def _settings(name: str, folder: Path, images: Sequence[SourceImage], licence: s
     """What the set depends on, without this machine's paths."""
     # Lists name pictures that are not there, which are counted as unreadable.
     sizes = [image.path.stat().st_size if image.path.is_file() else None for image in images]
-    pictures = [(image.path.relative_to(folder).as_posix(), size) for image, size in zip(images, sizes, strict=True)]
+    pictures = [(utf8_name(image.path.relative_to(folder).as_posix()), size) for image, size in zip(images, sizes, strict=True)]
     digest = hashlib.sha256(json.dumps(pictures).encode()).hexdigest()
-    return {"import": name, "folder": folder.resolve().name, "n": len(images), "licence": licence, "pictures": digest}
+    return {
+        "import": name,
+        "folder": utf8_name(folder.resolve().name),
+        "n": len(images),
+        "licence": licence,
+        "pictures": digest,
+    }
 
 
 def _batches(out: Path, images: Sequence[SourceImage], folder: Path, name: str, licence: str) -> list[Batch]:
@@ -145,7 +152,7 @@ def _batches(out: Path, images: Sequence[SourceImage], folder: Path, name: str, 
         for number, image in enumerate(images)
     ]
     return [
-        Batch(out / SHARDS / f"{name}-{start // _PICTURES_OF_SHARD:04d}.tar", folder.resolve().name, licence,
+        Batch(out / SHARDS / f"{name}-{start // _PICTURES_OF_SHARD:04d}.tar", utf8_name(folder.resolve().name), licence,
               pictures[start : start + _PICTURES_OF_SHARD])
         for start in range(0, len(pictures), _PICTURES_OF_SHARD)
     ]  # fmt: skip
@@ -185,7 +192,7 @@ def _aligned(image: SourceImage) -> tuple[Image.Image, list[float], list[float]]
     """The crop of the largest face, or of the data set's own landmarks, these in crop pixels, and the numbers of the alignment."""
     photo, landmarks = load_photo(image.path), image.landmarks
     if landmarks is None:
-        faces = detect(photo.image)
+        faces = detect_largest(photo.image)
         if not faces:
             raise FaceError(f"no face of {MIN_FACE_SIDE} pixels in {image.path}")
         landmarks = faces[0].landmarks
