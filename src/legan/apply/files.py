@@ -1,5 +1,6 @@
 """Edit files and folders: which photos, under which names, what is left as it is, and what went wrong."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -130,7 +131,7 @@ def edit_files(editor: Editor, photos: Sequence[Path], out: Path | None, choice:
     jobs, is_single = plan(photos, out, "grid" if choice.grid else "edited", ".png" if choice.grid else "", choice.masks)
     kept = [] if choice.overwrite else [path for job in jobs for path in job.outputs if path.exists()]
     todo = [job for job in jobs if not set(job.outputs) <= set(kept)]
-    report = Report(kept=kept, n_photos=len(jobs))
+    report = Report(kept=kept, n_photos=len(jobs), notes=[] if choice.grid or is_single else _format_notes(todo))
     if report.kept and is_single:
         raise ImageError(f"{report.kept[0]} exists already: give another name with -o, or add --overwrite")
     write = _write_grids if choice.grid else _write_edits
@@ -219,6 +220,13 @@ def plan(
         ]
     _check_outputs(jobs)
     return jobs, is_single
+
+
+def _format_notes(jobs: Sequence[Job]) -> list[str]:
+    """Which photos get edits of another format, as theirs is read only."""
+    changed = Counter(job.photo.suffix.lower() for job in jobs if job.photo.suffix.lower() not in WRITE_FORMATS)
+    counts = ", ".join(f"{n} {ending}" for ending, n in sorted(changed.items()))
+    return [f"edits are written as PNG where the photo's own format is only read: {counts}"] if changed else []
 
 
 def _named(path: Path, ending: str) -> Path:

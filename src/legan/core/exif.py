@@ -38,22 +38,29 @@ def clean(image: Image.Image, size: tuple[int, int]) -> bytes | None:
     Raises:
         one of `BROKEN`: the block cannot be read or written again.
     """
-    block = image.getexif()
-    for tag in [tag for tag in block if (tag < 700 and tag not in _DESCRIPTIVE) or tag in _BLOCKS]:
-        del block[tag]
+    old, block = image.getexif(), Image.Exif()
+    block.endian = old.endian
+    for tag in old:
+        if (tag >= 700 or tag in _DESCRIPTIVE) and tag not in _BLOCKS:
+            block[tag] = old[tag]
     if not len(block):
         return None
     if TAG.Orientation in block:
         block[TAG.Orientation] = 1
-    details = block.get_ifd(IFD.Exif)
+    for directory in (IFD.Exif, IFD.GPSInfo):
+        if directory in block:
+            block[directory] = dict(old.get_ifd(directory))
+    details = block.get(IFD.Exif, {})
     for tag, side in zip((TAG.ExifImageWidth, TAG.ExifImageHeight), size, strict=True):
         if tag in details:
             details[tag] = side
     if TAG.ColorSpace in details:
         details[TAG.ColorSpace] = _SRGB
     details.pop(_GAMMA, None)
-    if _interop_index(block).startswith("R03"):
-        block.get_ifd(IFD.Interop)[_INTEROP_INDEX] = "R98"  # sRGB
+    if IFD.Interop in details:
+        details[IFD.Interop] = dict(old.get_ifd(IFD.Interop))
+        if _interop_index(old).startswith("R03"):
+            details[IFD.Interop][_INTEROP_INDEX] = "R98"  # sRGB
     return _bytes_of(block)
 
 
@@ -99,7 +106,8 @@ def _bytes_of(block: Image.Exif) -> bytes:
             block[tag] = _Text(value)
     for directory in (IFD.Exif, IFD.GPSInfo):
         if directory in block:
-            _keep_texts(block.get_ifd(directory))
+            tags = block[directory]
+            _keep_texts(tags if isinstance(tags, dict) else block.get_ifd(directory))
     return block.tobytes()
 
 
