@@ -30,8 +30,8 @@ class Listing:
         self.left_out.setdefault(reason, []).append(path)
 
     def notes(self) -> list[str]:
-        """One phrase a reason, such as `2 files left out, not of a format that is read: IMG_1.cr3, notes.txt`."""
-        return [f"{_counted(paths)} left out, {reason}" for reason, paths in self.left_out.items()]
+        """One phrase a reason, such as `left out, not of a format that is read: IMG_1.cr3, notes.txt`."""
+        return [f"left out, {reason}: {_counted(paths)}" for reason, paths in self.left_out.items()]
 
 
 def list_images(folder: Path, exclude: Path | None = None) -> Listing:
@@ -116,9 +116,8 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _counted(paths: list[Path]) -> str:
-    if len(paths) == 1:
-        return utf8_name(paths[0].name)
     if len(paths) <= _MAX_NAMED:
-        return f"{len(paths)} ({', '.join(utf8_name(path.name) for path in paths)})"
+        return ", ".join(utf8_name(path.name) for path in paths)
     endings = Counter(utf8_name(path.suffix) or "no ending" for path in paths)
-    return f"{len(paths)} files ({', '.join(f'{n} {ending}' for ending, n in endings.most_common())})"
+    counts = ", ".join(f"{n} {ending}" for ending, n in sorted(endings.items(), key=lambda item: (-item[1], item[0])))
+    return f"{len(paths)} files ({counts})"
