@@ -104,6 +104,29 @@ def test_an_existing_file_needs_overwrite(editor: Editor, tmp_path: Path, photo:
     assert load_photo(tmp_path / "out.png").image.size == (320, 200)
 
 
+def test_a_note_says_that_one_of_several_faces_was_edited(
+    editor: Editor, tmp_path: Path, photo: Path, known_faces: Know
+) -> None:
+    known_faces((40, 30, 128), (200, 60, 64))
+    report = edit_files(editor, [photo], tmp_path / "out.png", SMILE)
+    note = "2 faces found, the largest is edited: choose others by face 'all' or a number (2: the second largest)"
+    assert report.messages() == [f"note: {photo}: {note}"] and report.as_json()["notes"] == [f"{photo}: {note}"]
+    for face in ("all", "2", 1):
+        report = edit_files(editor, [photo], tmp_path / f"{face}.png", Choice("smile", ("left",), face=face))
+        assert report.messages() == []
+
+
+def test_a_note_says_which_formats_become_png_and_what_is_lost(
+    editor: Editor, tmp_path: Path, album: Path, known_faces: Know
+) -> None:
+    Image.new("RGB", (300, 200)).save(album / "old.pgm")
+    Image.new("RGB", (300, 200)).save(album / "said.jpg", comment=b"by hand")
+    report = edit_files(editor, [album], tmp_path / "out", SMILE)
+    assert report.notes == ["edits are written as PNG where the photo's own format is only read: 1 .pgm, 1 .tiff"]
+    report = edit_files(editor, [album / "said.jpg"], tmp_path / "said.webp", SMILE)
+    assert report.notes == [f"{album / 'said.jpg'}: its comment cannot be kept in WEBP"]
+
+
 def test_an_input_is_never_replaced(editor: Editor, tmp_path: Path, photo: Path, album: Path, known_faces: Know) -> None:
     before = photo.read_bytes()
     os.link(photo, tmp_path / "hard.png")

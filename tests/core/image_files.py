@@ -32,7 +32,13 @@ def png_of_size(width: int, height: int) -> bytes:
 
 
 def tiff(
-    width: int, height: int, data: bytes, bits: int, photometric: int, endian: str = "<", more: tuple[tuple[int, int, int], ...] = ()
+    width: int,
+    height: int,
+    data: bytes,
+    bits: int,
+    photometric: int,
+    endian: str = "<",
+    more: tuple[tuple[int, int, int], ...] = (),
 ) -> bytes:
     """An uncompressed TIFF file of one channel; `more` holds further (tag, type, value)."""
     tags = [

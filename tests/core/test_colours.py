@@ -234,7 +234,11 @@ def test_twelve_bit_tiff(tmp_path: Path, photometric: int) -> None:
 def test_greymaps_of_any_white(tmp_path: Path, white: int, kind: bytes) -> None:
     grey = np.linspace(0, 1, 64 * 32).reshape(32, 64)
     stored = np.round(grey * white).astype(int)
-    data = stored.astype(">u1" if white < 256 else ">u2").tobytes() if kind == b"P5" else b" ".join(b"%d" % v for v in stored.ravel())
+    data = (
+        stored.astype(">u1" if white < 256 else ">u2").tobytes()
+        if kind == b"P5"
+        else b" ".join(b"%d" % v for v in stored.ravel())
+    )
     path = write(tmp_path / "a.pgm", kind + b"\n64 32\n%d\n" % white + data)
     assert error_of(path, np.repeat(grey[..., None], 3, 2)) < 0.5
 

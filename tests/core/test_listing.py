@@ -32,7 +32,9 @@ def names(paths: list[Path], folder: Path) -> list[str]:
 
 
 def test_images_are_listed_sorted_and_the_rest_is_named(tmp_path: Path) -> None:
-    folder = touch(tmp_path / "in", "b.PNG", "a.jpg", "inner/c.heic", "inner/old.pgm", "IMG.CR3", "notes.txt", ".hidden/d.png", "._a.jpg")
+    folder = touch(
+        tmp_path / "in", "b.PNG", "a.jpg", "inner/c.heic", "inner/old.pgm", "IMG.CR3", "notes.txt", ".hidden/d.png", "._a.jpg"
+    )
     found = list_images(folder)
     assert names(found.images, folder) == ["a.jpg", "b.PNG", "inner/c.heic", "inner/old.pgm"]
     assert found.notes() == ["left out, not of a format that is read: IMG.CR3, notes.txt"]
@@ -136,7 +138,7 @@ def test_command_line_names_what_is_left_out_and_prints_any_name(tmp_path: Path,
     folder = touch(tmp_path / "in", "b.dng")
     path = os.fsencode(folder) + b"/\xe9.png"
     Image.new("RGB", (128, 128), "gray").save(folder / "a.png")
-    os.rename(folder / "a.png", path)
+    (folder / "a.png").rename(os.fsdecode(path))
     options = ["-e", "smile", "--face", "aligned", "--editor", tiny_editor, "-o", tmp_path / "out"]
     command = [sys.executable, "-m", "legan", "edit", folder, *options]
     done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONUTF8": "1"}, check=True)

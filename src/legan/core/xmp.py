@@ -38,7 +38,7 @@ _PARTS = (
     "http://cipa.jp/xmp/dynamic-depth",
 )
 MAX_DEPTH = 100  # minidom walks recursively
-MAX_BYTES = 16 << 20
+MAX_BYTES = 4 << 20  # some milliseconds a property
 _EMPTY = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{RDF}"/></x:xmpmeta>'
 _HEAD = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
 _XMLNS = "http://www.w3.org/2000/xmlns/"
