@@ -115,10 +115,11 @@ def read_pixels(folder: Path, row: Mapping[str, Any], name: str) -> np.ndarray:
 
 def _frame_notes(image: Image.Image) -> list[str]:
     """What is said of a file that holds more than the image used. A phone's MPO file holds one image several times."""
-    if image.format == "MPO" or getattr(image, "n_frames", 1) < 2:
+    n_frames = getattr(image, "n_frames", 1)
+    if image.format == "MPO" or n_frames < 2:
         return []
     if image.format in ("TIFF", "HEIF"):
-        return [f"it holds {image.n_frames} images: {'its first' if image.format == 'TIFF' else 'its main one'} is used"]
+        return [f"it holds {n_frames} images: {'its first' if image.format == 'TIFF' else 'its main one'} is used"]
     return ["an animation: its first frame is used"]
 
 

@@ -69,14 +69,15 @@ def read_metadata(image: Image.Image, size: tuple[int, int]) -> tuple[Metadata, 
         block = exif.clean(image, size)
     except exif.BROKEN:
         notes, dpi = ["its EXIF data is damaged and was left out"], None
-    packet = _packet(image)
-    if packet and (packet := xmp.clean(packet)) is None:
+    raw = _packet(image)
+    packet = xmp.clean(raw) if raw else None
+    if raw and packet is None:
         notes.append("its XMP data is damaged or too long and was left out")
     comment = image.info.get("comment")
     texts = tuple((key, text) for key, text in getattr(image, "text", {}).items() if key not in _DISGUISED)
     metadata = Metadata(
         exif=block,
-        xmp=packet or None,
+        xmp=packet,
         iptc=_iptc(image),
         comment=comment if isinstance(comment, bytes) else None,
         texts=texts,

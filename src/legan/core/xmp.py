@@ -229,7 +229,7 @@ def _moved(document: minidom.Document, node: minidom.Node) -> minidom.Element:
     if isinstance(node, minidom.Attr):
         owner.removeAttributeNode(node)
         description.setAttributeNS(node.namespaceURI, node.name, node.value)
-    else:
+    elif isinstance(node, minidom.Element):
         owner.removeChild(node)
         description.appendChild(document.importNode(node, deep=True))
     _remove_empty(owner)

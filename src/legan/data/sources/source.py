@@ -47,8 +47,8 @@ def pictures_in(folder: Path) -> list[Path]:
 
 def _in_utf8(image: SourceImage) -> SourceImage:
     """What was told by names, as text that a manifest holds."""
-    names = {name: utf8_name(getattr(image, name)) for name in ("identity", "kind", "setting", "expression")}
-    return replace(image, **names)
+    identity, kind, setting, expression = map(utf8_name, (image.identity, image.kind, image.setting, image.expression))
+    return replace(image, identity=identity, kind=kind, setting=setting, expression=expression)
 
 
 def required(found: Iterable[SourceImage], folder: Path, layout: str) -> list[SourceImage]:
