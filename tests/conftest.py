@@ -108,7 +108,7 @@ def known_faces(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def know(*squares: tuple[float, float, float]) -> None:
         faces = [Face((x, y, x + side, y + side), landmarks_at(x, y, side), 1.0) for x, y, side in squares]
-        monkeypatch.setattr("legan.apply.edit.detect", lambda image: faces)
+        monkeypatch.setattr("legan.apply.edit.detect", lambda image, **_: faces)
 
     know((40, 30, 128))
     return know

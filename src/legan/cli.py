@@ -15,6 +15,7 @@ from legan import __version__
 from legan.core.errors import LeganError
 from legan.verbs import baselines, evaluate, images, quality, recognition, study
 from legan.verbs.command import Group, renamed, set_classes
+from legan.verbs.notes import allow_all_names, show_notes
 from legan.verbs.options import Device, Devices, DryRun, Json, Run, Settings
 
 
@@ -67,6 +68,7 @@ Weights = Annotated[
 
 def main() -> None:
     """Run the command."""
+    allow_all_names()
     app(prog_name="legan")
 
 
@@ -83,6 +85,7 @@ def _options(
     ] = False,
 ) -> None:
     """Edit the lighting and the expression of faces in photos, and train the models that do it."""
+    show_notes()
 
 
 @app.command(cls=renamed(weights="editor"))

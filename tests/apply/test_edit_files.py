@@ -85,7 +85,7 @@ def test_bad_photos_do_not_stop_the_others(editor: Editor, tmp_path: Path, album
     assert names(tmp_path / "out") == ["b.png", "inner/c.png", "z.webp"]
     assert list(report.failed) == [album / "a.jpg", tmp_path / "missing.png"]
     assert report.messages()[-1] == "error: 2 of 5 photos could not be edited, the others were"
-    assert "truncated" in report.messages()[0] and report.as_json()["n_edited"] == 3
+    assert "truncated" in report.messages()[1] and report.as_json()["n_edited"] == 3
 
 
 def test_one_photo_that_fails_raises_and_leaves_nothing(editor: Editor, tmp_path: Path, photo: Path, known_faces: Know) -> None:
@@ -102,6 +102,29 @@ def test_an_existing_file_needs_overwrite(editor: Editor, tmp_path: Path, photo:
     assert (tmp_path / "out.png").read_bytes() == b"mine"
     edit_files(editor, [photo], tmp_path / "out.png", Choice("smile", ("left",), overwrite=True))
     assert load_photo(tmp_path / "out.png").image.size == (320, 200)
+
+
+def test_a_note_says_that_one_of_several_faces_was_edited(
+    editor: Editor, tmp_path: Path, photo: Path, known_faces: Know
+) -> None:
+    known_faces((40, 30, 128), (200, 60, 64))
+    report = edit_files(editor, [photo], tmp_path / "out.png", SMILE)
+    note = "2 faces found, the largest is edited: choose others by face 'all' or a number (2: the second largest)"
+    assert report.messages() == [f"note: {photo}: {note}"] and report.as_json()["notes"] == [f"{photo}: {note}"]
+    for face in ("all", "2", 1):
+        report = edit_files(editor, [photo], tmp_path / f"{face}.png", Choice("smile", ("left",), face=face))
+        assert report.messages() == []
+
+
+def test_a_note_says_which_formats_become_png_and_what_is_lost(
+    editor: Editor, tmp_path: Path, album: Path, known_faces: Know
+) -> None:
+    Image.new("RGB", (300, 200)).save(album / "old.pgm")
+    Image.new("RGB", (300, 200)).save(album / "said.jpg", comment=b"by hand")
+    report = edit_files(editor, [album], tmp_path / "out", SMILE)
+    assert report.notes == ["edits are written as PNG where the photo's own format is only read: 1 .pgm, 1 .tiff"]
+    report = edit_files(editor, [album / "said.jpg"], tmp_path / "said.webp", SMILE)
+    assert report.notes == [f"{album / 'said.jpg'}: its comment cannot be kept in WEBP"]
 
 
 def test_an_input_is_never_replaced(editor: Editor, tmp_path: Path, photo: Path, album: Path, known_faces: Know) -> None:

@@ -106,5 +106,5 @@ def test_pictures_without_a_mark(tmp_path: Path) -> None:
     assert read_mark(tmp_path / "own.jpg") is None, "another program's digital source type is no mark of ours"
     (tmp_path / "text.png").write_text("hello")
     for name in ("text.png", "nothing.png"):
-        with pytest.raises(ImageError, match="no such picture"):
+        with pytest.raises(ImageError, match=r"is a text file|does not exist"):
             read_mark(tmp_path / name)

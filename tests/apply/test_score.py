@@ -108,7 +108,7 @@ def test_a_face_is_found_and_aligned(known_crop_photo: Path) -> None:
 def known_crop_photo(photo: Path, known_faces: object, monkeypatch: pytest.MonkeyPatch) -> Path:
     from legan.apply import edit
 
-    monkeypatch.setattr("legan.apply.crops.detect", lambda image: edit.detect(image))
+    monkeypatch.setattr("legan.apply.crops.detect_largest", lambda image: edit.detect(image))
     return photo
 
 

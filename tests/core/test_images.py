@@ -312,7 +312,7 @@ def test_truncated_files_of_every_format(tmp_path: Path) -> None:
 def test_truncated_jpeg_says_so(tmp_path: Path) -> None:
     data = encode_photo(gradient(256, 256), "JPEG")
     (tmp_path / "cut.jpg").write_bytes(data[: len(data) // 2])
-    with pytest.raises(ImageError, match=r"cut\.jpg is damaged \(.*truncated.*\): copy or export the picture again"):
+    with pytest.raises(ImageError, match=r"cut\.jpg is damaged \(.*truncated.*\): copy or export the image again"):
         load_photo(tmp_path / "cut.jpg")
     assert ImageFile.LOAD_TRUNCATED_IMAGES is False
 
@@ -322,10 +322,14 @@ def test_truncated_jpeg_says_so(tmp_path: Path) -> None:
     [
         ("text.png", b"Dear diary,\nno picture today.\n", "is a text file: give a PNG, JPEG"),
         ("empty.jpg", b"", "is empty: copy or export"),
-        ("phone.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC picture or a video.*: export it as JPEG or PNG"),
-        ("scan.pdf", b"%PDF-1.7\n%\xe2\xe3", "is a PDF: export"),
-        ("noise.jpg", bytes(range(64)), "is not a picture, or is damaged: give"),
-        ("script.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n", "is a text file: give"),
+        (
+            "phone.heic",
+            b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+            "damaged, or a HEIC image of a kind that cannot be read: export it as JPEG or PNG",
+        ),
+        ("scan.pdf", b"%PDF-1.7\n%\xe2\xe3", "is a PDF: export the image in it"),
+        ("noise.jpg", bytes(range(64)), "is not an image, or is damaged: give"),
+        ("script.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n", "is a PostScript file: export"),
     ],
 )
 def test_what_is_no_picture(tmp_path: Path, name: str, data: bytes, message: str) -> None:
@@ -337,7 +341,7 @@ def test_what_is_no_picture(tmp_path: Path, name: str, data: bytes, message: str
 def test_missing_folder_tiny_and_special_files(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="does not exist: check the name"):
         load_photo(tmp_path / "nothing.jpg")
-    with pytest.raises(ImageError, match="is a folder: name a picture in it"):
+    with pytest.raises(ImageError, match="is a folder: name an image in it"):
         load_photo(tmp_path)
     with pytest.raises(ImageError, match="is not a regular file"):
         load_photo("/dev/null")
@@ -368,7 +372,7 @@ def test_unknown_ending_lists_the_known(tmp_path: Path, name: str, hint: str) ->
 def test_too_large_for_the_format(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"cannot save .* as WEBP"):
         save_photo(Image.new("RGB", (16_400, 16)), tmp_path / "wide.webp")
-    with pytest.raises(ImageError, match="metadata is too long for JPEG"):
+    with pytest.raises(ImageError, match="XMP data is too long for JPEG"):
         save_photo(gradient(), tmp_path / "a.jpg", metadata=images.Metadata(xmp=b" " * 70_000))
     assert not list(tmp_path.iterdir())
 

@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 from tests.faces.face_pictures import london_photos, photo_with, rendered_faces
 
+from legan.faces import detect as detection
 from legan.faces.align import align, anchors
-from legan.faces.detect import detect
+from legan.faces.detect import detect, detect_largest
 from legan.faces.resample import transform
 
 
@@ -54,15 +55,53 @@ def test_several_faces_come_largest_first() -> None:
 def test_small_faces_are_found_on_the_second_look() -> None:
     face = rendered_faces()[0]
     photo = photo_with(face, side=1600, face_side=160, at=(700, 900))
-    (found,) = detect(photo)
+    (found,) = detect_largest(photo)
     assert found.landmarks[36:48].mean(axis=0) == pytest.approx([780, 900 + 0.41 * 160], abs=8)
 
 
 def test_large_photos_are_as_exact_as_small_ones() -> None:
     face = rendered_faces()[0]
     photo = photo_with(face)
-    (small,), (large,) = detect(photo), detect(photo.resize((2048, 2048), Image.Resampling.BICUBIC))
+    (small,), (large,) = detect(photo), detect_largest(photo.resize((2048, 2048), Image.Resampling.BICUBIC))
     assert np.abs(large.landmarks / 4 - small.landmarks)[17:].mean() < 1.5
+
+
+def test_small_faces_are_found_beside_a_larger_one() -> None:
+    faces = rendered_faces()
+    photo = Image.new("RGB", (900, 600), (150, 150, 155))
+    photo.paste(photo_with(faces[0], side=460, face_side=440, at=(10, 10)), (20, 70))
+    photo.paste(photo_with(faces[3], side=150, face_side=140, at=(5, 5)), (680, 200))
+    found = detect(photo)
+    assert len(found) == 2 and found[1].width < found[0].width / 2 and found[1].landmarks[:, 0].mean() > 680
+    (largest,) = detect_largest(photo)
+    assert largest.box == found[0].box
+
+
+@pytest.mark.parametrize("side", [600, 1400])
+@pytest.mark.parametrize("width", [42, 60])
+def test_faces_of_forty_pixels_are_found_in_photos_of_any_size(side: int, width: int) -> None:
+    (whole,) = detect(photo_with(rendered_faces()[0], face_side=300))
+    face_side = round(300 * width / whole.width)
+    (found,) = detect_largest(photo_with(rendered_faces()[0], side=side, face_side=face_side, at=(side // 2, side // 3)))
+    centre = side // 2 + face_side / 2, side // 3 + face_side / 2
+    assert found.width == pytest.approx(width, rel=0.25)
+    assert found.landmarks.mean(axis=0) == pytest.approx(centre, abs=face_side / 4)
+
+
+def test_forty_pixels_beside_a_large_face_in_a_large_photo() -> None:
+    (whole,) = detect(photo_with(rendered_faces()[0], face_side=300))
+    small_side = round(300 * 44 / whole.width)
+    photo = photo_with(rendered_faces()[0], side=1400, face_side=800, at=(100, 100))
+    photo.paste(photo_with(rendered_faces()[1], side=small_side, face_side=small_side, at=(0, 0)), (1200, 1100))
+    assert len(detect(photo)) == 2
+    assert len(detect(photo, thorough=False)) == 1, "looked at only as far as a twentieth of the side"
+
+
+def test_memory_does_not_grow_with_the_photo(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(detection, "_boxes_at", lambda pixels, scale: seen.append(max(pixels.shape) * scale) or [])
+    assert detect(Image.new("RGB", (9000, 3000))) == []
+    assert max(seen) <= 2 * max(detection._TILE, 2 * 2 * 1.5 * 80 * 9000 / 1600) and len(seen) > 4
 
 
 def test_time_of_a_512_pixel_photo() -> None:

@@ -22,8 +22,8 @@ from legan.apply.embeddings import Embedding, load_embedding
 from legan.apply.networks import Codes, Networks, load_networks
 from legan.apply.quality import QualityScorer, load_quality
 from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES
-from legan.core.errors import ConfigError, DataError
-from legan.core.images import from_network, to_network
+from legan.core.errors import ConfigError, DataError, ImageError
+from legan.core.images import decode_rgb, from_network, to_network
 from legan.core.manifest import COLUMNS, ShardWriter, read_bytes
 from legan.core.set_folder import SHARDS
 from legan.faces.resample import warp
@@ -45,6 +45,7 @@ PROVENANCE = {
 }
 N_ATTEMPTS = 4  # the first, and three with another target
 _BATCH = 64  # images in memory at once, beside the shard's originals
+_KEPT_AS_THEY_ARE = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"RIFF": ".webp"}  # files by their first bytes
 _STEM = 9  # digits of a row's number in the names
 
 
@@ -225,11 +226,10 @@ def aligned_crop(folder: Path, row: dict[str, Any], size: int) -> tuple[bytes, s
     """
     data, name = read_bytes(folder, row), row["name"]
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            suffix = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp"}.get(image.format or "", "")
-            pixels = np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"image {name} of {folder} is damaged ({error}): make or copy it again") from error
+        pixels = decode_rgb(data, f"image {name} of {folder}")
+    except ImageError as error:
+        raise DataError(str(error)) from error
+    suffix = next((suffix for start, suffix in _KEPT_AS_THEY_ARE.items() if data.startswith(start)), "")
     if pixels.shape == (size, size, 3):
         return (data, suffix, pixels) if suffix else (_encode(pixels), ".png", pixels)
     if row["alignment"] is None:

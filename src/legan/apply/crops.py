@@ -14,9 +14,10 @@ from PIL import Image
 
 from legan.core.crop import CROP_SIZE
 from legan.core.errors import ImageError
-from legan.core.images import load_photo, photo_of, pictures_below
+from legan.core.images import load_photo, photo_of
+from legan.core.listing import find_images
 from legan.faces.align import align
-from legan.faces.detect import MIN_FACE_SIDE, detect
+from legan.faces.detect import MIN_FACE_SIDE, detect_largest
 
 Faces = Literal["auto", "aligned", "detect"]
 FACES = ("auto", "aligned", "detect")
@@ -54,7 +55,7 @@ def prepare(picture: str | Path | Image.Image, size: int = CROP_SIZE, faces: Fac
         if image.size != (size, size):
             image = image.resize((size, size), Image.Resampling.LANCZOS)
         return Prepared(path, np.asarray(image))
-    found = detect(image)
+    found = detect_largest(image)
     if not found:
         return Prepared(path, None, NO_FACE)
     return Prepared(path, np.asarray(align(image, found[0].landmarks, size).image))
@@ -117,7 +118,7 @@ def list_pictures(places: Sequence[Path], but_not: Path | None = None) -> list[P
     for place in map(Path, places):
         if not place.exists():
             raise ImageError(f"{place} does not exist: check the name")
-        found += pictures_below(place, but_not) if place.is_dir() else [place]
+        found += find_images(place, but_not) if place.is_dir() else [place]
     if not found:
         raise ImageError(f"no pictures in {', '.join(map(str, places))}: name pictures, or a folder that holds some")
     return list(dict.fromkeys(found))

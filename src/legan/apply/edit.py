@@ -6,7 +6,7 @@ editor("photo.jpg", expression="smile", lighting=-45).save("edited.jpg")
 
 import numbers
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -159,12 +159,15 @@ class Editor:
         photo = image if isinstance(image, Photo) else photo_of(image) if isinstance(image, Image.Image) else load_photo(image)
         if face == "aligned":
             return Subject(photo, ())
-        found = detect(photo.image)
+        found = detect(photo.image, thorough=face != "largest")
         name = str(photo.path or "the image")
         if not found:
             raise FaceError(
                 f"no face found in {name}: give a photo with a face seen from the front, at least {MIN_FACE_SIDE} pixels wide"
             )
+        if face == "largest" and len(found) > 1:
+            hint = f"{len(found)} faces found, the largest is edited: choose others by face 'all' or a number (2: the second largest)"
+            photo = replace(photo, notes=(*photo.notes, hint))
         chosen = found if face == "all" else [found[_face_number(face, len(found), name) - 1]]
         return Subject(photo, tuple(align(photo.image, f.landmarks, self.networks.size) for f in chosen))
 

@@ -17,6 +17,7 @@ from legan.apply.score import check_faces
 from legan.core.errors import DataError, WeightsError
 from legan.core.files import sha256_of
 from legan.core.images import to_network
+from legan.core.names import utf8_name
 from legan.core.weights import load_metadata
 from legan.data.faces import LabelledFaces
 from legan.metrics.verification import one_vs_rest_auc
@@ -136,18 +137,19 @@ def recognize_pictures(
     paths = list_pictures(places)
     classifier = ExpressionClassifier(weights, device)
     stamp = {"weights": classifier.checksum[:12], "faces": faces}
+    names = {path: utf8_name(path) for path in paths}
     with Journal(out, ("image", "expression", *classifier.labels, "reason"), stamp) as journal:
-        todo = journal.missing({str(path): path for path in paths}, unreadable)
+        todo = journal.missing({name: path for path, name in names.items()}, unreadable)
         with shown_progress("recognizing", len(todo)) as advance:
             for group in grouped(prepare_many(todo, INPUT_SIZE, faces), _BATCH):
                 crops = [one.crop for one in group if one.crop is not None]
                 rows = iter(classifier.probabilities(np.stack(crops)).tolist() if crops else [])
                 for one in group:
                     own = dict(zip(classifier.labels, next(rows), strict=True)) if one.crop is not None else {}
-                    found = Recognized(str(one.path), own, one.reason, one.readable)
+                    found = Recognized(utf8_name(str(one.path)), own, utf8_name(one.reason), one.readable)
                     journal.add([found.row(classifier.labels)])
                     advance()
-    kept = (journal.rows[str(path)] for path in paths)
+    kept = (journal.rows[name] for name in names.values())
     return [
         Recognized(
             row["image"],

@@ -17,6 +17,7 @@ from legan.apply.embeddings import Embedding
 from legan.core.errors import DataError
 from legan.core.files import atomic_write, file_stamp, make_folder, write_atomic
 from legan.core.lock import held_folder
+from legan.core.names import utf8_name
 from legan.core.plain import parse_json
 
 BLOCK = 256
@@ -107,7 +108,7 @@ def _open(cache: Path, embedding: Embedding, names: Sequence[str]) -> None:
     stamp = {
         "embedding": embedding.name,
         "sha256": embedding.provenance.get("sha256", ""),
-        "pictures": hashlib.sha256("\n".join(names).encode()).hexdigest(),
+        "pictures": hashlib.sha256("\n".join(map(utf8_name, names)).encode()).hexdigest(),
     }
     path = cache / "features.json"
     try:

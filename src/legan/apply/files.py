@@ -1,5 +1,6 @@
 """Edit files and folders: which photos, under which names, what is left as it is, and what went wrong."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +13,8 @@ from legan.apply.networks import ExpressionSpec, LightingSpec
 from legan.apply.progress import shown_progress
 from legan.core.errors import ConditionError, ImageError, LeganError
 from legan.core.files import make_folder, sha256_of
-from legan.core.images import WRITE_FORMATS, Photo, pictures_below, save_photo, write_format
+from legan.core.images import WRITE_FORMATS, Photo, save_photo, write_format
+from legan.core.listing import find_images
 
 MASKS = ("expression", "lighting")  # in the names of their files
 Written = Iterator[tuple[Path, list[Path] | ImageError]]
@@ -137,6 +139,7 @@ def edit_files(editor: Editor, photos: Sequence[Path], out: Path | None, choice:
     kept = [path for job in jobs for path in job.outputs if path.exists() and not (job.outdated or choice.overwrite)]
     todo = [job for job in jobs if not set(job.outputs) <= set(kept)]
     report = Report(kept=kept, n_photos=len(jobs), notes=_notes_on(jobs, set(kept)))
+    report.notes += [] if choice.grid or is_single else _format_notes(todo)
     if report.kept and is_single:
         raise ImageError(f"{report.kept[0]} exists already: give another name with -o, or add --overwrite")
     write = _write_grids if choice.grid else _write_edits
@@ -233,7 +236,7 @@ def plan(
             named = photo if photo.name not in ("", "..") else photo.resolve()
             folder = out if out is not None else named.with_name(f"{named.name}-{tag}")
             is_within = folder.resolve() != photo.resolve()
-            found = pictures_below(photo, folder if is_within else None)
+            found = find_images(photo, folder if is_within else None)
             jobs += [Job(path, _named(folder / path.relative_to(photo), ending)) for path in found]
         elif is_single and out is not None and not out.is_dir():
             write_format(out)
@@ -253,6 +256,13 @@ def plan(
         ]
     _check_outputs(jobs)
     return jobs, is_single
+
+
+def _format_notes(jobs: Sequence[Job]) -> list[str]:
+    """Which photos get edits of another format, as theirs is read only."""
+    changed = Counter(job.photo.suffix.lower() for job in jobs if job.photo.suffix.lower() not in WRITE_FORMATS)
+    counts = ", ".join(f"{n} {ending}" for ending, n in sorted(changed.items()))
+    return [f"edits are written as PNG where the photo's own format is only read: {counts}"] if changed else []
 
 
 def _named(path: Path, ending: str) -> Path:
@@ -293,7 +303,8 @@ def _prepared(
             _fail(report, job.photo, error, is_single)
             advance()
             continue
-        report.notes += [f"{job.photo}: {note}" for note in subject.photo.notes]
+        lost = subject.photo.metadata.lost_in(write_format(job.output))
+        report.notes += [f"{job.photo}: {note}" for note in (*subject.photo.notes, *lost)]
         yield subject
 
 

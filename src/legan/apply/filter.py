@@ -22,7 +22,7 @@ from legan.apply.score import BATCH_SIZE, check_faces, score_prepared
 from legan.core.errors import ConfigError, ImageError, LeganError
 from legan.core.files import atomic_write, file_stamp, make_folder, sha256_of
 from legan.core.lock import held_folder
-from legan.core.names import composed, person_of
+from legan.core.names import composed, person_of, utf8_name
 from legan.core.set_folder import check_own_folder
 
 if TYPE_CHECKING:
@@ -151,12 +151,13 @@ def filter_pictures(
     paths = list_pictures([folder], but_not=out)
     scorer = load_quality(weights, device)
     matcher = None if reference is None else _matcher(Path(reference), embedder, scorer.size, choice, device)
+    names = {_name_in(path, folder): path for path in paths}
     with held_folder(make_folder(out)):
-        table = decide(_scored(folder, out, paths, scorer, matcher, choice), choice)
-        _place(table, folder, out / PICTURES, choice.link)
+        table = decide(_scored(folder, out, names, scorer, matcher, choice), choice)
+        _place(table, names, folder, out / PICTURES, choice.link)
         with atomic_write(out / DECISIONS) as file:
             table.to_parquet(file, index=False)
-        write_page(table, folder, out / PAGE, choice, scorer.size)
+        write_page(table, names, out / PAGE, choice, scorer.size)
     reasons = table.loc[~table["kept"], "why"].value_counts()
     left_out = {str(reason): int(count) for reason, count in reasons.items()}
     n_kept = int(table["kept"].sum())
@@ -251,7 +252,7 @@ class Matcher:
             groups = [self._by_person.setdefault(person_of(path, reference), [])]
             groups += [self._loose.setdefault(composed(place.stem), [])] if len(place.parts) < 2 else []
             if one.crop is None:
-                poor.append(one.reason if not one.readable else f"{path}: {one.reason}")
+                poor.append(utf8_name(one.reason if not one.readable else f"{path}: {one.reason}"))
                 continue
             for group in groups:
                 group.append(len(crops))
@@ -260,7 +261,7 @@ class Matcher:
             raise ImageError(f"no face in the pictures of {reference}: name pictures of the person to compare with ({poor[0]})")
         self.notes = _in_brief(poor)
         self.vectors = self._embed(crops)
-        pictures = [(path.relative_to(reference).as_posix(), sha256_of(path)) for path in paths]
+        pictures = [(_name_in(path, reference), sha256_of(path)) for path in paths]
         facts = [_MATCH_RULE, embedder.provenance.get("sha256", ""), pictures]
         self.checksum = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
@@ -308,16 +309,16 @@ def _in_brief(poor: Sequence[str]) -> list[str]:
 
 
 def _scored(
-    folder: Path, out: Path, paths: Sequence[Path], scorer: QualityScorer, matcher: Matcher | None, choice: Choice
+    folder: Path, out: Path, names: Mapping[str, Path], scorer: QualityScorer, matcher: Matcher | None, choice: Choice
 ) -> "pd.DataFrame":
     """Score what the folder's journal does not have yet, and return its table."""
     stamp = {"weights": scorer.checksum[:12], "faces": choice.faces, "reference": matcher.checksum[:12] if matcher else "none"}
     with Journal(out / SCORES, COLUMNS, stamp) as journal:
-        todo = journal.missing({path.relative_to(folder).as_posix(): path for path in paths}, unreadable)
+        todo = journal.missing(names, unreadable)
         with shown_progress("scoring", len(todo)) as advance:
             for group in grouped(prepare_many(todo, scorer.size, choice.faces), BATCH_SIZE):
                 journal.add(_rows(folder, group, scorer, matcher, advance))
-        return _table(journal, folder, paths)
+        return _table(journal, list(names))
 
 
 def _rows(
@@ -331,31 +332,35 @@ def _rows(
     rows = []
     for place, one, scored in zip(places, group, score_prepared(scorer, group), strict=True):
         match, code = (next(matches), perceptual_hash(one.crop)) if one.crop is not None else (math.nan, "")
-        rows.append({**scored.row(), "image": place.as_posix(), "match": f"{match:.4f}", "hash": code})
+        rows.append({**scored.row(), "image": utf8_name(place.as_posix()), "match": f"{match:.4f}", "hash": code})
         advance()
     return rows
 
 
-def _table(journal: Journal, folder: Path, paths: Sequence[Path]) -> "pd.DataFrame":
+def _name_in(path: Path, folder: Path) -> str:
+    return utf8_name(path.relative_to(folder).as_posix())
+
+
+def _table(journal: Journal, names: Sequence[str]) -> "pd.DataFrame":
     import pandas as pd
 
-    rows = [journal.rows[path.relative_to(folder).as_posix()] for path in paths]
+    rows = [journal.rows[name] for name in names]
     table = pd.DataFrame(rows, columns=journal.columns)
     return table.assign(**{name: table[name].astype(float) for name in ("score", "spread", "match")})
 
 
-def _place(table: "pd.DataFrame", folder: Path, out: Path, link: bool) -> None:
+def _place(table: "pd.DataFrame", paths: Mapping[str, Path], folder: Path, out: Path, link: bool) -> None:
     """Bring the kept pictures to `out`, and take away those of an earlier run with other bounds."""
     kept = {name for name, is_kept in zip(table["image"], table["kept"], strict=True) if is_kept}
     for name in table["image"]:
-        target = out / name
+        target = out / paths[name].relative_to(folder)
         if name not in kept:
             target.unlink(missing_ok=True)
-        elif file_stamp(target) != file_stamp(folder / name):  # not there yet, or of a picture that changed since
+        elif file_stamp(target) != file_stamp(paths[name]):  # not there yet, or of a picture that changed since
             half = make_folder(target.parent) / f".{target.name}.tmp"
             half.unlink(missing_ok=True)  # of a process that was killed
             try:
-                os.link(folder / name, half) if link else shutil.copy2(folder / name, half)
+                os.link(paths[name], half) if link else shutil.copy2(paths[name], half)
                 os.replace(half, target)
             except OSError as error:
                 half.unlink(missing_ok=True)

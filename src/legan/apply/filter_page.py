@@ -2,7 +2,7 @@
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 N_SHOWN = 16  # pictures of each group
 
 
-def write_page(table: "pd.DataFrame", folder: Path, path: Path, choice: "Choice", size: int) -> None:
+def write_page(table: "pd.DataFrame", paths: Mapping[str, Path], path: Path, choice: "Choice", size: int) -> None:
     """Write the page.
 
     Args:
         table: as `decide` gives it.
-        folder: where the pictures are.
+        paths: the pictures by their names in the table.
         path: the page to write.
         choice: what was asked for.
         size: side of the crops shown, in pixels.
@@ -50,7 +50,7 @@ def write_page(table: "pd.DataFrame", folder: Path, path: Path, choice: "Choice"
         "Near-duplicates left out": doubles.head(n_edge),
     }
     shown = {name: rows for name, rows in groups.items() if len(rows)}
-    body = "".join(_section(name, _records(rows), folder, choice, size) for name, rows in shown.items())
+    body = "".join(_section(name, _records(rows), paths, choice, size) for name, rows in shown.items())
     page = Template(asset("filter.html").read_text(encoding="utf-8")).substitute(
         lead=escape(_lead(table, choice)),
         sections=body,
@@ -70,18 +70,18 @@ def _lead(table: "pd.DataFrame", choice: "Choice") -> str:
     return f"{int(table['kept'].sum())} of {len(table)} pictures kept ({words})."
 
 
-def _section(name: str, rows: Sequence[dict[str, Any]], folder: Path, choice: "Choice", size: int) -> str:
-    figures = "".join(_figure(row, folder, choice, size) for row in rows)
+def _section(name: str, rows: Sequence[dict[str, Any]], paths: Mapping[str, Path], choice: "Choice", size: int) -> str:
+    figures = "".join(_figure(row, paths, choice, size) for row in rows)
     return f'<section><h2>{escape(name)}</h2><div class="faces">{figures}</div></section>\n'
 
 
-def _figure(row: dict[str, Any], folder: Path, choice: "Choice", size: int) -> str:
+def _figure(row: dict[str, Any], paths: Mapping[str, Path], choice: "Choice", size: int) -> str:
     name = str(row["image"])
     words = f"{row['score']:.2f}" + ("" if math.isnan(row["match"]) else f", match {row['match']:.2f}")
     why = f"<br>{escape(row['why'])}" if row["why"] else ""
     double = f"<br>of {escape(str(row['duplicate_of']))}" if row["duplicate_of"] else ""
     return (
-        f'<figure><img src="{_uri(folder / name, choice, size)}" width="{size}" height="{size}" alt="{escape(name)}" loading="lazy">'
+        f'<figure><img src="{_uri(paths[name], choice, size)}" width="{size}" height="{size}" alt="{escape(name)}" loading="lazy">'
         f"<figcaption><strong>{words}</strong><br>{escape(name)}{why}{double}</figcaption></figure>"
     )
 

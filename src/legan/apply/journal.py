@@ -11,6 +11,7 @@ from legan.core.cells import escaped, unescaped
 from legan.core.errors import LeganError
 from legan.core.files import file_stamp, make_folder, write_atomic
 from legan.core.lock import held_file
+from legan.core.names import utf8_name
 
 FILE_STAMP = "file_stamp"  # column: size and time of the picture's file, by which a changed picture is known
 
@@ -76,7 +77,7 @@ class Journal:
         """Append rows."""
         texts = []
         for row in rows:
-            full = {name: str(value) for name, value in {**row, **self.stamp}.items()}
+            full = {name: utf8_name(str(value)) for name, value in {**row, **self.stamp}.items()}
             full[FILE_STAMP] = self._file_stamps.get(full[self.columns[0]], "")
             self.rows[full[self.columns[0]]] = full
             texts.append(self._line([full[name] for name in self.columns]))

@@ -8,13 +8,14 @@ software and weights for programs that read no XMP.
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags
 
 from legan import __version__
 from legan.core import exif, xmp
-from legan.core.errors import ImageError
 from legan.core.files import sha256_of
-from legan.core.images import Metadata, Photo
+from legan.core.formats import decoded
+from legan.core.images import Photo
+from legan.core.metadata import Metadata, without_long_exif
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 IPTC_EXT = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
@@ -66,24 +67,22 @@ def marked_metadata(mark: Mark, photo: Photo | None = None) -> Metadata:
     defaults: dict[int, str] = {
         ExifTags.Base.ImageDescription: f"Edited by a trained algorithm ({mark.software}): {mark.source_type}"
     }
-    return replace(
+    marked = replace(
         metadata,
         xmp=xmp.merge(metadata.xmp, properties, PREFIXES),
         exif=exif.with_tags(metadata.exif, tags, defaults),
     )
+    return without_long_exif(marked, metadata.exif)  # the mark stands in XMP all the same
 
 
 def read_mark(path: str | Path) -> Mark | None:
     """Return the mark of a picture file, or None when it bears none of ours.
 
     Raises:
-        ImageError: the file is missing or no picture.
+        ImageError: the file is missing or not an image.
     """
-    try:
-        with Image.open(path) as image:
-            packet = image.info.get("xmp")
-    except (UnidentifiedImageError, FileNotFoundError, IsADirectoryError) as error:
-        raise ImageError(f"cannot read a mark from {path}: no such picture") from error
+    with decoded(Path(path)) as image:
+        packet = image.info.get("xmp")
     if not packet:
         return None
     packet = packet.encode() if isinstance(packet, str) else packet

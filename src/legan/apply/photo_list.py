@@ -9,9 +9,10 @@ from legan.core.conditions import expression_name, unknown_expression
 from legan.core.csv_table import read_csv_table
 from legan.core.errors import DataError, no_such
 from legan.core.files import path_inside
-from legan.core.images import READ_SUFFIXES, pictures_below
+from legan.core.formats import READ_SUFFIXES
+from legan.core.listing import find_images
 from legan.core.manifest import SPLITS
-from legan.core.names import composed, found_file, person_of
+from legan.core.names import composed, found_file, person_of, utf8_name
 
 _REQUIRED = ("file", "identity", "expression")
 _EVERY, _VALIDATION = 5, 4  # of the sorted identities every fifth is for validation
@@ -41,7 +42,7 @@ class PhotoEntry:
     @property
     def name(self) -> str:
         """The file's name without its ending."""
-        return self.path.stem
+        return utf8_name(self.path.stem)
 
 
 def list_photos(
@@ -73,7 +74,7 @@ def list_photos(
         raise DataError(f"{folder} is no folder: name a folder of photos")
     if manifest is not None and identity_from_name is not None:
         raise DataError("the manifest names the people already: leave --identity-from-name out, or leave --manifest out")
-    usual = {"source": source or folder.resolve().name, "licence": licence or "unknown"}
+    usual = {"source": source or utf8_name(folder.resolve().name), "licence": licence or "unknown"}
     entries = _from_csv(folder, Path(manifest), usual) if manifest else _from_names(folder, identity_from_name, usual)
     if not entries:
         raise DataError(f"{folder} holds no photos ({', '.join(READ_SUFFIXES)})")
@@ -87,8 +88,8 @@ def _from_names(folder: Path, pattern: str | None, usual: Mapping[str, str]) -> 
     except re.error as error:
         raise DataError(f"cannot read the regular expression '{pattern}' ({error})") from None
     entries = []
-    for path in pictures_below(folder):
-        identity = person_of(path, folder)
+    for path in find_images(folder):
+        identity = _identity_of(person_of(path, folder))
         expression, known = "neutral", False
         if search is not None:
             match = search.search(path.name)
@@ -97,11 +98,16 @@ def _from_names(folder: Path, pattern: str | None, usual: Mapping[str, str]) -> 
                     f"'{pattern}' matches nothing in the name {path.name}: give an expression that fits every photo"
                 )
             groups = match.groupdict()
-            identity = composed(groups.get("identity") or (match.group(1) if match.groups() else match.group(0)))
+            identity = _identity_of(groups.get("identity") or (match.group(1) if match.groups() else match.group(0)))
             if groups.get("expression"):
                 expression, known = _expression(groups["expression"], str(path)), True
         entries.append(PhotoEntry(path, identity, expression, "", usual["source"], usual["licence"], known))
     return entries
+
+
+def _identity_of(name: str) -> str:
+    """A person's name as told by a file or folder; in one that is not UTF-8, the bytes stand as `_xe9`."""
+    return composed(utf8_name(name).replace("\\x", "_x") if utf8_name(name) != name else name)
 
 
 def _from_csv(folder: Path, manifest: Path, usual: Mapping[str, str]) -> list[PhotoEntry]:

@@ -25,6 +25,7 @@ from legan.core.errors import ConfigError
 from legan.core.files import sha256_of, write_atomic
 from legan.core.images import png_bytes
 from legan.core.manifest import MATTE_COLUMNS, ManifestRow, ShardWriter, matte_columns, read_record, write_manifest
+from legan.core.names import utf8_name
 from legan.core.set_folder import SHARDS, open_set_folder
 from legan.core.workers import run_jobs
 
@@ -165,7 +166,7 @@ def _shard(out: Path, identity: str) -> Path:
 def _inputs(photos: Sequence[PhotoEntry]) -> list[dict[str, Any]]:
     """What a shard was made from, to be compared later."""
     facts = ({"n_bytes": photo.path.stat().st_size, "sha256": sha256_of(photo.path)} for photo in photos)
-    return [{**asdict(photo), "path": photo.path.name, **fact} for photo, fact in zip(photos, facts, strict=True)]
+    return [{**asdict(photo), "path": utf8_name(photo.path.name), **fact} for photo, fact in zip(photos, facts, strict=True)]
 
 
 def _is_made(path: Path, photos: Sequence[PhotoEntry]) -> bool:
@@ -219,7 +220,9 @@ def write_shard(path: Path, photos: Sequence[PhotoEntry], maker: Maker) -> None:
             try:
                 crops = maker(photo)
             except DroppedPhotoError as drop:
-                dropped = Dropped(photo.path.name, photo.identity, photo.expression, drop.reason, drop.detail)
+                dropped = Dropped(
+                    utf8_name(photo.path.name), photo.identity, photo.expression, drop.reason, utf8_name(drop.detail)
+                )
                 record["dropped"].append(asdict(dropped))
                 continue
             mattes: dict[bytes, tuple[int, int]] = {}

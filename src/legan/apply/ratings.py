@@ -1,18 +1,17 @@
 """The verbs of `legan ratings`: what a ratings file says, a cleaned one, labels for training, and simulated raters."""
 
-import io
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from legan.apply.progress import shown_progress
 from legan.core.config import load_config
 from legan.core.errors import DataError, no_such
-from legan.core.manifest import image_names, read_bytes, read_manifest
+from legan.core.images import read_pixels
+from legan.core.manifest import image_names, read_manifest
 from legan.data.agreement import agreement
 from legan.data.ratings import (
     DEFAULT_RULES,
@@ -193,7 +192,7 @@ def _distances(folder: Path, manifest: "pd.DataFrame") -> np.ndarray:
     rows: Any = manifest.to_dict("records")
 
     def read(index: int) -> np.ndarray:
-        return np.asarray(Image.open(io.BytesIO(read_bytes(folder, rows[index]))).convert("RGB"))
+        return read_pixels(folder, rows[index], f"image {names[index]} in {folder}")
 
     def measure(index: int) -> float:
         if references[index] in ("", names[index]):

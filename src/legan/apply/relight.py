@@ -19,7 +19,7 @@ from legan.core.files import sha256_of
 from legan.core.images import load_photo
 from legan.core.manifest import EVEN_LIGHT
 from legan.core.weights import packaged
-from legan.faces.detect import MIN_FACE_SIDE, detect
+from legan.faces.detect import MIN_FACE_SIDE, detect_largest
 from legan.faces.resample import inverse, transform, warp
 from legan.synthesis.fit import HeadFit, HeadFitter
 from legan.synthesis.head import Head
@@ -109,7 +109,7 @@ def find_face(photo: PhotoEntry) -> tuple[np.ndarray, np.ndarray]:
         DroppedPhotoError: there is none.
     """
     image = load_photo(photo.path).image
-    faces = detect(image)
+    faces = detect_largest(image)
     if not faces:
         raise DroppedPhotoError("no face", f"no frontal face of {MIN_FACE_SIDE} pixels or more was found")
     check_size(faces[0].landmarks)

@@ -14,6 +14,7 @@ from legan.apply.quality import QualityScorer, load_quality
 from legan.core.cells import escaped
 from legan.core.errors import ConfigError, no_such
 from legan.core.files import atomic_write, check_ending, make_folder
+from legan.core.names import utf8_name
 from legan.models.quality import TOP_SCORE
 
 BATCH_SIZE = 64
@@ -50,7 +51,7 @@ def score_prepared(scorer: QualityScorer, group: Sequence[Prepared]) -> list[Sco
     found = []
     for one in group:
         score, spread = next(values) if one.crop is not None else (math.nan, math.nan)
-        found.append(Scored(str(one.path), score, spread, one.reason, one.readable))
+        found.append(Scored(utf8_name(str(one.path)), score, spread, utf8_name(one.reason), one.readable))
     return found
 
 
@@ -91,14 +92,15 @@ def score_pictures(
         check_ending(plot, ".png")
     paths = list_pictures(places)
     scorer = load_quality(weights, device)
+    names = {path: utf8_name(path) for path in paths}
     with Journal(out, COLUMNS, {"weights": scorer.checksum[:12], "faces": faces}) as journal:
-        todo = journal.missing({str(path): path for path in paths}, unreadable)
+        todo = journal.missing({name: path for path, name in names.items()}, unreadable)
         with shown_progress("scoring", len(todo)) as advance:
             for batch in score_files(scorer, todo, faces):
                 journal.add(scored.row() for scored in batch)
                 for _ in batch:
                     advance()
-    rows = [journal.rows[str(path)] for path in paths]
+    rows = [journal.rows[name] for name in names.values()]
     found = [
         Scored(row["image"], float(row["score"]), float(row["spread"]), row["reason"], not unreadable(row)) for row in rows
     ]

@@ -1,4 +1,4 @@
-"""Pictures in and out: the only place where range, layout or size of an image changes.
+"""Images in and out: the only place where range, layout or size of an image changes.
 
 A photo comes in as any file that a camera, a phone or a scanner writes, and is one thing inside: upright 8-bit sRGB, with its
 alpha channel and its metadata beside it. Networks see float32 (B, 3, H, W) in [-1, 1].
@@ -6,57 +6,31 @@ alpha channel and its metadata beside it. Networks see float32 (B, 3, H, W) in [
 
 import io
 import struct
-import warnings
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError, features
+from PIL import Image
 
-from legan.core import exif, xmp
 from legan.core.colours import to_eight_bits, to_srgb, with_alpha
-from legan.core.errors import ImageError, nearest
+from legan.core.errors import DataError, ImageError, nearest
 from legan.core.files import write_atomic
+from legan.core.formats import MAX_PIXELS, check_size, decoded, one_line
+from legan.core.manifest import read_bytes
+from legan.core.metadata import Metadata, read_metadata, save_options, with_segments
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-MIN_SIDE = 16  # pixels; nothing smaller holds a face
-MAX_PIXELS = 100_000_000
-# Opened by these decoders only: Pillow has others that run programs (EPS) or are rarely tested. JPEG also opens MPO.
-READ_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000")
-READ_SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".mpo", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".jp2")
 WRITE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-# One JPEG segment holds 65,533 bytes; XMP and EXIF have one each, XMP behind its name.
-MAX_JPEG_XMP, MAX_JPEG_EXIF = 65_504, 65_533
-# What Pillow's decoders raise on broken files, beside its own errors.
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error)
-
-
-def pictures_below(folder: Path, but_not: Path | None = None) -> list[Path]:
-    """Return the picture files in a folder and below, by name; hidden ones and those below `but_not` are left out."""
-    folder, left_out = Path(folder), but_not and but_not.resolve()
-    return [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in READ_SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-        and not (left_out is not None and path.resolve().is_relative_to(left_out))
-    ]
-
-
-@dataclass(frozen=True)
-class Metadata:
-    """What a photo carries beside its pixels, ready to be written again: no thumbnail, orientation upright, colours sRGB."""
-
-    exif: bytes | None = None
-    xmp: bytes | None = None
-    icc: bytes | None = None
+_TURN = Image.Transpose
+# EXIF's orientations, and what brings an image upright.
+_UPRIGHT = {
+    2: _TURN.FLIP_LEFT_RIGHT, 3: _TURN.ROTATE_180, 4: _TURN.FLIP_TOP_BOTTOM, 5: _TURN.TRANSPOSE, 6: _TURN.ROTATE_270,
+    7: _TURN.TRANSVERSE, 8: _TURN.ROTATE_90,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -82,33 +56,16 @@ def load_photo(path: str | Path) -> Photo:
     """Read a photo of any mode (grey, palette, alpha, CMYK, 16 bit), turned upright and converted to 8-bit sRGB.
 
     Raises:
-        ImageError: no such file, not a picture, damaged, smaller than 16 pixels a side, or larger than 100 megapixels (told
+        ImageError: no such file, not an image, damaged, smaller than 16 pixels a side, or larger than 100 megapixels (told
             from the header, before any pixel is decoded).
     """
     path = Path(path)
     if path.is_dir():
-        raise ImageError(f"{path} is a folder: name a picture in it")
+        raise ImageError(f"{path} is a folder: name an image in it")
     if not path.is_file():
         raise ImageError(f"{path} is not a regular file" if path.exists() else f"{path} does not exist: check the name")
-    with _quiet_decoders(), ExitStack() as files:
-        return photo_of(_decoded(path, files), path)
-
-
-def _decoded(path: Path, files: ExitStack) -> Image.Image:
-    """Open and decode a file, which stays open until `files` closes: Pillow reads metadata late."""
-    try:
-        image = files.enter_context(Image.open(path, formats=_formats()))
-        _check_size(image.size, str(path))
-        image.load()
-    except UnidentifiedImageError:
-        raise ImageError(f"{path} {_what_it_is(path)}") from None
-    except Image.DecompressionBombError:
-        raise ImageError(_too_large(f"{path} is")) from None
-    except PermissionError:
-        raise ImageError(f"{path} cannot be read: permission denied") from None
-    except _BROKEN as error:
-        raise ImageError(f"{path} is damaged ({_one_line(error)}): copy or export the picture again") from error
-    return image
+    with decoded(path) as image:
+        return photo_of(image, path)
 
 
 def photo_of(image: Image.Image, path: Path | None = None) -> Photo:
@@ -118,27 +75,52 @@ def photo_of(image: Image.Image, path: Path | None = None) -> Photo:
         ImageError: a mode whose white is unknown (floating point, 32 bits), or a size out of bounds.
     """
     name = str(path or "the image")
-    _check_size(image.size, name)
-    # A phone's MPO file holds one picture several times; that is no animation.
-    animated = getattr(image, "is_animated", False) and image.format != "MPO"
-    notes = ["an animation: its first frame is used"] if animated else []
-    upright, block = image, None
-    try:
-        upright = ImageOps.exif_transpose(image)
-        block = exif.clean(image, upright.size)
-    except exif.BROKEN:
-        notes.append("its EXIF data is damaged and was left out")
-    packet = image.info.get("xmp")
-    packet = packet.encode() if isinstance(packet, str) else packet
-
-    colours, alpha, depth_notes = to_eight_bits(upright, name)
-    rgb, icc, colour_notes = to_srgb(colours, image.info.get("icc_profile"))
+    check_size(image.size, name)
+    metadata, orientation, metadata_notes = read_metadata(image, image.size)
+    colours, alpha, depth_notes = to_eight_bits(image, name)
+    rgb, icc, colour_notes = to_srgb(colours, image)
     if alpha is not None:
         # What lies under full transparency is arbitrary; white is what a viewer shows there.
         rgb.paste((255, 255, 255), mask=alpha.point(lambda a: 255 if a == 0 else 0))
+    if orientation in _UPRIGHT:
+        rgb, alpha = rgb.transpose(_UPRIGHT[orientation]), alpha and alpha.transpose(_UPRIGHT[orientation])
     rgb.info.clear()
-    metadata = Metadata(exif=block, xmp=xmp.clean(packet) if packet else None, icc=icc)
-    return Photo(rgb, alpha, metadata, path, (*notes, *depth_notes, *colour_notes))
+    notes = (*_frame_notes(image), *metadata_notes, *depth_notes, *colour_notes)
+    return Photo(rgb, alpha, replace(metadata, icc=icc), path, notes)
+
+
+def decode_rgb(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Return an encoded image as uint8 (H, W, 3), upright sRGB as `load_photo` reads it; arguments and errors as for `decoded`.
+
+    Raises:
+        ImageError: as `decoded`.
+    """
+    with decoded(data, name, max_pixels) as image:
+        if image.mode == "RGB" and not {"exif", "xmp", "icc_profile", "gamma", "chromaticity", "cicp"} & set(image.info):
+            return np.asarray(image)  # nearly every crop of a data set: nothing to turn or convert
+        return np.asarray(photo_of(image, Path(name)).image)
+
+
+def read_pixels(folder: Path, row: Mapping[str, Any], name: str) -> np.ndarray:
+    """Return the image of a manifest row as uint8 (H, W, 3); `name` stands in error messages.
+
+    Raises:
+        DataError: it is missing, or cannot be decoded.
+    """
+    try:
+        return decode_rgb(read_bytes(folder, row), name)
+    except ImageError as error:
+        raise DataError(str(error)) from error
+
+
+def _frame_notes(image: Image.Image) -> list[str]:
+    """What is said of a file that holds more than the image used. A phone's MPO file holds one image several times."""
+    n_frames = getattr(image, "n_frames", 1)
+    if image.format == "MPO" or n_frames < 2:
+        return []
+    if image.format in ("TIFF", "HEIF"):
+        return [f"it holds {n_frames} images: {'its first' if image.format == 'TIFF' else 'its main one'} is used"]
+    return ["an animation: its first frame is used"]
 
 
 def save_photo(
@@ -189,16 +171,11 @@ def encode_photo(
 ) -> bytes:
     """Return the bytes that `save_photo` writes; `format` is PNG, JPEG or WEBP, `name` stands in error messages."""
     metadata = metadata or (photo.metadata if photo else Metadata())
-    packet, block = metadata.xmp or b"", metadata.exif or b""
-    if format == "JPEG" and (len(packet) > MAX_JPEG_XMP or len(block) > MAX_JPEG_EXIF):
-        raise ImageError(f"{name}: the photo's metadata is too long for JPEG, save as .png or .webp")
     if photo and photo.alpha and photo.alpha.size == image.size:
         image = with_alpha(image, photo.alpha, keep=format != "JPEG")
-    options: dict[str, Any] = {"exif": block, "icc_profile": metadata.icc}
-    if format == "PNG":
-        options["pnginfo"] = _png_text(packet)
-    else:
-        options |= {"quality": quality, "xmp": packet}
+    options: dict[str, Any] = save_options(metadata, format, name)
+    if format != "PNG":
+        options["quality"] = quality
     if format == "JPEG":
         options["subsampling"] = 0  # colours at full resolution
     # In memory first: Pillow's encoders hide a full disk when they write to a file themselves.
@@ -206,8 +183,8 @@ def encode_photo(
     try:
         image.save(buffer, format, **options)
     except (ValueError, OSError, struct.error) as error:
-        raise ImageError(f"cannot save {name} as {format} ({_one_line(error)}): choose another format") from error
-    return buffer.getvalue()
+        raise ImageError(f"cannot save {name} as {format} ({one_line(error)}): choose another format") from error
+    return with_segments(buffer.getvalue(), metadata) if format == "JPEG" else buffer.getvalue()
 
 
 def to_network(images: "Image.Image | Sequence[Image.Image] | np.ndarray") -> "Tensor":
@@ -277,57 +254,6 @@ def _check_range(tensor: "Tensor", low: int, high: int) -> None:
         return
     fix = "divide 0..255 by 255" if most > 2 else "map [-1, 1] by (x + 1) / 2" if low == 0 and least < 0 else "clamp them"
     raise ImageError(f"image values must lie in [{low}, {high}], found {least:.3g} to {most:.3g}: {fix}")
-
-
-def _formats() -> list[str]:
-    return [name for name in READ_FORMATS if name != "AVIF" or features.check("avif")]
-
-
-@contextmanager
-def _quiet_decoders() -> Iterator[None]:
-    """Silence Pillow's own words on large pictures and odd metadata: both are checked, and told, here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-        yield
-
-
-def _check_size(size: tuple[int, int], name: str) -> None:
-    width, height = size
-    if min(size) < MIN_SIDE:
-        raise ImageError(f"{name} is {width}x{height} pixels: too small, at least {MIN_SIDE} pixels a side are needed")
-    if width * height > MAX_PIXELS:
-        raise ImageError(_too_large(f"{name} is {width}x{height} pixels:"))
-
-
-def _too_large(start: str) -> str:
-    return f"{start} too large, at most {MAX_PIXELS // 1_000_000} megapixels are read: scale it down first"
-
-
-def _what_it_is(path: Path) -> str:
-    """Say why a file that no decoder knows is no picture, and what to do."""
-    with path.open("rb") as file:
-        head = file.read(64)
-    if not head:
-        return "is empty: copy or export the picture again"
-    if head[4:8] == b"ftyp":
-        return "is a HEIC picture or a video, which cannot be read: export it as JPEG or PNG"
-    if head.startswith(b"%PDF-"):
-        return "is a PDF: export the picture in it as JPEG or PNG"
-    is_text = all(byte in b"\t\n\r\f" or byte >= 32 for byte in head)
-    what = "is a text file" if is_text else "is not a picture, or is damaged"
-    return f"{what}: give a PNG, JPEG, WebP, TIFF or BMP picture"
-
-
-def _png_text(packet: bytes) -> PngImagePlugin.PngInfo:
-    info = PngImagePlugin.PngInfo()
-    if packet:
-        info.add_itxt("XML:com.adobe.xmp", packet.decode())
-    return info
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def png_bytes(image: np.ndarray) -> bytes:

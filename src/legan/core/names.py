@@ -1,5 +1,6 @@
 """Names of people and files. macOS writes "ë" as two characters (decomposed), other systems as one: both are the same name."""
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -10,6 +11,11 @@ from legan.core.errors import DataError
 def composed(name: str) -> str:
     """Return a name in the one spelling by which names are compared: Unicode NFC."""
     return unicodedata.normalize("NFC", name)
+
+
+def utf8_name(name: str | Path) -> str:
+    r"""Return a file name as text that every table holds: bytes that are not UTF-8 become `\xe9`."""
+    return re.sub("[\ud800-\udfff]", lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", str(name))
 
 
 def found_file(folder: Path, name: str) -> Path:

@@ -4,17 +4,16 @@ An attribute that an edit keeps has a code of zeros. The source of an expression
 light, and its truth under the very same; the truth of an edit of light is one of the twenty classes.
 """
 
-import io
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
-from legan.core.errors import ConfigError
+from legan.core.errors import ConfigError, DataError, ImageError
+from legan.core.formats import decoded
 from legan.core.images import to_network
 from legan.core.manifest import read_bytes
 from legan.data import variety
@@ -228,8 +227,11 @@ class _Mattes:
         key = (folder, str(row["path"]), int(row["offset"]))
         if key not in self._kept:
             self._kept[key] = read_bytes(self._dataset.folders[folder], row)
-        with Image.open(io.BytesIO(self._kept[key])) as image:
-            return np.asarray(image.convert("L"))
+        try:
+            with decoded(self._kept[key], f"a matte in {key[1]} of {self._dataset.folders[folder]}") as image:
+                return np.asarray(image.convert("L"))
+        except ImageError as error:
+            raise DataError(str(error)) from error
 
 
 def _crops_under_own_light(dataset: FaceDataset) -> np.ndarray:

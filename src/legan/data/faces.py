@@ -1,13 +1,11 @@
 """Face data sets: crops of one or several manifest folders; for editors with their conditions and their true counterparts."""
 
-import io
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
@@ -15,7 +13,8 @@ from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES, expression_name
 from legan.core.crop import CROP_SIZE
 from legan.core.errors import DataError, nearest
 from legan.core.files import sha256_of
-from legan.core.manifest import EVEN_LIGHT, MANIFEST, MATTE_COLUMNS, no_split, read_bytes, read_manifest
+from legan.core.images import read_pixels
+from legan.core.manifest import EVEN_LIGHT, MANIFEST, MATTE_COLUMNS, no_split, read_manifest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,11 +119,7 @@ def read_crop(folder: Path, row: Mapping[str, Any], name: str, size: int) -> np.
     Raises:
         DataError: it cannot be decoded, or has another size; the message has `name`.
     """
-    try:
-        with Image.open(io.BytesIO(read_bytes(folder, row))) as image:
-            array = np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"image {name} is damaged ({error}): make or copy it again") from error
+    array = read_pixels(folder, row, f"image {name}")
     if array.shape != (size, size, 3):
         height, width = array.shape[:2]
         raise DataError(

@@ -21,6 +21,7 @@ from sqlalchemy import Connection, insert, select
 from legan.core.errors import StudyError
 from legan.core.files import make_folder, write_atomic
 from legan.core.images import Photo, encode_photo
+from legan.core.names import utf8_name
 from legan.study import tables
 from legan.study.config import DATABASE, KINDS, PICTURES, StudyConfig, write_settings
 from legan.study.keys import write_keys
@@ -185,12 +186,7 @@ def _copy(folder: Path, index: int, model: str, read: Callable[[], Photo]) -> di
 
 
 def _insert(connection: Connection, wish: Wish, chosen: Chosen, models: list[str], rows: list[dict[str, Any]]) -> None:
-    about = {
-        "id": 1,
-        "kind": wish.kind,
-        "models": json.dumps(models),
-        "source": str(Path(wish.source).resolve()).encode(errors="replace").decode(),
-    }
+    about = {"id": 1, "kind": wish.kind, "models": json.dumps(models), "source": utf8_name(Path(wish.source).resolve())}
     connection.execute(insert(tables.study), [{**about, "created_at": time.time()}])
     connection.execute(
         insert(tables.item),

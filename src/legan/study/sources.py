@@ -1,16 +1,17 @@
 """What a study is made from: a data set folder, a folder of pictures, or one folder a model with equal file names."""
 
-import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from legan.core.csv_table import read_csv_table
-from legan.core.errors import DataError, ImageError, StudyError, nearest
-from legan.core.images import READ_SUFFIXES, Photo, load_photo, photo_of
+from legan.core.errors import DataError, StudyError, nearest
+from legan.core.formats import READ_SUFFIXES, decoded
+from legan.core.images import Photo, load_photo, photo_of
+from legan.core.listing import find_images
 from legan.core.manifest import MANIFEST, image_names, read_bytes, read_manifest
-from legan.core.names import composed
+from legan.core.names import composed, utf8_name
 
 INPUT = "input"  # the folder of originals in a preference study, and their "model"
 MIN_MODELS, MAX_MODELS = 2, 4
@@ -42,17 +43,13 @@ def read_items(folder: Path, kind: str) -> tuple[list[SourceItem], list[str]]:
     """List the items of a folder, by name, and the models (none for ratings).
 
     Raises:
-        StudyError: no such folder, no pictures, models whose file names differ, or names that no text can hold.
+        StudyError: no such folder, no pictures, two of one name, or models whose file names differ.
         DataError: a data set folder with a fault.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise StudyError(f"{folder} is no folder: name the folder of the pictures")
-    items, models = _compared(folder) if kind == "preference" else (_rated(folder), [])
-    for name in (*models, *(item.name for item in items)):
-        if name != name.encode(errors="replace").decode():
-            raise StudyError(f"the name {name!a} in {folder} is not UTF-8: rename it")
-    return items, models
+    return _compared(folder) if kind == "preference" else (_rated(folder), [])
 
 
 def _rated(folder: Path) -> list[SourceItem]:
@@ -67,8 +64,16 @@ def _from_files(folder: Path) -> list[SourceItem]:
 
 
 def _pictures(folder: Path) -> dict[str, Path]:
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in READ_SUFFIXES and path.is_file())
-    return {composed(path.relative_to(folder).as_posix()): path for path in paths}
+    found: dict[str, Path] = {}
+    for path in find_images(folder):
+        if (other := found.setdefault(_told(path.relative_to(folder).as_posix()), path)) != path:
+            raise StudyError(f"{other} and {path} have the same name: keep one of them")
+    return found
+
+
+def _told(name: str) -> str:
+    """The name of a file or folder as tables hold it."""
+    return composed(utf8_name(name))
 
 
 def _file(path: Path) -> Callable[[], Photo]:
@@ -86,12 +91,8 @@ def _from_manifest(folder: Path) -> list[SourceItem]:
 
 def _row(folder: Path, row: Mapping[str, Any], name: str) -> Callable[[], Photo]:
     def read() -> Photo:
-        from PIL import Image, UnidentifiedImageError
-
-        try:
-            return photo_of(Image.open(io.BytesIO(read_bytes(folder, row))))
-        except (UnidentifiedImageError, OSError) as error:
-            raise ImageError(f"'{name}' in {folder} is damaged ({error}): make the data set again") from error
+        with decoded(read_bytes(folder, row), f"'{name}' in {folder}") as image:
+            return photo_of(image)
 
     return read
 
@@ -99,14 +100,15 @@ def _row(folder: Path, row: Mapping[str, Any], name: str) -> Callable[[], Photo]
 def _compared(folder: Path) -> tuple[list[SourceItem], list[str]]:
     """Items whose pictures have the same name in every model's folder; endings may differ."""
     folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    models = [path.name for path in folders if path.name != INPUT]
+    models = [_told(path.name) for path in folders if path.name != INPUT]
     if not MIN_MODELS <= len(models) <= MAX_MODELS:
         raise StudyError(
             f"{folder} has {len(models)} folders of models: a preference study needs {MIN_MODELS} to {MAX_MODELS}, "
             f"each with pictures of the same names, and perhaps {INPUT}/ with the originals"
         )
     found = {
-        path.name: {Path(name).with_suffix("").as_posix(): file for name, file in _pictures(path).items()} for path in folders
+        _told(path.name): {Path(name).with_suffix("").as_posix(): file for name, file in _pictures(path).items()}
+        for path in folders
     }
     names = set(found[models[0]])
     for model, pictures in found.items():

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from sqlalchemy import select, update
 
-from legan.core.errors import StudyError
+from legan.core.errors import ImageError, StudyError
 from legan.core.files import path_inside
+from legan.core.formats import decoded
 from legan.study.config import PICTURES, StudyConfig, read_settings
 from legan.study.keys import Keys, read_keys
 from legan.study.soundness import check_structure, check_values
@@ -90,14 +91,11 @@ def open_study(folder: Path, busy_seconds: float = BUSY_SECONDS) -> Study:
 
 def is_whole(one: Picture) -> bool:
     """Whether a picture's file is there and can be shown."""
-    from PIL import Image
-
     try:
-        with Image.open(one.path, formats=["PNG"]) as image:
-            image.load()
-    except (OSError, SyntaxError, ValueError):
+        with decoded(one.path):
+            return True
+    except ImageError:
         return False
-    return True
 
 
 def note_missing(opened: Study) -> list[str]:

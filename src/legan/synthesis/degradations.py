@@ -147,7 +147,7 @@ def jpeg(image: Array, fault: Fault) -> Array:
     quality = round(least + (most - least) * (1 - fault.strength) ** curve)
     buffer = io.BytesIO()
     Image.fromarray((image * 255 + 0.5).astype(np.uint8)).save(buffer, "JPEG", quality=quality, subsampling=2)
-    return np.asarray(Image.open(buffer), np.float32) / 255
+    return np.asarray(Image.open(buffer, formats=["JPEG"]), np.float32) / 255
 
 
 def noise(image: Array, fault: Fault) -> Array:

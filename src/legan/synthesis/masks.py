@@ -34,7 +34,7 @@ class Masks:
 
 
 def _load(path: Path) -> Array:
-    with Image.open(path) as image:
+    with Image.open(path, formats=["JPEG"]) as image:
         return np.asarray(image.convert("L"), np.float32) / 255
 
 

@@ -20,8 +20,8 @@ from torch.optim import AdamW
 
 from legan.core.config import config_to_dict, load_config
 from legan.core.errors import ConfigError, DataError
-from legan.core.images import from_network, to_network
-from legan.core.manifest import read_bytes, read_manifest
+from legan.core.images import from_network, read_pixels, to_network
+from legan.core.manifest import read_manifest
 from legan.core.weights import save_weights
 from legan.faces.landmarks import INPUT_SIZE, N_POINTS, LandmarkNet
 from legan.train.averaged_task import AveragedTask
@@ -102,10 +102,7 @@ class MarkedFaces:
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return picture `index` as RGB uint8 (H, W, 3) and its landmarks (68, 2) float32 in pixels."""
         row: Any = self.rows.iloc[index]
-        data = np.frombuffer(read_bytes(self.folder, row), np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
-        if image is None:
-            raise DataError(f"{row['path']} in {self.folder} holds a damaged picture ({row['key']}): make the set again")
+        image = read_pixels(self.folder, row, f"image {row['key'] or row['path']} in {self.folder}")
         return image, np.asarray(row["landmarks"], np.float32).reshape(N_POINTS, 2)
 
 

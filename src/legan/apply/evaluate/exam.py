@@ -17,7 +17,7 @@ from legan.core.errors import DataError
 from legan.core.files import sha256_of
 from legan.core.images import load_photo
 from legan.core.manifest import contents_stamp
-from legan.core.names import composed, person_of
+from legan.core.names import composed, person_of, utf8_name
 from legan.data.faces import FaceDataset
 
 KINDS = ("lighting only", "expression only", "both")
@@ -110,7 +110,7 @@ def from_data_set(folder: Path, split: str, n: int, seed: int) -> Exam:
     }
     print_ = _digest(contents_stamp(folder, (row["path"] for row in data.rows)), split, n, seed)
     target = np.stack([expression, lighting], 1)
-    name = f"{folder.resolve().name}/{split}"
+    name = f"{utf8_name(folder.resolve().name)}/{split}"
     return Exam(name, print_, data, source, truth, real, reference, target, names, attributes, folder, split)
 
 
@@ -207,10 +207,13 @@ def from_folders(inputs: Path, truth: Path | None, real: Path | None, n: int, se
         half = _every_second(person, others, np.random.default_rng([_REFERENCE_SEED, seed]))
         spare, others = np.setdiff1d(others, half)[: len(sources)], half
     print_ = _digest(
-        "folders", n, seed, *(f"{who} {path.name} {sha256_of(path)}" for who, path in zip(person, paths, strict=True))
+        "folders",
+        n,
+        seed,
+        *(f"{who} {utf8_name(path.name)} {sha256_of(path)}" for who, path in zip(person, paths, strict=True)),
     )
     numbers = np.arange(len(sources))
-    name = inputs.resolve().name
+    name = utf8_name(inputs.resolve().name)
     library = Folders(paths, person)
     reference = others if len(reals) else numbers
     return Exam(name, print_, library, numbers, true_places, spare, reference, None, tuple(name_in(p, inputs) for p in sources))
@@ -247,7 +250,8 @@ def by_name(folder: Path) -> dict[str, Path]:
 
 def name_in(path: Path, folder: Path) -> str:
     """A picture's path in its folder, composed and without the ending, so that a PNG may answer a JPEG."""
-    return composed(path.relative_to(folder).with_suffix("").as_posix() if path.is_relative_to(folder) else path.stem)
+    name = path.relative_to(folder).with_suffix("").as_posix() if path.is_relative_to(folder) else path.stem
+    return composed(utf8_name(name))
 
 
 def _person(path: Path, folder: Path) -> str:

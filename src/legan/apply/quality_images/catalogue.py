@@ -1,17 +1,16 @@
 """The faces that images to rate are made from: the crops of several data set folders, with landmarks."""
 
-import io
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from legan.core.crop import CROP_SIZE
 from legan.core.errors import DataError
-from legan.core.manifest import read_bytes, read_manifest
+from legan.core.images import read_pixels
+from legan.core.manifest import read_manifest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,13 +76,7 @@ class Catalogue:
         """RGB uint8 (128, 128, 3)."""
         row = self.rows[number]
         folder = self.folders[row["folder"]]
-        try:
-            with Image.open(io.BytesIO(read_bytes(folder, row))) as image:
-                array = np.asarray(image.convert("RGB"))
-        except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(
-                f"image {row['key'] or row['path']} in {folder} is damaged ({error}): make or copy it again"
-            ) from error
+        array = read_pixels(folder, row, f"image {row['key'] or row['path']} in {folder}")
         if array.shape != (CROP_SIZE, CROP_SIZE, 3):
             size = f"{array.shape[1]}x{array.shape[0]}"
             raise DataError(

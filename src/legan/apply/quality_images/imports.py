@@ -16,6 +16,7 @@ from legan.core.errors import ConfigError, DataError, FaceError, ImageError
 from legan.core.files import sha256_of
 from legan.core.images import load_photo
 from legan.core.manifest import QUALITY_COLUMNS, ShardWriter, read_record, split_of, write_manifest
+from legan.core.names import utf8_name
 from legan.core.set_folder import SHARDS, clear_set_folder, open_set_folder
 from legan.core.workers import run_jobs
 from legan.data.sources.affectnet import read_affectnet
@@ -27,7 +28,7 @@ from legan.data.sources.progan import read_progan
 from legan.data.sources.source import SourceImage
 from legan.data.sources.stylegan import read_stylegan
 from legan.faces.align import align
-from legan.faces.detect import MIN_FACE_SIDE, detect
+from legan.faces.detect import MIN_FACE_SIDE, detect_largest
 from legan.faces.resample import transform
 
 # Layouts that are known by name; any other name is a folder of what that name made.
@@ -133,8 +134,13 @@ def import_faces(
 
 def _settings(name: str, folder: Path, images: Sequence[SourceImage], licence: str) -> dict[str, Any]:
     """What the set depends on, without this machine's paths."""
-    digest = _digest_of(images, folder)
-    return {"import": name, "folder": folder.resolve().name, "n": len(images), "licence": licence, "pictures": digest}
+    return {
+        "import": name,
+        "folder": utf8_name(folder.resolve().name),
+        "n": len(images),
+        "licence": licence,
+        "pictures": _digest_of(images, folder),
+    }
 
 
 def source_digest(name: str, folder: Path) -> str:
@@ -149,7 +155,8 @@ def source_digest(name: str, folder: Path) -> str:
 def _digest_of(images: Sequence[SourceImage], folder: Path) -> str:
     # Lists name pictures that are not there, which are counted as unreadable.
     contents = (sha256_of(image.path) if image.path.is_file() else None for image in images)
-    pictures = [(image.path.relative_to(folder).as_posix(), content) for image, content in zip(images, contents, strict=True)]
+    names = (utf8_name(image.path.relative_to(folder).as_posix()) for image in images)
+    pictures = list(zip(names, contents, strict=True))
     return hashlib.sha256(json.dumps(pictures).encode()).hexdigest()
 
 
@@ -160,7 +167,7 @@ def _batches(out: Path, images: Sequence[SourceImage], folder: Path, name: str, 
         for number, image in enumerate(images)
     ]
     return [
-        Batch(out / SHARDS / f"{name}-{start // _PICTURES_OF_SHARD:04d}.tar", folder.resolve().name, licence,
+        Batch(out / SHARDS / f"{name}-{start // _PICTURES_OF_SHARD:04d}.tar", utf8_name(folder.resolve().name), licence,
               pictures[start : start + _PICTURES_OF_SHARD])
         for start in range(0, len(pictures), _PICTURES_OF_SHARD)
     ]  # fmt: skip
@@ -200,7 +207,7 @@ def _aligned(image: SourceImage) -> tuple[Image.Image, list[float], list[float]]
     """The crop of the largest face, or of the data set's own landmarks, these in crop pixels, and the numbers of the alignment."""
     photo, landmarks = load_photo(image.path), image.landmarks
     if landmarks is None:
-        faces = detect(photo.image)
+        faces = detect_largest(photo.image)
         if not faces:
             raise FaceError(f"no face of {MIN_FACE_SIDE} pixels in {image.path}")
         landmarks = faces[0].landmarks

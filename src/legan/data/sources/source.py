@@ -1,13 +1,14 @@
 """What an importer says about one picture of a public data set."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from legan.core.errors import DataError
-from legan.core.images import pictures_below
+from legan.core.listing import find_images
+from legan.core.names import utf8_name
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,13 @@ def pictures_in(folder: Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder: name the one that holds the pictures")
-    return pictures_below(folder)
+    return find_images(folder)
+
+
+def _in_utf8(image: SourceImage) -> SourceImage:
+    """What was told by names, as text that a manifest holds."""
+    identity, kind, setting, expression = map(utf8_name, (image.identity, image.kind, image.setting, image.expression))
+    return replace(image, identity=identity, kind=kind, setting=setting, expression=expression)
 
 
 def required(found: Iterable[SourceImage], folder: Path, layout: str) -> list[SourceImage]:
@@ -51,7 +58,7 @@ def required(found: Iterable[SourceImage], folder: Path, layout: str) -> list[So
     Raises:
         DataError: there are none; the message tells the layout that was expected.
     """
-    images = list(found)
+    images = [_in_utf8(image) for image in found]
     if not images:
         raise DataError(f"{folder} holds no pictures as {layout}: name the folder above them")
     return images
