@@ -11,7 +11,7 @@ def test_formulas_stand_behind_an_apostrophe_and_are_read_as_they_are(tmp_path: 
     journal.add({"image": name, "score": -1.5} for name in names)
     lines = (tmp_path / "table.csv").read_text().splitlines()
     assert lines[1:] == [
-        "'=HYPERLINK(1).jpg,-1.5,w", "'@x/1.png,-1.5,w", "''-a.png,-1.5,w", "-0.5,-1.5,w", "plain.png,-1.5,w",
+        "'=HYPERLINK(1).jpg,-1.5,w,", "'@x/1.png,-1.5,w,", "''-a.png,-1.5,w,", "-0.5,-1.5,w,", "plain.png,-1.5,w,",
     ]  # fmt: skip
     again = Journal(tmp_path / "table.csv", ("image", "score"), {"weights": "w"})
     assert again.rows == journal.rows and list(again.rows) == names
