@@ -11,10 +11,11 @@ import argparse
 import csv
 from pathlib import Path
 
-AT_REST = (
+_AT_REST = (
     "072 076 086 099 101 113 127 135 146 152 178 185 190 197 198 201 216 221 224 230 237 254 273 277 281 285 293 300 301 302 346"
     " 349 389 411 412 415 419 425 431"
-).split()
+)
+AT_REST = set(_AT_REST.split())
 LEFT_OUT = {"222"}  # a patch covers one eye
 FIRST_VALIDATION = 380
 
