@@ -38,7 +38,7 @@ from torch.nn import functional as F
 from legan.apply.networks import Codes, Networks, load_networks
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.crop import CROP_SIZE, EYE_DISTANCE, EYES_Y, MOUTH_Y
-from legan.core.files import write_atomic
+from legan.core.files import make_folder, write_atomic
 from legan.core.images import from_network, load_photo, png_bytes, to_network
 from legan.data.faces import FaceDataset
 from legan.faces.align import align
@@ -310,6 +310,7 @@ def main() -> None:
     text = "\n\n".join(table.markdown() for table in tables)
     print(text)
     if options.out:
+        make_folder(options.out)
         write_atomic(options.out / "table.md", (text + "\n").encode())
         write_atomic(options.out / "table.json", json.dumps({t.name: t.as_json() for t in tables}, indent=1).encode())
 

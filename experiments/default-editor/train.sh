@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# The training of the default editor, part by part: experiments/default-editor/train.sh PART DATA RUNS [OPTION ...]
+#
+# PART: first (a quarter of the data, while the rest is made), second (without broad smiles), third (all of the data), full (all five
+# losses, from the third). Each starts from the one before, and the same command again continues; Ctrl-C saves. DATA as data.sh makes it.
+set -euo pipefail
+part=$1 data=$2 runs=$3
+shift 3
+declare -A before=([second]=first [third]=second [full]=third)
+options=(--set loss.bias=2.0 --set optimizer.n_warmup_steps=100)
+case $part in
+first) folders=(relit reexpressed portraits-reexpressed turned) weights=[0.2,0.3,0.2,0.3]
+    options=(--set optimizer.decay_fraction=0.0) ;;
+second) folders=(relit reexpressed portraits-relit portraits-reexpressed turned) weights=[0.15,0.27,0.18,0.12,0.28] ;;
+*) folders=(relit reexpressed portraits-relit portraits-reexpressed turned rendered rendered-1 broad broad-portraits)
+    weights=[0.1,0.22,0.14,0.1,0.12,0.05,0.06,0.13,0.08]
+    options+=(--set 'edits.tasks=[0.55,0.25,0.2]') ;;
+esac
+[ "$part" = full ] && preset=fields || preset=fields-paired
+if [ -n "${before[$part]:-}" ]; then
+    start=$runs/${before[$part]}.safetensors
+    [ -e "$start" ] || legan export "$runs/${before[$part]}" -o "$start"
+    options+=(--set "init=$start")
+fi
+OMP_NUM_THREADS=1 exec legan train legan --preset "$preset" "${folders[@]/#/--data=$data/}" --run "$runs/$part" --set "data.weights=$weights" \
+    "${options[@]}" "$@"
