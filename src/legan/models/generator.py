@@ -85,8 +85,8 @@ class GeneratorOutput(NamedTuple):
     """What the generator gives.
 
     `image` (B, 3, H, W) in [-1, 1]; `expression_mask` and `lighting_mask` (B, mask_channels, H/u, W/u) with u the pixel
-    unshuffle; `displacement` (B, 2, H, W), x and y in fractions of the side, and `bias` (B, 3, H, W), what was added to the moved
-    and scaled input, both None where the generator predicts colours.
+    unshuffle. `displacement` (B, 2, H, W), x and y in fractions of the side, `bias` and `gain` (B, 3, H, W) say how the image was
+    made: (warp(x, displacement) + 1) * exp(gain) - 1 + bias; None where the generator predicts colours.
     """
 
     image: Tensor
@@ -94,6 +94,7 @@ class GeneratorOutput(NamedTuple):
     lighting_mask: Tensor
     displacement: Tensor | None
     bias: Tensor | None = None
+    gain: Tensor | None = None
 
 
 class Generator(nn.Module):
@@ -161,7 +162,7 @@ class Generator(nn.Module):
         image = (warp(x.float(), flow) + 1) * torch.exp(gain) - 1 + bias
         # A little beyond the range while training, so that a saturated pixel still has a gradient.
         bound = 1.2 if self.training else 1.0
-        return GeneratorOutput(image.clamp(-bound, bound), expression_mask, lighting_mask, flow, bias)
+        return GeneratorOutput(image.clamp(-bound, bound), expression_mask, lighting_mask, flow, bias, gain)
 
 
 def warp(x: Tensor, displacement: Tensor) -> Tensor:
