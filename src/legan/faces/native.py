@@ -37,12 +37,15 @@ _MAX_FACTOR = (
 _CORNER = 3.0  # how round the fade's corners are: 2 a circle, larger squarer
 # Pixels at 128 of a side: at the crop's border convolutions saw no image, at the outline the network mixed the person with the wall.
 _UNSURE_BORDER, _UNSURE_OUTLINE = 3, 3
+_STILL = 0.3  # displacements up to that many pixels of the crop are the network's noise: they would only blur
+# Networks end in pixel shuffle, which leaves a pattern of two pixels in gain and bias; this kernel takes out just that.
+_NO_PATTERN = np.array([0.25, 0.5, 0.25], np.float32)
 _INPAINT_RADIUS = 3  # pixels of the frame
 _NEAR = 2  # pixels of the frame that fine hair and soft edges of the person reach beyond the matte
-_ALIKE = 0.2  # difference of the person's colours and the background's, of 2, below which no pixel can be told apart by them
-_KEYED = (
-    0.12  # share of the way from the background's colour to the person's from which a pixel beyond the matte is the person's
-)
+# Difference of the person's colour and the background's, of 2: below the first no pixel can be told apart by them, from the second
+# they are trusted more than the matte.
+_ALIKE, _UNLIKE = 0.2, 0.5
+_KEYED = 0.12  # share of the way from the background's colour to the person's from which a pixel beyond the matte is the person's
 _SHRUNK = 1.1  # source pixels to one of the result from which one sample is not enough
 _N_SAMPLES = 3  # then, along each axis
 _LARGEST = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
@@ -197,10 +200,10 @@ def _framed(fields: CropFields, person: Person) -> list[np.ndarray]:
     """Displacement in pixels, gain and bias of the frame (n, n, C), continued round the crop and faded there."""
     size, margin = fields.size, person.margin
     side = size + 2 * margin
-    padded = [
-        cv2.copyMakeBorder(plane, margin, margin, margin, margin, cv2.BORDER_CONSTANT)
-        for plane in (size * fields.displacement, fields.gain, fields.bias)
-    ]
+    moves, gain, bias = size * fields.displacement, *(_without_pattern(plane) for plane in (fields.gain, fields.bias))
+    way = np.hypot(moves[..., 0], moves[..., 1])[..., None]
+    moves = moves * np.maximum(1 - (_STILL / np.maximum(way, 1e-6)) ** 2, 0)
+    padded = [cv2.copyMakeBorder(plane, *[margin] * 4, cv2.BORDER_CONSTANT) for plane in (moves, gain, bias)]
     fade = _fade(size, margin)[..., None]
     sure = np.zeros((side, side), np.float32)
     border = margin + max(1, round(_UNSURE_BORDER * size / 128))
@@ -216,6 +219,10 @@ def _framed(fields: CropFields, person: Person) -> list[np.ndarray]:
     inside = cv2.erode((moved > 0.95).astype(np.float32), kernel, borderType=cv2.BORDER_REPLICATE)
     sure *= cv2.GaussianBlur(inside, (0, 0), 1.0)
     return [moves, *(fade * fill(plane, sure) for plane in padded[1:])]
+
+
+def _without_pattern(plane: np.ndarray) -> np.ndarray:
+    return cv2.sepFilter2D(plane, -1, _NO_PATTERN, _NO_PATTERN, borderType=cv2.BORDER_REFLECT)
 
 
 def _fade(size: int, margin: int) -> np.ndarray:
@@ -276,7 +283,7 @@ def _render_tile(pixels: np.ndarray, result: np.ndarray, tile: Box, planes: _Pla
     if matte.min() < 1:
         behind = _enlarged(scene.behind, planes.frame_matrix, source, cv2.BORDER_REPLICATE)
         colours = _enlarged(scene.person, planes.frame_matrix, source, cv2.BORDER_REPLICATE)
-        matte = np.where(near, np.maximum(matte, _keyed(light, colours, behind)), 0)
+        matte = np.where(near, _keyed(matte, light, colours, behind), 0)
         behind = np.where(matte > 0, behind, light)
     layer = np.concatenate([light - (1 - matte) * behind, matte], axis=2)
     offset = left - source[0], top - source[1]
@@ -294,15 +301,18 @@ def _render_tile(pixels: np.ndarray, result: np.ndarray, tile: Box, planes: _Pla
     np.copyto(result[top:bottom, left:right], edited.astype(pixels.dtype), where=changed)
 
 
-def _keyed(light: np.ndarray, person: np.ndarray, behind: np.ndarray) -> np.ndarray:
-    """How far each pixel of the photo lies on the way from the colour behind it to the person's, (h, w, 1) in [0, 1].
+def _keyed(matte: np.ndarray, light: np.ndarray, person: np.ndarray, behind: np.ndarray) -> np.ndarray:
+    """Refine a matte (h, w, 1) by how far each pixel of the photo lies on the way from the colour behind it to the person's.
 
-    Difference matting: it finds the hairs and soft edges that the matte is too coarse for.
+    Difference matting: it finds the hairs that the matte is too coarse for and gives the wall its own edge back, where the two
+    colours differ enough. Pixels that are surely the person's stay so.
     """
     way = person - behind
     length = (way * way).sum(2, keepdims=True)
     share = ((light - behind) * way).sum(2, keepdims=True) / np.maximum(length, _ALIKE**2)
-    return np.where((share > _KEYED) & (length > _ALIKE**2), np.minimum(share, 1), 0)
+    found = np.where((share > _KEYED) & (length > _ALIKE**2), share, 0)
+    most = np.where((matte < 1) & (length > _UNLIKE**2), np.where(share > _KEYED, share + _KEYED, 0), 1)
+    return np.minimum(np.maximum(matte, found), np.clip(most, 0, 1))
 
 
 def _moved(layer: np.ndarray, moves: np.ndarray, offset: tuple[int, int]) -> np.ndarray:
