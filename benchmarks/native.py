@@ -79,9 +79,13 @@ def main() -> None:
             with context.Pool(1) as pool:
                 results[way] = pool.apply(measure, (way, megapixels, words.crop, words.repeats))
         for way, (whole, later, memory) in results.items():
-            print(f"{megapixels:g} megapixels, {way}: {whole:.2f} s, of them {later:.2f} s after the face is found; peak {memory:.2f} GB")
+            print(
+                f"{megapixels:g} megapixels, {way}: {whole:.2f} s, of them {later:.2f} s after the face is found; peak {memory:.2f} GB"
+            )
         ratios = [results["native"][i] / results["pasted"][i] for i in range(3)]
-        print(f"  native / pasted: {ratios[0]:.2f} in time ({ratios[1]:.2f} after the face is found), {ratios[2]:.2f} in memory")
+        print(
+            f"  native / pasted: {ratios[0]:.2f} in time ({ratios[1]:.2f} after the face is found), {ratios[2]:.2f} in memory"
+        )
 
 
 if __name__ == "__main__":

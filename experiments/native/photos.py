@@ -2,9 +2,10 @@
 
     python experiments/native/photos.py LONDON [--people 16] [--sheets FOLDER]
 
-Fine structure: standard deviation of the luma less its blur of sigma 2, over its mean, inside the hull of the landmarks; as a ratio to
-the photo's own. Halo: mean absolute difference to the photo, in grey levels, 3 to 10 pixels outside the person's outline. The outline is
-the one that comes with the data (`landmarks.npz`), not the matte that the edit uses; "both" leaves out what the moved person covers.
+Fine structure: standard deviation of the luma less its blur of sigma 2, over its mean, inside the hull of the landmarks less 4 pixels, so
+that the outline stays out; after the edit, where those pixels went; as a ratio to the photo's own. Halo: mean absolute difference to the
+photo, in grey levels, 3 to 10 pixels outside the person's outline. The outline is the one that comes with the data (`landmarks.npz`), not
+the matte that the edit uses; "both" leaves out what the moved person covers.
 """
 
 import argparse
@@ -30,10 +31,10 @@ def structure(picture: np.ndarray, face: np.ndarray) -> float:
 
 
 def hull(landmarks: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The face: hull of 68 landmarks (H, W)."""
+    """The face: hull of 68 landmarks, less its border (H, W)."""
     mask = np.zeros(shape[:2], np.uint8)
     cv2.fillConvexPoly(mask, np.rint(cv2.convexHull(landmarks)).astype(np.int32), 1)
-    return mask > 0
+    return cv2.erode(mask, np.ones((9, 9), np.uint8)) > 0
 
 
 def moved_outline(outline: np.ndarray, edited: Edited) -> np.ndarray:
@@ -75,10 +76,16 @@ def main() -> None:
             left, top, right, bottom = edited.fields.box
             shown = np.zeros_like(outline)
             shown[top:bottom, left:right] = True
-            fine[label].append([structure(picture, face) / structure(photo, face) for picture in (edited.pasted, edited.native)])
+            fine[label].append(
+                [structure(picture, face) / structure(photo, face) for picture in (edited.pasted, edited.native)]
+            )
             both = outline | moved_outline(outline, edited)
             halos[label].append(
-                [halo(picture, photo, person, shown) for person in (both, outline) for picture in (edited.pasted, edited.native)]
+                [
+                    halo(picture, photo, person, shown)
+                    for person in (both, outline)
+                    for picture in (edited.pasted, edited.native)
+                ]
             )
         if words.sheets:
             words.sheets.mkdir(parents=True, exist_ok=True)

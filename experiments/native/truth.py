@@ -3,7 +3,8 @@
     python experiments/native/truth.py [--people 4] [--size 512] [--renders FOLDER]
 
 Each person at rest under room light is edited to every other expression under that light and, at rest, to five flashes. The truth is the
-same person rendered so. The face is the hull of the landmarks of both, less its border. SSIM is that of the same pixels' windows.
+same person rendered so. With --no-noise the sensor's noise is left out of all renders: no edit can know that of the truth. The face is
+the hull of the landmarks of both, less its border. SSIM is that of the same pixels' windows.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from skimage.metrics import structural_similarity
 
 from legan.apply.edit import load_editor
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
+from legan.synthesis import sensor
 from legan.synthesis.renderer import Renderer
 
 FIRST_SEED = 900_000  # people that no model was trained with
@@ -64,8 +66,13 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=4)
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--renders", type=Path, help="keeps the renders there")
+    parser.add_argument(
+        "--no-noise", action="store_true", help="renders without the sensor's noise; they need a --renders of their own"
+    )
     parser.add_argument("--sheet", type=Path, help="writes a PNG of the first person: before, pasted, native, truth")
     words = parser.parse_args()
+    if words.no_noise:
+        sensor._SHOT_NOISE = sensor._READ_NOISE = 0.0
     editor, renderer = load_editor(), []
     figures: dict[str, list[list[tuple[float, float]]]] = {}
     rows = []
@@ -82,12 +89,18 @@ def main() -> None:
             figures.setdefault(label, []).append([agreement(picture, truth, mask) for picture in pictures])
             if seed == FIRST_SEED:
                 rows.append(np.concatenate([*pictures, truth], axis=1))
-    print(f"PSNR in dB / SSIM in the face, means of {words.people} rendered people of {words.size} pixels (seeds {FIRST_SEED} on)\n")
+    print(
+        f"PSNR in dB / SSIM in the face, means of {words.people} rendered people of {words.size} pixels (seeds {FIRST_SEED} on)"
+        + (", without noise" if words.no_noise else "")
+        + "\n"
+    )
     print("| edit | not edited | pasted | native | native - pasted, PSNR of each |\n| --- | --- | --- | --- | --- |")
     for label, values in figures.items():
         table = np.array(values)  # (people, ways, 2)
         cells = [f"{level:.2f} / {similar:.3f}" for level, similar in table.mean(0)]
-        print(f"| {label} | " + " | ".join(cells) + " | " + " ".join(f"{d:+.1f}" for d in table[:, 2, 0] - table[:, 1, 0]) + " |")
+        print(
+            f"| {label} | " + " | ".join(cells) + " | " + " ".join(f"{d:+.1f}" for d in table[:, 2, 0] - table[:, 1, 0]) + " |"
+        )
     if words.sheet:
         Image.fromarray(np.concatenate(rows)).save(words.sheet)
 

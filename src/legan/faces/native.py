@@ -30,24 +30,27 @@ from legan.faces.resample import Matrix, indexed, inverse, scale_of, warp
 Box = tuple[int, int, int, int]  # left, top, right, bottom in photo pixels
 
 MARGIN = 0.3  # width of the frame round the crop in which an edit fades, as a fraction of the crop's side
-_TILE = 1024  # pixels a side
+_TILE = 256  # pixels a side: what a tile needs fits a processor's cache
 _MAX_FACTOR = (
     4  # pixels of the enlarged planes to one of the crop; from there to the photo they are smooth enough for straight lines
 )
 _CORNER = 3.0  # how round the fade's corners are: 2 a circle, larger squarer
 # Pixels at 128 of a side: at the crop's border convolutions saw no image, at the outline the network mixed the person with the wall.
 _UNSURE_BORDER, _UNSURE_OUTLINE = 3, 3
-_STILL = 0.3  # displacements up to that many pixels of the crop are the network's noise: they would only blur
+# Pixels of the crop: displacements up to the first are the network's noise, which would only blur; from the second they count whole.
+_STILL, _MOVES = 0.2, 0.6
 # Networks end in pixel shuffle, which leaves a pattern of two pixels in gain and bias; this kernel takes out just that.
 _NO_PATTERN = np.array([0.25, 0.5, 0.25], np.float32)
 _INPAINT_RADIUS = 3  # pixels of the frame
 _NEAR = 2  # pixels of the frame that fine hair and soft edges of the person reach beyond the matte
-# Difference of the person's colour and the background's, of 2: below the first no pixel can be told apart by them, from the second
+# Difference of the person's colour and the background's, of 1: below the first no pixel can be told apart by them, from the second
 # they are trusted more than the matte.
-_ALIKE, _UNLIKE = 0.2, 0.5
-_KEYED = 0.12  # share of the way from the background's colour to the person's from which a pixel beyond the matte is the person's
-_SHRUNK = 1.1  # source pixels to one of the result from which one sample is not enough
-_N_SAMPLES = 3  # then, along each axis
+_ALIKE, _UNLIKE = 0.1, 0.25
+_KEYED = (
+    0.12  # share of the way from the background's colour to the person's from which a pixel beyond the matte is the person's
+)
+_SHRUNK = 1.2  # source pixels to one of the result from which one sample is not enough
+_N_SAMPLES = 2  # then, along each axis
 _LARGEST = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
 
 
@@ -172,8 +175,7 @@ class _Planes:
         self.matrix = person.matrix * [1 / factor, 1 / factor, 1]
         self.near_plane = cv2.dilate((person.matte > 0).astype(np.float32), np.ones((2 * _NEAR * factor + 1,) * 2, np.uint8))
         self.moves = moves @ person.matrix[:, :2].T.astype(np.float32)  # from the frame's pixels to the photo's
-        # The factor's difference from 1, so that 0 outside the frame changes nothing there either.
-        self.brighter, self.shift = np.expm1(gain), bias
+        self.brighter, self.shift = np.exp(gain), bias
 
     def displacement(self, box: Box) -> np.ndarray:
         """(h, w, 2) in photo pixels."""
@@ -181,7 +183,7 @@ class _Planes:
 
     def factor(self, box: Box) -> np.ndarray:
         """(h, w, 3), exp(gain)."""
-        return 1 + _enlarged(self.brighter, self.matrix, box)
+        return _enlarged(self.brighter, self.matrix, box, value=1)
 
     def bias(self, box: Box) -> np.ndarray:
         """(h, w, 3)."""
@@ -202,7 +204,7 @@ def _framed(fields: CropFields, person: Person) -> list[np.ndarray]:
     side = size + 2 * margin
     moves, gain, bias = size * fields.displacement, *(_without_pattern(plane) for plane in (fields.gain, fields.bias))
     way = np.hypot(moves[..., 0], moves[..., 1])[..., None]
-    moves = moves * np.maximum(1 - (_STILL / np.maximum(way, 1e-6)) ** 2, 0)
+    moves = moves * np.clip((way - _STILL) / (_MOVES - _STILL), 0, 1)
     padded = [cv2.copyMakeBorder(plane, *[margin] * 4, cv2.BORDER_CONSTANT) for plane in (moves, gain, bias)]
     fade = _fade(size, margin)[..., None]
     sure = np.zeros((side, side), np.float32)
@@ -235,7 +237,7 @@ def _fade(size: int, margin: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Scene:
-    """Smooth colours of a frame, float32 (n, n, 3) in [0, 2]: of the person, continued outwards, and of what lies behind."""
+    """Smooth colours of a frame, float32 (n, n, 3), in levels of the photo: of the person, continued outwards, and of what lies behind."""
 
     person: np.ndarray
     behind: np.ndarray
@@ -251,68 +253,86 @@ def _scene(pixels: np.ndarray, planes: _Planes) -> _Scene:
         for plane in (planes.matte_plane, planes.near_plane)
     )
     # OpenCV's inpainting expects 0 to 255, in floats too.
-    frame = _cut(pixels, inverse(planes.frame_matrix), planes.side).astype(np.float32) * (255 / _LARGEST[pixels.dtype])
+    level = _LARGEST[pixels.dtype] / 255
+    frame = _cut(pixels, inverse(planes.frame_matrix), planes.side).astype(np.float32) / level
     inside = cv2.erode((matte > 0.95).astype(np.float32), np.ones((5, 5), np.uint8), borderType=cv2.BORDER_REPLICATE)
     person = fill(frame, inside)
     hidden = (near > 0).astype(np.uint8)
     if hidden.all():
-        return _Scene(person * (2 / 255), frame * (2 / 255))
+        return _Scene(level * person, level * frame)
     # Single hairs, which the matte misses, would be drawn out into streaks.
     channels = [cv2.medianBlur(np.ascontiguousarray(frame[..., c]), 5) for c in range(3)]
     behind = np.stack([cv2.inpaint(plane, hidden, _INPAINT_RADIUS, cv2.INPAINT_TELEA) for plane in channels], 2)
-    return _Scene(person * (2 / 255), behind * (2 / 255))
+    return _Scene(level * person, level * behind)
 
 
 def _render_tile(pixels: np.ndarray, result: np.ndarray, tile: Box, planes: _Planes, scene: _Scene) -> None:
     """Write the edited pixels of one tile into `result`."""
     moves = planes.displacement(tile)
-    reach = math.ceil(float(np.abs(moves).max())) + 4  # the kernel's own width too
+    reach = math.ceil(float(np.abs(moves).max()))
+    reach += 2 if reach else 0  # the kernel's own width
     height, width = pixels.shape[:2]
     left, top, right, bottom = tile
     source: Box = (max(left - reach, 0), max(top - reach, 0), min(right + reach, width), min(bottom + reach, height))
-    near = planes.near(source)[..., None]
-    if not near.any():
+    offset = left - source[0], top - source[1]
+    inner = np.s_[offset[1] : offset[1] + bottom - top, offset[0] : offset[0] + right - left]
+    matte = planes.matte(source)
+    is_whole = bool(matte.min() == 1)
+    if not is_whole and not (near := planes.near(source)).any():
+        return
+    # Levels of the photo, whose white is 2 for the fields: gain is a factor anyway, and bias is brought to levels.
+    light = pixels[source[1] : source[3], source[0] : source[2]].astype(np.float32)
+    largest = _LARGEST[pixels.dtype]
+    edited, shift = planes.factor(tile), planes.bias(tile)
+    shift *= largest / 2
+
+    if is_whole:  # nothing of what lies behind is seen
+        edited *= _moved(light, moves, offset) if reach else light
+        edited += shift
+        result[top:bottom, left:right] = _quantised(edited, pixels.dtype)
         return
 
     # The two layers: the person's colours times the matte with the matte itself, and what lies behind.
-    largest = _LARGEST[pixels.dtype]
-    light = pixels[source[1] : source[3], source[0] : source[2]].astype(np.float32)
-    light *= 2 / largest
-    matte = planes.matte(source)[..., None]
-    behind = light
-    if matte.min() < 1:
-        behind = _enlarged(scene.behind, planes.frame_matrix, source, cv2.BORDER_REPLICATE)
-        colours = _enlarged(scene.person, planes.frame_matrix, source, cv2.BORDER_REPLICATE)
-        matte = np.where(near, _keyed(matte, light, colours, behind), 0)
-        behind = np.where(matte > 0, behind, light)
+    behind = _enlarged(scene.behind, planes.frame_matrix, source, cv2.BORDER_REPLICATE)
+    colours = _enlarged(scene.person, planes.frame_matrix, source, cv2.BORDER_REPLICATE)
+    matte = _keyed(matte, near, light / largest, colours / largest, behind / largest)[..., None]
+    behind = np.where(matte > 0, behind, light)
     layer = np.concatenate([light - (1 - matte) * behind, matte], axis=2)
-    offset = left - source[0], top - source[1]
-    inner = np.s_[offset[1] : offset[1] + bottom - top, offset[0] : offset[0] + right - left]
 
     # Move the person, light it, lay it over what lies behind.
-    moved = _moved(layer, moves, offset) if np.abs(moves).max() > 1e-3 else layer[inner]
+    moved = _moved(layer, moves, offset) if reach else layer[inner]
     share = np.clip(moved[..., 3:], 0, 1)
-    edited = planes.factor(tile) * moved[..., :3] + share * planes.bias(tile) + (1 - share) * behind[inner]
-    edited *= largest / 2
-    edited = np.clip(edited, 0, largest, out=edited)
-    if pixels.dtype != np.float32:
-        np.rint(edited, out=edited)
+    edited *= moved[..., :3]
+    edited += share * shift
+    edited += (1 - share) * behind[inner]
     changed = (share > 0) | (matte[inner] > 0)
-    np.copyto(result[top:bottom, left:right], edited.astype(pixels.dtype), where=changed)
+    np.copyto(result[top:bottom, left:right], _quantised(edited, pixels.dtype), where=changed)
 
 
-def _keyed(matte: np.ndarray, light: np.ndarray, person: np.ndarray, behind: np.ndarray) -> np.ndarray:
-    """Refine a matte (h, w, 1) by how far each pixel of the photo lies on the way from the colour behind it to the person's.
+def _quantised(light: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Bring levels to pixels, clipped; changes `light`."""
+    np.clip(light, 0, _LARGEST[dtype], out=light)
+    return light if dtype == np.float32 else np.rint(light, out=light).astype(dtype)
+
+
+def _keyed(matte: np.ndarray, near: np.ndarray, light: np.ndarray, person: np.ndarray, behind: np.ndarray) -> np.ndarray:
+    """Refine a matte (h, w), where the person is `near`, by the colours (h, w, 3) in [0, 1] of the photo, the person and what lies behind.
+
+    A pixel's share is how far it lies on the way from the colour behind it to the person's.
 
     Difference matting: it finds the hairs that the matte is too coarse for and gives the wall its own edge back, where the two
     colours differ enough. Pixels that are surely the person's stay so.
     """
-    way = person - behind
-    length = (way * way).sum(2, keepdims=True)
-    share = ((light - behind) * way).sum(2, keepdims=True) / np.maximum(length, _ALIKE**2)
+    matte = matte.copy()
+    unsure = np.nonzero(near & (matte < 1))
+    back, own = behind[unsure], matte[unsure]
+    way = person[unsure] - back
+    length = np.einsum("ic,ic->i", way, way)
+    share = np.einsum("ic,ic->i", light[unsure] - back, way) / np.maximum(length, _ALIKE**2)
     found = np.where((share > _KEYED) & (length > _ALIKE**2), share, 0)
-    most = np.where((matte < 1) & (length > _UNLIKE**2), np.where(share > _KEYED, share + _KEYED, 0), 1)
-    return np.minimum(np.maximum(matte, found), np.clip(most, 0, 1))
+    most = np.where(length > _UNLIKE**2, np.where(share > _KEYED, share + _KEYED, 0), 1)
+    matte[unsure] = np.clip(np.minimum(np.maximum(own, found), most), 0, 1)
+    return matte
 
 
 def _moved(layer: np.ndarray, moves: np.ndarray, offset: tuple[int, int]) -> np.ndarray:
@@ -325,7 +345,10 @@ def _moved(layer: np.ndarray, moves: np.ndarray, offset: tuple[int, int]) -> np.
     x = moves[..., 0] + np.arange(offset[0], offset[0] + width, dtype=np.float32)
     y = moves[..., 1] + np.arange(offset[1], offset[1] + height, dtype=np.float32)[:, None]
     moved = _sampled(layer, x, y)
-    if min(height, width) < 2:
+    if min(height, width) < 8:
+        return moved
+    # A look at every fourth pixel first: the moves are smooth.
+    if _stretch(x[::4, ::4], y[::4, ::4]) / 4 < _SHRUNK:
         return moved
     (x_down, x_across), (y_down, y_across) = np.gradient(x), np.gradient(y)
     across, down = np.hypot(x_across, y_across), np.hypot(x_down, y_down)
@@ -348,11 +371,16 @@ def _moved(layer: np.ndarray, moves: np.ndarray, offset: tuple[int, int]) -> np.
     return moved
 
 
+def _stretch(x: np.ndarray, y: np.ndarray) -> float:
+    """The longest side that one of the result's pixels has where it comes from."""
+    return max(float(np.hypot(np.diff(x, axis=axis), np.diff(y, axis=axis)).max()) for axis in (0, 1))
+
+
 def _sampled(layer: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return cv2.remap(layer, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _folded(values: np.ndarray, width: int = 1024) -> np.ndarray:
+def _folded(values: np.ndarray, width: int = 256) -> np.ndarray:
     return np.pad(values, (0, -len(values) % width)).reshape(-1, width)
 
 
@@ -363,12 +391,12 @@ def _tiles(box: Box) -> Iterator[Box]:
             yield x, y, min(x + _TILE, right), min(y + _TILE, bottom)
 
 
-def _enlarged(plane: np.ndarray, matrix: Matrix, box: Box, border: int = cv2.BORDER_CONSTANT) -> np.ndarray:
-    """A plane's values at the pixels of a box; `matrix` maps its pixels to the photo's. Beyond it 0, or as `border` says."""
+def _enlarged(plane: np.ndarray, matrix: Matrix, box: Box, border: int = cv2.BORDER_CONSTANT, value: float = 0) -> np.ndarray:
+    """A plane's values at the pixels of a box; `matrix` maps its pixels to the photo's. Beyond it `value`, or as `border` says."""
     matrix = matrix.copy()
     matrix[:, 2] -= box[:2]
     size = box[2] - box[0], box[3] - box[1]
-    return cv2.warpAffine(plane, indexed(matrix), size, flags=cv2.INTER_LINEAR, borderMode=border, borderValue=0)
+    return cv2.warpAffine(plane, indexed(matrix), size, flags=cv2.INTER_LINEAR, borderMode=border, borderValue=(value,) * 4)
 
 
 def _cut(pixels: np.ndarray, matrix: Matrix, size: int) -> np.ndarray:
