@@ -25,7 +25,7 @@ from legan.core.errors import ImageError
 from legan.faces.align import AlignedCrop
 from legan.faces.fields import CropFields, fill, resampled
 from legan.faces.matte import frame_matte
-from legan.faces.resample import Matrix, indexed, inverse, scale_of, warp
+from legan.faces.resample import Matrix, cut, indexed, inverse, scale_of
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in photo pixels
 
@@ -76,7 +76,7 @@ def find_person(pixels: np.ndarray, crop: AlignedCrop) -> Person:
     to_frame[:, 2] += margin
     side = crop.size + 2 * margin
     factor = min(max(math.ceil(scale_of(crop.inverse) - 0.1), 1), _MAX_FACTOR)
-    fine = _cut(pixels, to_frame * factor, factor * side)
+    fine = cut(pixels, to_frame * factor, factor * side)
     frame = fine if factor == 1 else cv2.resize(fine, (side, side), interpolation=cv2.INTER_AREA)
     return Person(inverse(to_frame), margin, frame_matte(frame, margin, fine))
 
@@ -205,7 +205,7 @@ def _framed(fields: CropFields, person: Person) -> list[np.ndarray]:
     moves, gain, bias = size * fields.displacement, *(_without_pattern(plane) for plane in (fields.gain, fields.bias))
     way = np.hypot(moves[..., 0], moves[..., 1])[..., None]
     moves = moves * np.clip((way - _STILL) / (_MOVES - _STILL), 0, 1)
-    padded = [cv2.copyMakeBorder(plane, *[margin] * 4, cv2.BORDER_CONSTANT) for plane in (moves, gain, bias)]
+    padded = [cv2.copyMakeBorder(plane, margin, margin, margin, margin, cv2.BORDER_CONSTANT) for plane in (moves, gain, bias)]
     fade = _fade(size, margin)[..., None]
     sure = np.zeros((side, side), np.float32)
     border = margin + max(1, round(_UNSURE_BORDER * size / 128))
@@ -254,7 +254,7 @@ def _scene(pixels: np.ndarray, planes: _Planes) -> _Scene:
     )
     # OpenCV's inpainting expects 0 to 255, in floats too.
     level = _LARGEST[pixels.dtype] / 255
-    frame = _cut(pixels, inverse(planes.frame_matrix), planes.side).astype(np.float32) / level
+    frame = cut(pixels, inverse(planes.frame_matrix), planes.side).astype(np.float32) / level
     inside = cv2.erode((matte > 0.95).astype(np.float32), np.ones((5, 5), np.uint8), borderType=cv2.BORDER_REPLICATE)
     person = fill(frame, inside)
     hidden = (near > 0).astype(np.uint8)
@@ -397,21 +397,3 @@ def _enlarged(plane: np.ndarray, matrix: Matrix, box: Box, border: int = cv2.BOR
     matrix[:, 2] -= box[:2]
     size = box[2] - box[0], box[3] - box[1]
     return cv2.warpAffine(plane, indexed(matrix), size, flags=cv2.INTER_LINEAR, borderMode=border, borderValue=(value,) * 4)
-
-
-def _cut(pixels: np.ndarray, matrix: Matrix, size: int) -> np.ndarray:
-    """`warp` for photos far finer than the target: the part it needs is halved first, so that memory stays bounded."""
-    corners = np.array([[0, 0], [size, 0], [0, size], [size, size]])
-    back = inverse(matrix)
-    corners = corners @ back[:, :2].T + back[:, 2]
-    height, width = pixels.shape[:2]
-    left, top = np.clip(np.floor(corners.min(axis=0)) - 2, 0, [width - 1, height - 1]).astype(int)
-    right, bottom = np.clip(np.ceil(corners.max(axis=0)) + 2, [left + 1, top + 1], [width, height]).astype(int)
-    part = pixels[top:bottom, left:right]
-    matrix = matrix.copy()
-    matrix[:, 2] += matrix[:, :2] @ [left, top]
-    while scale_of(matrix) < 0.5 and min(part.shape[:2]) > 1:
-        halved = cv2.resize(part, (-(-part.shape[1] // 2), -(-part.shape[0] // 2)), interpolation=cv2.INTER_AREA)
-        matrix = matrix * [part.shape[1] / halved.shape[1], part.shape[0] / halved.shape[0], 1]
-        part = halved
-    return warp(part, matrix, size)
