@@ -5,15 +5,19 @@ from pathlib import Path
 from legan.apply.journal import Journal
 
 
+def table(path: Path) -> Journal:
+    return Journal(path, ("image", "score"), {"weights": "w"})
+
+
 def test_formulas_stand_behind_an_apostrophe_and_are_read_as_they_are(tmp_path: Path) -> None:
-    names = ["=HYPERLINK(1).jpg", "@x/1.png", "'-a.png", "-0.5", "plain.png"]
-    journal = Journal(tmp_path / "table.csv", ("image", "score"), {"weights": "w"})
-    journal.add({"image": name, "score": -1.5} for name in names)
-    lines = (tmp_path / "table.csv").read_text().splitlines()
-    assert lines[1:] == [
+    path, names = tmp_path / "table.csv", ["=HYPERLINK(1).jpg", "@x/1.png", "'-a.png", "-0.5", "plain.png"]
+    with table(path) as journal:
+        journal.add({"image": name, "score": -1.5} for name in names)
+    assert path.read_text().splitlines()[1:] == [
         "'=HYPERLINK(1).jpg,-1.5,w,", "'@x/1.png,-1.5,w,", "''-a.png,-1.5,w,", "-0.5,-1.5,w,", "plain.png,-1.5,w,",
     ]  # fmt: skip
-    again = Journal(tmp_path / "table.csv", ("image", "score"), {"weights": "w"})
-    assert again.rows == journal.rows and list(again.rows) == names
-    again.forget(["plain.png"])
-    assert list(Journal(tmp_path / "table.csv", ("image", "score"), {"weights": "w"}).rows) == names[:-1]
+    with table(path) as again:
+        assert again.rows == journal.rows and list(again.rows) == names
+        again.forget(["plain.png"])
+    with table(path) as after:
+        assert list(after.rows) == names[:-1]

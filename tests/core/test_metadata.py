@@ -79,8 +79,7 @@ def test_exif_texts_survive_the_mark(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ending", "format"), [("jpg", "JPEG"), ("jpg", "PNG"), ("png", "PNG"), ("png", "JPEG"), ("tif", "PNG"), ("bmp", "JPEG")]
 )
-def test_print_resolution_is_kept(tmp_path: Path, source: str) -> None:
-    ending, format = source.split(" to ")
+def test_print_resolution_is_kept(tmp_path: Path, ending: str, format: str) -> None:
     image().save(tmp_path / f"a.{ending}", dpi=(300, 150))
     assert opened(through(tmp_path / f"a.{ending}", format)).info["dpi"] == pytest.approx((300, 150), abs=0.1)
 

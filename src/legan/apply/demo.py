@@ -22,7 +22,8 @@ from legan.apply.progress import shown_progress
 from legan.core.conditions import EXPRESSIONS
 from legan.core.errors import ImageError, LeganError
 from legan.core.files import make_folder, write_atomic
-from legan.core.images import Metadata, encode_photo, load_photo, photo_of
+from legan.core.images import encode_photo, load_photo, photo_of
+from legan.core.metadata import Metadata
 from legan.core.weights import asset
 
 ANGLES = [-90 + 7.5 * i for i in range(25)]  # degrees, of the slider's frames

@@ -53,6 +53,26 @@ def warp(image: np.ndarray, matrix: Matrix, size: int) -> np.ndarray:
     return target if n_samples == 1 else cv2.resize(target, (size, size), interpolation=cv2.INTER_AREA)
 
 
+def cut(pixels: np.ndarray, matrix: Matrix, size: int) -> np.ndarray:
+    """`warp` for photos far finer than the target: the part it needs is halved first, so that memory stays bounded."""
+    import cv2
+
+    corners = np.array([[0, 0], [size, 0], [0, size], [size, size]])
+    back = inverse(matrix)
+    corners = corners @ back[:, :2].T + back[:, 2]
+    height, width = pixels.shape[:2]
+    left, top = np.clip(np.floor(corners.min(axis=0)) - 2, 0, [width - 1, height - 1]).astype(int)
+    right, bottom = np.clip(np.ceil(corners.max(axis=0)) + 2, [left + 1, top + 1], [width, height]).astype(int)
+    part = pixels[top:bottom, left:right]
+    matrix = matrix.copy()
+    matrix[:, 2] += matrix[:, :2] @ [left, top]
+    while scale_of(matrix) < 0.5 and min(part.shape[:2]) > 1:
+        halved = cv2.resize(part, (-(-part.shape[1] // 2), -(-part.shape[0] // 2)), interpolation=cv2.INTER_AREA)
+        matrix = matrix * [part.shape[1] / halved.shape[1], part.shape[0] / halved.shape[0], 1]
+        part = halved
+    return warp(part, matrix, size)
+
+
 def indexed(matrix: Matrix) -> Matrix:
     """Return the same map for OpenCV, whose pixel centres have whole numbers."""
     shifted = matrix.astype(np.float64).copy()

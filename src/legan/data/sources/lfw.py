@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from legan.core.errors import DataError
-from legan.core.images import READ_SUFFIXES
+from legan.core.formats import READ_SUFFIXES
 from legan.core.names import composed, found_file
 from legan.data.sources.lines import lines_of, wrong_line
 from legan.data.sources.source import SourceImage, pictures_in, required
