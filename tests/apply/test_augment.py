@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from tests.conftest import landmarks_at
 from tests.face_sets import draw_face, make_face_set, png, row
@@ -23,11 +24,13 @@ from legan.apply import augment_plan, augment_shards
 from legan.apply.augment import Request, augment
 from legan.apply.augment_plan import Counts, Names, Policy, level, place_orders
 from legan.apply.augment_shards import N_ATTEMPTS, Maker
+from legan.apply.networks import Codes, Networks
 from legan.cli import app
 from legan.core.errors import ConfigError, DataError
 from legan.core.files import make_folder
 from legan.core.manifest import read_bytes, read_manifest, write_manifest
 from legan.data.faces import LabelledFaces
+from legan.models.generator import GeneratorOutput
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +161,21 @@ def test_images_are_what_the_editor_gives(
     assert load_quality(networks["quality"])(tmp_path / "edit.png") == pytest.approx(one["quality"], abs=1e-3)
     found = match_pictures(tmp_path / "source.png", tmp_path / "edit.png", networks["identity"])
     assert found.score == pytest.approx(one["match"], abs=1e-3)
+
+
+def test_an_editor_that_keeps_is_not_asked_for_what_stays(
+    faces: Path, networks: dict[str, object], keeping_editor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    plain = Networks.translate
+
+    def noted(self: Networks, x: torch.Tensor, codes: Codes, batch_size: int = 16) -> GeneratorOutput:
+        asked.append((codes.expression.sum(1), codes.lighting.sum(1)))
+        return plain(self, x, codes, batch_size)
+
+    monkeypatch.setattr(Networks, "translate", noted)
+    augment(faces, tmp_path / "out", Request("relight:1", **{**networks, "weights": keeping_editor}))
+    assert asked and all((light == 1).all() and (expression == 0).all() for expression, light in asked)
 
 
 def test_rejected_images_are_made_again_at_most_three_times(

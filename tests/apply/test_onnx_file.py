@@ -72,3 +72,15 @@ def test_wrong_names_and_sources(
 def test_faults_belong_to_runs(tiny_editor: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is exported already, with its faults: leave --fault out"):
         export_onnx(tiny_editor, tmp_path / "e.onnx", ["pale lids"])
+
+
+def test_an_editor_that_keeps_becomes_a_file_that_keeps(keeping_editor: Path, tmp_path: Path) -> None:
+    export_onnx(keeping_editor, tmp_path / "keeping.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "keeping.onnx", providers=["CPUExecutionProvider"])
+    x = np.random.default_rng(0).uniform(-1, 1, (2, 3, 128, 128)).astype(np.float32)
+    zeros = {"expression": np.zeros((2, 6), np.float32), "lighting": np.zeros((2, 20), np.float32)}
+    (kept,) = session.run(None, {"image": x, **zeros})
+    np.testing.assert_allclose(kept, x, atol=1e-5)
+    # The network itself still draws after it was exported.
+    codes = torch.eye(6)[:2], torch.eye(20)[:2]
+    assert not torch.equal(load_networks(keeping_editor).generator(torch.from_numpy(x), *codes).image, torch.from_numpy(x))

@@ -13,12 +13,14 @@ from tests.train.tasks import InterruptAt, same
 from torch import Tensor, nn
 
 from legan.apply.networks import load_networks
-from legan.core.config import load_config
+from legan.core.conditions import LIGHTINGS
+from legan.core.config import dict_to_config, load_config
 from legan.core.errors import ConfigError, DataError, WeightsError
 from legan.core.weights import PACKAGED, load_metadata, load_weights, packaged, save_weights
 from legan.data.faces import FaceDataset
 from legan.data.loaders import FaceBatches
-from legan.models.generator import Generator
+from legan.models.efficientnet import load_efficientnet
+from legan.models.generator import Generator, GeneratorConfig
 from legan.train import legan as training
 from legan.train.checkpoint import newest_checkpoint
 from legan.train.critic_game import schedule
@@ -376,3 +378,46 @@ def test_steps_and_images_add_up_over_fine_tunings(run: Path, faces: Path, tmp_p
     third = exported(tmp_path / "third")
     assert (third["steps"], third["n_steps_before"], third["images_seen"]) == (2, None, None)
     assert third["licence"] == "CC-BY-4.0, CC0-1.0", "of all the data that it goes back to"
+
+
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Faces under all twenty lightings, which mixtures of lamps need."""
+    lightings = tuple(range(len(LIGHTINGS)))
+    return make_face_set(tmp_path_factory.mktemp("data") / "complete", n_identities=9, lightings=lightings)
+
+
+def test_pairs_alone_train_a_generator_that_keeps_and_no_critic(complete: Path, tmp_path: Path) -> None:
+    words = [*TINY, "loss.perceptual=0"]
+    train_legan("fields-paired", [complete], tmp_path / "paired", words)
+    weights = tmp_path / "paired.safetensors"
+    metadata = export_editor(tmp_path / "paired", weights)
+    tensors, _ = load_weights(weights)
+    assert "critic" not in metadata and not any(name.startswith("critic.") for name in tensors)
+    generator = Generator(dict_to_config(GeneratorConfig, metadata["generator"])).eval()
+    generator.load_state_dict({name.removeprefix("generator."): tensor for name, tensor in tensors.items()})
+    x = torch.rand(1, 3, 32, 32) - 0.5
+    torch.testing.assert_close(generator(x, torch.zeros(1, 6), torch.zeros(1, 20)).image, x, atol=1e-5, rtol=0)
+
+    # The second part starts from it, with a new critic.
+    config = load_config(LeganConfig, overrides=[*words, f"init={weights}"], base=preset("fields"))
+    task, batches = build_legan(replace(config, data=replace(config.data, folders=(str(complete),))), CPU)
+    task.begin()
+    assert torch.equal(task.generator.light.weight, tensors["generator.light.weight"].float())
+    names = [update.net for update in task.updates(batches(0, 0, 1), 0)]
+    assert names == ["critic", "generator"]
+
+
+def test_the_perceptual_term_sees_what_is_wrong(batch: dict[str, Tensor]) -> None:
+    features = load_efficientnet(3)
+    task = LeganTask(tiny("loss.perceptual=1"), CPU, perceptual=features)
+
+    def term(true: Tensor, has_true: float) -> float:
+        changed = {**batch, "x_true": true, "has_true": torch.full((4,), has_true)}
+        return float(updates(task, changed)["generator"]["generator/perceptual"].detach())
+
+    x = batch["x_real"]
+    assert term(x, 1.0) < 0.02 < term(x.flip(3), 1.0), "the generator starts as the identity"
+    assert term(x.flip(3), 0.0) == 0, "without a truth there is nothing to compare"
+    with pytest.raises(ConfigError, match="there is no perceptual network"):
+        LeganTask(tiny("loss.perceptual=1"), CPU)

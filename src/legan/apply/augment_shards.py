@@ -190,17 +190,21 @@ class Maker:
         return expression, lights[order[(wish.number + attempt * len(row["wanted"])) % len(lights)]]
 
     def _edited(self, x: torch.Tensor, rows: Sequence[dict[str, Any]], targets: Sequence[tuple[str, str]]) -> np.ndarray:
-        """Crops (n, S, S, 3) uint8 under their targets; `own` is what the manifest says, or else what the critic sees."""
+        """Crops (n, S, S, 3) uint8 under their targets.
+
+        `own` is kept by a code of zeros where the editor has such, else by what the manifest says, or else by what the critic sees.
+        """
+        keeps = self.networks.keeps
         expressions = [
-            self.recipe.names.of(row["expression"] or "") if e == OWN else e for row, (e, _) in zip(rows, targets, strict=True)
+            self.recipe.names.of(row["expression"] or "") if e == OWN and not keeps else e
+            for row, (e, _) in zip(rows, targets, strict=True)
         ]
-        lightings = [row["lighting"] if light == OWN else light for row, (_, light) in zip(rows, targets, strict=True)]
+        lightings = [
+            row["lighting"] if light == OWN and not keeps else light for row, (_, light) in zip(rows, targets, strict=True)
+        ]
         known = [e in EXPRESSIONS and light in LIGHTING_NAMES for e, light in zip(expressions, lightings, strict=True)]
-        own = (
-            self.networks.own_codes(x)
-            if not all(known)
-            else Codes(torch.zeros(len(x), len(EXPRESSIONS)), torch.zeros(len(x), 20))
-        )
+        zeros = Codes(torch.zeros(len(x), len(EXPRESSIONS)), torch.zeros(len(x), len(LIGHTING_NAMES)))
+        own = zeros if keeps or all(known) else self.networks.own_codes(x)
         codes = Codes(_codes(expressions, EXPRESSIONS, own.expression), _codes(lightings, LIGHTING_NAMES, own.lighting))
         with autocast(self.dtype, self.networks.device):
             image = self.networks.translate(x, codes).image

@@ -12,8 +12,10 @@ code of zeros keeps an attribute: its mask and all its fields are zero then, wha
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
@@ -183,7 +185,6 @@ class Generator(nn.Module):
         for layer in (self.displace, self.light, self.draw):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-        self.register_buffer("window", feature_window(CROP_SIZE), persistent=False)
 
     def forward(self, x: Tensor, expression: Tensor, lighting: Tensor) -> GeneratorOutput:
         """Translate images.
@@ -255,7 +256,7 @@ class Generator(nn.Module):
 
         # Expression: a displacement from its mask alone, since light moves nothing, and fine fields inside the window.
         fine = self.draw(self.refine(torch.cat([y, F.pixel_unshuffle(x, 2)], 1)))
-        fine = asks_expression * self._window(x) * F.pixel_shuffle(fine, 2).float()  # (B, 6, H, W)
+        fine = asks_expression * feature_window(x.shape[-1]).to(x.device) * F.pixel_shuffle(fine, 2).float()  # (B, 6, H, W)
         flow = asks_expression * c.max_displacement * torch.tanh(self.displace(expression_mask)).float()
 
         flow, wide_gain, wide_bias = (enlarged(field, x.shape[2:]) for field in (flow, light_gain, light_bias))
@@ -266,11 +267,6 @@ class Generator(nn.Module):
         image = image.clamp(-bound, bound)
         return GeneratorOutput(image, expression_mask, lighting_mask, flow, bias, gain, light_bias, light_gain)
 
-    def _window(self, x: Tensor) -> Tensor:
-        """The window of the fine fields at the size of `x`."""
-        size = x.shape[-1]
-        return self.window if size == self.window.shape[-1] else feature_window(size).to(x.device)
-
 
 def enlarged(field: Tensor, size: Sequence[int]) -> Tensor:
     """A field (B, C, h, w), smooth, at another size (H, W)."""
@@ -279,15 +275,20 @@ def enlarged(field: Tensor, size: Sequence[int]) -> Tensor:
 
 def feature_window(size: int) -> Tensor:
     """Where an expression may draw (1, 1, size, size): 1 round eyes, nose and mouth of an aligned crop, 0 on forehead and outer cheeks."""
-    places = (torch.arange(size) + 0.5) / size
-    window = torch.zeros(size, size)
+    return torch.from_numpy(_feature_window(size))
+
+
+@lru_cache(maxsize=8)
+def _feature_window(size: int) -> np.ndarray:
+    places = (np.arange(size) + 0.5) / size
+    window = np.zeros((size, size))
     for centre_x, centre_y, sigma_x, sigma_y in _WINDOWS:
-        x = torch.exp(-0.5 * ((places - centre_x) / sigma_x) ** 2)
-        y = torch.exp(-0.5 * ((places - centre_y) / sigma_y) ** 2)
+        x = np.exp(-0.5 * ((places - centre_x) / sigma_x) ** 2)
+        y = np.exp(-0.5 * ((places - centre_y) / sigma_y) ** 2)
         # A plateau with soft edges, which end at zero.
-        bump = ((2.2 * y[:, None] * x[None, :] - 0.2) / 1.4).clamp(0, 1)
-        window = torch.maximum(window, bump * bump * (3 - 2 * bump))
-    return window[None, None]
+        bump = ((2.2 * y[:, None] * x[None, :] - 0.2) / 1.4).clip(0, 1)
+        window = np.maximum(window, bump * bump * (3 - 2 * bump))
+    return window[None, None].astype(np.float32)
 
 
 def apply_fields(x: Tensor, displacement: Tensor, gain: Tensor, bias: Tensor) -> Tensor:

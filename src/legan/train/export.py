@@ -58,8 +58,12 @@ def export_editor(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dic
     if not (run / CONFIG).is_file():
         raise ConfigError(f"{run} is no run folder: it has no {CONFIG}; name the folder given to `legan train legan --run`")
     config = load_config(LeganConfig, run / CONFIG)
-    shapes = {"generator": config_to_dict(config.generator), "critic": config_to_dict(config.critic)}
-    return write_editor(run, out, config, {"model": "legan-editor", **shapes}, ("critic",), known_faults)
+    shapes = {"generator": config_to_dict(config.generator)}
+    # A critic that no loss term needed was not trained.
+    others = ("critic",) if config.loss.needs_critic else ()
+    if others:
+        shapes["critic"] = config_to_dict(config.critic)
+    return write_editor(run, out, config, {"model": "legan-editor", **shapes}, others, known_faults)
 
 
 def write_editor(

@@ -264,15 +264,18 @@ def _judges(config: LeganConfig, device: torch.device) -> dict[str, Frozen]:
 
 
 def start_from(task: LeganTask, path: Path) -> None:
-    """Fill the generator, its average and the critic from an exported editor.
+    """Fill the generator, its average and, where the file holds one, the critic from an exported editor.
 
     Raises:
         WeightsError: the file cannot be used, or its networks are of another shape.
     """
     tensors, _ = load_weights(path)
     for name, source in (("generator", "generator"), ("ema", "generator"), ("critic", "critic")):
+        own = _part(tensors, source)
+        if source == "critic" and not own:
+            continue
         try:
-            task.networks[name].load_state_dict(_part(tensors, source))
+            task.networks[name].load_state_dict(own)
         except RuntimeError as error:
             raise WeightsError(
                 f"{path} does not fit this config's {source}: leave {source}.* as the weights have it"
