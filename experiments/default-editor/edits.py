@@ -1,5 +1,6 @@
 """Crops and their edits, all in memory: what the measures of this folder are taken from."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from classifiers import Judge, Verdict
+from PIL import Image
 from torch import Tensor
 
 from legan.apply.embeddings import Embedding
@@ -15,34 +17,49 @@ from legan.apply.quality import QualityScorer
 from legan.apply.strength import partial_edit
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.images import from_network, to_network
-from legan.core.manifest import read_manifest
+from legan.core.manifest import read_bytes, read_manifest
 from legan.data.faces import FaceDataset
 
 
 @dataclass(frozen=True)
 class Crops:
-    """Crops: `images` uint8 (n, 128, 128, 3), classes `expression` and `lighting` (n,), -1 for even light, `person` (n,) numbers."""
+    """Crops: `images` uint8 (n, 128, 128, 3), classes `expression` and `lighting` (n,), -1 for even light, `person` (n,) numbers.
+
+    `mattes` uint8 (n, 128, 128) say which pixels are the person's, where they were read.
+    """
 
     images: np.ndarray
     expression: np.ndarray
     lighting: np.ndarray
     person: np.ndarray
+    mattes: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.images)
 
     def of(self, rows: np.ndarray | Sequence[int]) -> "Crops":
         """Some of them."""
-        return Crops(self.images[rows], self.expression[rows], self.lighting[rows], self.person[rows])
+        mattes = None if self.mattes is None else self.mattes[rows]
+        return Crops(self.images[rows], self.expression[rows], self.lighting[rows], self.person[rows], mattes)
 
 
-def load_crops(folders: Sequence[Path], split: str, domains: Sequence[str], limit: int | None = None) -> Crops:
+def load_crops(
+    folders: Sequence[Path], split: str, domains: Sequence[str], limit: int | None = None, with_mattes: bool = False
+) -> Crops:
     """Read the crops of some domains in one split of data set folders, `limit` of them at random; people keep their number."""
     kept = [folder for folder in folders if (read_manifest(folder)["split"] == split).any()]
     faces = FaceDataset(kept, split, (), memory_gb=0)
     rows = np.flatnonzero(np.isin(faces.domain, list(domains)))
     rows = np.sort(np.random.default_rng(0).permutation(rows)[:limit])
-    return Crops(faces.images(rows), faces.expression[rows], faces.lighting[rows], faces.person[rows])
+    mattes = np.stack([_matte(faces, row) for row in rows]) if with_mattes else None
+    return Crops(faces.images(rows), faces.expression[rows], faces.lighting[rows], faces.person[rows], mattes)
+
+
+def _matte(faces: FaceDataset, row: int) -> np.ndarray:
+    place = faces.mattes[row]
+    assert place is not None, "a set made before mattes were kept: make it again"
+    with Image.open(io.BytesIO(read_bytes(faces.folders[faces.folder[row]], place))) as image:
+        return np.asarray(image.convert("L"))
 
 
 def one_hot(classes: np.ndarray | Sequence[int], n: int) -> Tensor:
@@ -66,9 +83,9 @@ def edit_partly(
     edited: list[list[np.ndarray]] = [[] for _ in strengths]
     for rows in torch.arange(len(images)).split(16):
         x = to_network(images[rows.numpy()])
-        own = networks.own_codes(x) if expression is None or lighting is None else None
+        kept = networks.target_codes(x, None, None) if expression is None or lighting is None else None
         target = Codes(
-            own.expression if expression is None else expression[rows], own.lighting if lighting is None else lighting[rows]
+            kept.expression if expression is None else expression[rows], kept.lighting if lighting is None else lighting[rows]
         )
         full = networks.translate(x, target)
         for pictures, strength in zip(edited, strengths, strict=True):

@@ -77,7 +77,7 @@ class Measures:
 
     @cached_property
     def pairs(self) -> dict[str, pairs.Pairs]:
-        renders = load_crops([self.options.rendered], "test", ["render"])
+        renders = load_crops([self.options.rendered], "test", ["render"], with_mattes=True)
         return pairs.edit_pairs(self.networks, renders, self.options.n, self.options.seed)
 
     @cached_property

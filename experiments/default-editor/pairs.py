@@ -1,16 +1,18 @@
 """Edits of rendered people whose true picture is known: L1 in [0, 1], PSNR in dB, SSIM; and how the judge sees the same edits."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from classifiers import NEAR, Judge
-from edits import Crops, edit_to, judged
+from edits import Crops, edit, judged, one_hot
 from tables import Figure, Table, figure
 
 from legan.apply.networks import Networks
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.images import to_network, to_unit
+from legan.data.variety import before_backdrop
 from legan.metrics.pixels import psnr, ssim
 
 KINDS = ("lighting only", "expression only", "both")
@@ -18,7 +20,10 @@ METRICS = ("L1", "PSNR", "SSIM")
 
 
 class Pairs(NamedTuple):
-    """Result of one kind of edit: inputs, true crops, and edits uint8 (n, 128, 128, 3)."""
+    """Result of one kind of edit: inputs, true crops, and edits uint8 (n, 128, 128, 3).
+
+    The true crops show the person as rendered, before what lies behind the person in the input: an edit of light is of the person.
+    """
 
     inputs: Crops
     truths: Crops
@@ -55,9 +60,22 @@ def edit_pairs(networks: Networks, renders: Crops, n: int, seed: int) -> dict[st
     for number, kind in enumerate(KINDS):
         source, target = draw_pairs(renders, kind, n, np.random.default_rng([seed, number]))
         inputs, truths = renders.of(source), renders.of(target)
-        images = edit_to(networks, inputs, np.arange(n), truths.expression, truths.lighting).images
-        found[kind] = Pairs(inputs, truths, images)
+        expression = None if kind == "lighting only" else one_hot(truths.expression, len(EXPRESSIONS))
+        lighting = None if kind == "expression only" else one_hot(truths.lighting, len(LIGHTINGS))
+        images = edit(networks, inputs.images, expression, lighting)
+        found[kind] = Pairs(inputs, before_same(inputs, truths), images)
     return found
+
+
+def before_same(inputs: Crops, truths: Crops) -> Crops:
+    """The true crops before what lies behind the person in the inputs."""
+    if inputs.mattes is None or truths.mattes is None:
+        return truths
+    images = [
+        before_backdrop([true], [np.maximum(a, b)], own)[0]
+        for own, true, a, b in zip(inputs.images, truths.images, inputs.mattes, truths.mattes, strict=True)
+    ]
+    return replace(truths, images=np.stack(images))
 
 
 def likeness_table(pairs: dict[str, Pairs]) -> Table:
