@@ -67,6 +67,10 @@ def test_good_photo_gives_every_lighting_and_itself(world, folder):
     assert {crop.domain for name, crop in crops.items() if name != "even"} == {"relit"} and crops["even"].domain == "photo"
     assert {crop.expression for crop in crops.values()} == {"smile"}
     assert all(0 < crop.confidence <= 1 and len(crop.landmarks) == 136 and len(crop.alignment) == 6 for crop in crops.values())
+    # one matte for all: the face is the person's, the corners above it are not
+    matte = crops["07"].matte
+    assert all(np.array_equal(crop.matte, matte) for crop in crops.values())
+    assert matte.shape == (128, 128) and matte[60:110, 45:83].min() > 250 and matte[0, [0, -1]].max() < 100
     # the crop as photographed is the photo, at the places that alignment and landmarks say
     matrix = np.reshape(crops["even"].alignment, (2, 3))
     np.testing.assert_allclose(

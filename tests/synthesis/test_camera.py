@@ -52,6 +52,16 @@ def test_crops_of_a_person_share_a_pose_and_wide_pictures_are_turned_more():
     assert crop < 5 < 9 < wide < 20
 
 
+def test_turned_heads_turn_up_to_30_degrees_and_share_a_pose():
+    def yaw(seed: int, expression: str) -> float:
+        rotation = draw_pose(seed, expression, View.TURNED, EYES).rotation
+        return float(np.degrees(np.arctan2(rotation[1, 0], rotation[0, 0])))
+
+    yaws = np.array([yaw(seed, "smile") for seed in range(200)])
+    assert yaw(1, "smile") == yaw(1, "scream")
+    assert 10 < yaws.std() < 16 and 24 < np.abs(yaws).max() < 36
+
+
 def test_wide_frames_are_wider():
     heights = {}
     for view in View:

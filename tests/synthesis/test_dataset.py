@@ -28,7 +28,8 @@ class FakeRenderer:
         images[..., 1] = EXPRESSIONS.index(expression)
         images[..., 2] = np.arange(20)[:, None, None]
         landmarks = np.arange(136, dtype=np.float32).reshape(68, 2)
-        return SimpleNamespace(images=images, lightings=LIGHTING_NAMES, landmarks=landmarks)
+        matte = np.full((8, 8), EXPRESSIONS.index(expression), np.uint8)
+        return SimpleNamespace(images=images, lightings=LIGHTING_NAMES, landmarks=landmarks, matte=matte)
 
 
 @pytest.fixture
@@ -79,6 +80,17 @@ def test_rows_lead_to_the_right_pictures(tmp_path, without_processes):
     np.testing.assert_allclose(row["landmarks"], np.arange(136))
     with tarfile.open(tmp_path / "set" / row["path"]) as shard:  # an ordinary tar as well
         assert shard.extractfile("squint/13.png").read() == read_bytes(tmp_path / "set", row)
+
+
+def test_an_expressions_matte_is_kept_once(tmp_path, without_processes):
+    render_set(tmp_path / "set", 2)
+    frame = read_manifest(tmp_path / "set")
+    places = frame.groupby(["identity", "expression"])["matte_offset"].nunique()
+    assert (places == 1).all() and frame.groupby("identity")["matte_offset"].nunique().eq(6).all()
+    for row in frame.sample(10, random_state=0).to_dict("records"):
+        place = {"path": row["path"], "offset": row["matte_offset"], "n_bytes": row["matte_n_bytes"]}
+        matte = np.asarray(Image.open(io.BytesIO(read_bytes(tmp_path / "set", place))))
+        assert matte.shape == (8, 8) and (matte == EXPRESSIONS.index(row["expression"])).all()
 
 
 def test_second_run_renders_only_what_is_missing(tmp_path, without_processes):

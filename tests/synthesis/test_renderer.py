@@ -113,6 +113,28 @@ def test_wide_pictures_show_the_whole_face_under_few_lights(renderer):
     assert 0.3 < np.ptp(rendering.landmarks[:, 0]) / SIZE < 0.7
 
 
+def test_turned_heads_are_framed_as_alignment_frames_them(renderer):
+    """Eyes and lips stay where crops have them, whatever the yaw; all expressions of a person share one pose."""
+    anchors = []
+    for seed in range(6):
+        rendering = renderer.render(seed, "neutral", View.TURNED)
+        assert rendering.images.shape == (20, SIZE, SIZE, 3)
+        points = rendering.landmarks / SIZE
+        anchors.append([points[36:42].mean(0), points[42:48].mean(0), points[50:53].mean(0)])
+        smile = renderer.render(seed, "smile", View.TURNED)
+        np.testing.assert_allclose(smile.eyes, rendering.eyes, atol=0.05)
+    expected = [[0.343, 0.4203], [0.657, 0.4203], [0.5, 0.733]]
+    assert np.abs(np.array(anchors) - expected).max() < 0.09 and np.abs(np.mean(anchors, axis=0) - expected).max() < 0.04
+
+
+def test_the_matte_is_the_person(renderer, neutral):
+    flashes = neutral.images[1:].astype(int).mean(0) - neutral.images[0]  # a face gains from a flash, the wall in steps
+    inside, outside = neutral.matte == 255, neutral.matte == 0
+    assert neutral.matte.shape == (SIZE, SIZE) and inside.mean() > 0.3 and outside.any()
+    ratio = flashes.sum(2) / (neutral.images[0].astype(int).sum(2) + 1)
+    assert np.std(ratio[inside]) > 2 * np.std(ratio[outside]), "only the person has form"
+
+
 def test_people_are_not_grotesque(renderer):
     for seed in range(6):
         neutral = renderer.person(seed).neutral
