@@ -298,11 +298,13 @@ def on_init(config: LeganConfig, init: Path, run: Path) -> LeganConfig:
         return replace(config, generator=begun.generator, critic=begun.critic)
     path = weights_file(init, "editor")
     tensors, metadata = load_weights(path)
-    if not {"generator", "critic"} <= metadata.keys() or metadata.get("model", MODEL) != MODEL:
-        raise WeightsError(f"{path} holds no LEGAN editor with its critic: start from a file that `legan export` wrote of one")
+    if "generator" not in metadata or metadata.get("model", MODEL) != MODEL:
+        raise WeightsError(f"{path} holds no LEGAN editor: start from a file that `legan export` wrote of one")
     generator = checked_config(Generator, GeneratorConfig, metadata["generator"], _part(tensors, "generator"), path)
-    critic = checked_config(Critic, CriticConfig, metadata["critic"], _part(tensors, "critic"), path)
-    return replace(config, generator=generator, critic=critic)
+    config = replace(config, generator=generator)
+    if "critic" not in metadata:  # trained by pairs alone: the preset's critic starts anew
+        return config
+    return replace(config, critic=checked_config(Critic, CriticConfig, metadata["critic"], _part(tensors, "critic"), path))
 
 
 def train_legan(
@@ -317,7 +319,7 @@ def train_legan(
     """Train LEGAN in a run folder, or continue the training that it holds.
 
     Args:
-        preset_name: "lite", "lite-unpaired" or "paper".
+        preset_name: one of `legan_config.PRESETS`, such as "lite" or "paper".
         data: data set folders.
         run: the run folder.
         overrides: settings such as "loss.pair=10".
