@@ -292,7 +292,12 @@ def reexpress(
 def train_legan(
     run: Run,
     data: Annotated[list[Path] | None, typer.Option(help="Data set folder with manifest.parquet; may be repeated.")] = None,
-    preset: Annotated[str, typer.Option(help="lite: for a laptop; paper: what the paper describes; fields-paired, then fields: as the packaged editor.")] = "lite",
+    preset: Annotated[
+        str,
+        typer.Option(
+            help="lite: for a laptop; paper: what the paper describes; fields-paired, then fields: for anyone's photo."
+        ),
+    ] = "lite",
     init: Annotated[Path | None, typer.Option(help="Editor to start from, fine-tuning: a file or `packaged`.")] = None,
     settings: Settings = None,
     devices: Devices = 1,
