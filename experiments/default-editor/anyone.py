@@ -65,9 +65,10 @@ REGIONS = {  # left, top, right, bottom, fractions of the side
 
 @dataclass(frozen=True)
 class Photos:
-    """Aligned crops of photos: `images` uint8 (n, 128, 128, 3), `person` (n,) numbers, `expression` (n,) classes."""
+    """Aligned crops of photos: `images` uint8 (n, 128, 128, 3), `person` (n,) numbers, `expression` (n,) classes, names of files."""
 
     name: str
+    files: list[str]
     images: np.ndarray
     person: np.ndarray
     expression: np.ndarray
@@ -77,17 +78,18 @@ def read_photos(folder: Path, table: Path, limit: int | None) -> Photos:
     """Align the validation photos of a list; photos without a face are named."""
     with open(table, newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row.get("split", "val") == "val"]
-    images, people, expressions = [], [], []
+    files, images, people, expressions = [], [], [], []
     for row in rows[:limit]:
         photo = load_photo(folder / row["file"])
         faces = detect(photo.image)
         if not faces:
             print(f"no face: {row['file']}")
             continue
+        files.append(row["file"])
         images.append(np.asarray(align(photo.image, faces[0].landmarks).image))
         people.append(row["identity"])
         expressions.append(EXPRESSIONS.index(row["expression"]))
-    return Photos(folder.name, np.stack(images), np.unique(people, return_inverse=True)[1], np.array(expressions))
+    return Photos(folder.name, files, np.stack(images), np.unique(people, return_inverse=True)[1], np.array(expressions))
 
 
 def edited(networks: Networks, images: np.ndarray, expression: int | None, lighting: int | None) -> np.ndarray:
