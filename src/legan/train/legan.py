@@ -241,12 +241,12 @@ def _judges(config: LeganConfig, device: torch.device) -> dict[str, Frozen]:
         if config.loss.quality > 0:
             found["quality"] = load_quality(config.quality, dtype, device)
         if config.loss.perceptual > 0:
-            found["perceptual"] = load_perceptual(device)
+            found["perceptual"] = load_perceptual(config.perceptual, device)
     return found
 
 
 def start_from(task: LeganTask, path: Path) -> None:
-    """Fill the generator, its average and the critic from an exported editor.
+    """Fill the generator, its average and the critic from an exported editor; without a critic in it, that one starts afresh.
 
     Raises:
         WeightsError: the file cannot be used, or its networks are of another shape.
@@ -254,6 +254,8 @@ def start_from(task: LeganTask, path: Path) -> None:
     tensors, _ = load_weights(path)
     for name, source in (("generator", "generator"), ("ema", "generator"), ("critic", "critic")):
         state = {key.removeprefix(f"{source}."): value for key, value in tensors.items() if key.startswith(f"{source}.")}
+        if source == "critic" and not state:  # of a training that had no use for one
+            continue
         try:
             task.networks[name].load_state_dict(state)
         except RuntimeError as error:
@@ -282,6 +284,6 @@ def train_legan(
         LeganError: as `run_task`.
     """
     config = load_config(LeganConfig, overrides=overrides, base=preset(preset_name))
-    files = {name: getattr(config, name) for name in ("init", "identity", "quality")}
+    files = {name: getattr(config, name) for name in ("init", "identity", "quality", "perceptual")}
     config = replace(config, **{name: path.resolve() for name, path in files.items() if path is not None})
     return start(build_legan, on_folders(config, data), run, devices, dry_run)
