@@ -155,6 +155,7 @@ def _rows_of(folders: Sequence[Path], split: str) -> "pd.DataFrame":
     from legan.core.manifest import read_manifest
 
     frame = pd.concat([read_manifest(folder) for folder in folders], ignore_index=True)
+    frame["key"] = frame["key"].fillna("")
     return frame[frame["split"] == split].reset_index(drop=True)
 
 
@@ -283,6 +284,8 @@ def _manifest_rows(
     frame: "pd.DataFrame", packed: Packed, start: int, split: str, image_format: str
 ) -> Iterator[dict[str, object]]:
     """Rows of a group whose first byte lies at `start` of its shard: those of the whole set but for where and what the bytes are."""
+    import numpy as np
+
     from legan.core.manifest import COLUMNS, matte_columns
 
     places, at = [], start
@@ -293,7 +296,8 @@ def _manifest_rows(
         old = frame.iloc[int(row)]
         values = {name: old[name] for name in COLUMNS}
         for name in ("alignment", "landmarks"):
-            values[name] = None if values[name] is None else [float(value) for value in values[name]]
+            has_numbers = isinstance(values[name], (np.ndarray, list))  # None, or NaN of folders read together
+            values[name] = [float(value) for value in values[name]] if has_numbers else None
         shard = Path(old["path"])
         values |= {
             "path": f"shards/{split}.tar", "offset": places[number][0], "n_bytes": places[number][1],
@@ -392,9 +396,11 @@ def bring(words: argparse.Namespace, newest: bool) -> None:
     checkpoints = list_checkpoints(run)
     if not checkpoints:
         raise WeightsError(f"{run} has no checkpoint yet: train first")
-    for old in (*out.glob("*.part*"), out / INDEX):  # of an earlier call
-        old.unlink(missing_ok=True)
-    files = []
+    # What an earlier call left: parts of other checkpoints go, a split editor stays until there is a newer one.
+    for old in out.glob("*.part*" if newest else "step_*.part*"):
+        old.unlink()
+    before = json.loads((out / INDEX).read_text(encoding="utf-8"))["files"] if (out / INDEX).exists() and not newest else []
+    files = [entry for entry in before if not entry["name"].endswith(".pt")]
     if newest:
         editor = out / "editor.safetensors"
         export_editor(run, editor)
@@ -409,8 +415,7 @@ def bring(words: argparse.Namespace, newest: bool) -> None:
             print("no sample image yet: lower loop.sample_every for an earlier one", file=sys.stderr)
     if words.checkpoint:
         files.append(split_file(checkpoints[-1], out, words.parts))
-    index = {"pack": getattr(words, "pack", None) and str(words.pack.resolve()), "files": files}
-    index |= {"config": (run / CONFIG).read_text(encoding="utf-8")}
+    index = {"files": files, "config": (run / CONFIG).read_text(encoding="utf-8")}
     write_atomic(out / INDEX, json.dumps(index, indent=1).encode())
     for path in sorted(out.iterdir()):
         print(f"{path.name}: {path.stat().st_size / MB:.2f} MB")
@@ -441,7 +446,7 @@ def join(words: argparse.Namespace) -> None:
     from legan.core.errors import WeightsError
     from legan.core.files import make_folder
     from legan.train.checkpoint import FOLDER, list_checkpoints
-    from legan.train.run import CONFIG, held_run, open_run
+    from legan.train.run import held_run, open_run
 
     index, files = _read_indices(words.back)
     run = make_folder(words.run.resolve())
@@ -454,11 +459,11 @@ def join(words: argparse.Namespace) -> None:
         raise WeightsError(f"no checkpoint came with {words.back[0]}: train there with --checkpoint")
     config = _config_here(index, words)
     with held_run(run):
-        newer = [path.name for path in list_checkpoints(run) if path.name > checkpoints[0]]
+        step = int(Path(checkpoints[0]).stem.removeprefix("step_"))
+        newer = [path.name for path in list_checkpoints(run) if int(path.stem.removeprefix("step_")) > step]
         if newer:
             raise WeightsError(f"{run} has gone on to {newer[-1]}, beyond {checkpoints[0]}: choose another folder")
-        if (run / CONFIG).exists() or not list_checkpoints(run):
-            open_run(run, config)
+        open_run(run, config)
         place = make_folder(run / FOLDER) / checkpoints[0]
         _join_file(files[checkpoints[0]], words.back, place)
     for back in words.back:
@@ -468,7 +473,7 @@ def join(words: argparse.Namespace) -> None:
 
 
 def _read_indices(folders: Sequence[Path]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """The first index with the place of the packed data, and all files by name.
+    """The first index, and all files by name.
 
     Raises:
         WeightsError: no index, or two checkpoints.
@@ -485,7 +490,7 @@ def _read_indices(folders: Sequence[Path]) -> tuple[dict[str, Any], dict[str, di
                 raise WeightsError(f"{folder} holds parts of another {entry['name']}: bring all parts of one checkpoint")
     if sum(name.endswith(".pt") for name in files) > 1:
         raise WeightsError("the folders hold parts of different checkpoints: bring all parts of one")
-    return next((index for index in indices if index["pack"]), indices[0]), files
+    return indices[0], files
 
 
 def _join_file(entry: Mapping[str, Any], folders: Sequence[Path], place: Path) -> None:
@@ -519,10 +524,10 @@ def _config_here(index: Mapping[str, Any], words: argparse.Namespace) -> "LeganC
     from legan.train.legan_config import LeganConfig
 
     config = dict_to_config(LeganConfig, tomllib.loads(index["config"]))
-    there, here = Path(index["pack"] or ""), words.pack.resolve()
+    there, here = Path(config.data.folders[0]).parent, words.pack.resolve()  # packed folders lie beside each other
 
     def moved(path: str | Path) -> Path:
-        return here / Path(path).relative_to(there) if index["pack"] and Path(path).is_relative_to(there) else Path(path)
+        return here / Path(path).relative_to(there) if Path(path).is_relative_to(there) else Path(path)
 
     names = ("init", "identity", "quality", "perceptual")
     weights = {name: moved(path) for name in names if (path := getattr(config, name)) is not None}
