@@ -43,7 +43,7 @@ NEEDED = {
     "torch": "torch", "numpy": "numpy", "pandas": "pandas", "pyarrow": "pyarrow", "PIL": "pillow", "cv2": "opencv-python-headless",
     "rich": "rich", "safetensors": "safetensors", "tensorboard": "tensorboard", "lightning_fabric": "lightning-fabric",
     "lightning_utilities": "lightning-utilities", "pydantic": "pydantic", "pydantic_core": "pydantic-core",
-    "annotated_types": "annotated-types", "typing_inspection": "typing-inspection",
+    "annotated_types": "annotated-types", "typing_inspection": "typing-inspection", "defusedxml": "defusedxml",
 }  # fmt: skip
 MB = 1_000_000
 LARGEST, PART = 16 * MB, 15 * MB  # bytes of a file that comes back whole, and of a part of a larger one
@@ -561,7 +561,7 @@ def _parser() -> argparse.ArgumentParser:
     packing.add_argument("--quality", type=int, help="of the format; 90 by default")
     packing.add_argument("--val", type=float, default=0.08, help="share of the data's bytes for held-out people")
     packing.add_argument(
-        "--expressions", type=int, default=3, help="expressions of a take that go in before another take's turn"
+        "--expressions", type=int, choices=range(1, 7), default=3, help="expressions of a take that go in before another take's turn"
     )
     packing.add_argument("--size", type=int, default=128, help="side of the crops in pixels")
     packing.add_argument("--seed", type=int, default=0)
