@@ -561,7 +561,11 @@ def _parser() -> argparse.ArgumentParser:
     packing.add_argument("--quality", type=int, help="of the format; 90 by default")
     packing.add_argument("--val", type=float, default=0.08, help="share of the data's bytes for held-out people")
     packing.add_argument(
-        "--expressions", type=int, choices=range(1, 7), default=3, help="expressions of a take that go in before another take's turn"
+        "--expressions",
+        type=int,
+        choices=range(1, 7),
+        default=3,
+        help="expressions of a take that go in before another take's turn",
     )
     packing.add_argument("--size", type=int, default=128, help="side of the crops in pixels")
     packing.add_argument("--seed", type=int, default=0)

@@ -36,11 +36,11 @@ def export_run(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dict[s
 def export_editor(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dict[str, Any]:
     """Write the editor of a run as float16 safetensors and return its metadata.
 
-    Tensors are named `generator.*` and `critic.*`; a training without a critic leaves none. The metadata holds `model` ("legan-editor"), the configs `generator` and
-    `critic`, `training` (all settings, data folders by name only), `steps`, `seed`, `data` (in words), `data_folders` (for each:
-    name, sources, licences, numbers of people and images), `judges` (files and checksums of the frozen networks), `licence` (of the
-    data), `known_faults` (sentences, as given),
-    `version`, and `commit` where the software runs from its repository.
+    Tensors are named `generator.*` and `critic.*`; a training without a critic leaves none of the latter. The metadata holds `model`
+    ("legan-editor"), the configs `generator` and `critic`, `training` (all settings, data folders by name only), `steps`, `seed`, `data`
+    (in words), `data_folders` (for each: name, sources, licences, numbers of people and images), `judges` (files and checksums of the
+    frozen networks), `licence` (of the data), `known_faults` (sentences, as given), `version`, and `commit` where the software runs from
+    its repository.
 
     Raises:
         ConfigError: `run` is no run folder of LEGAN.
