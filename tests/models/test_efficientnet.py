@@ -38,7 +38,7 @@ def test_it_is_frozen_and_only_as_deep_as_asked() -> None:
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.pth"
     torch.save({"weight": torch.zeros(1)}, path)
-    with pytest.raises(WeightsError, match="no state dict|does not hold the weights of EfficientNet-Lite0|cannot be read"):
+    with pytest.raises(WeightsError, match="does not hold the weights of EfficientNet-Lite0"):
         load_efficientnet(path=path)
     path.write_bytes(b"no zip file")
     with pytest.raises(WeightsError, match="install it again"):
