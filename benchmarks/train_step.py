@@ -1,100 +1,165 @@
-"""Images a second of an editor's training step, all its updates, on batches of 16 random crops.
+"""Images a second of an editor's training: making batches, and steps with all their updates, on a toy set of packaged faces.
 
-    python benchmarks/train_step.py [--model legan|stargan|starganv2] [--preset lite] [--threads 2] [--steps 8] [key=value ...]
+    python benchmarks/train_step.py [--model legan|stargan|starganv2] [--presets lite fields-paired] [--threads 1] [--steps 8]
+                                    [--profile 15] [--set KEY=VALUE]
 
-Prints the speed beside that of a bare convolution, so that machines can be compared.
+Speeds are given by the clock and by processor time, which other work on the machine changes less, beside a bare convolution that is
+measured between the presets, so that machines can be compared. `--profile N` prints the N operations that take most of a step.
 """
 
 import argparse
+import io
+import tempfile
 import time
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from PIL import Image
+from torch import nn
 
+from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.config import load_config
+from legan.core.files import make_folder
+from legan.core.manifest import MATTE_COLUMNS, ShardWriter, matte_columns, write_manifest
+from legan.core.weights import asset
 from legan.train import legan_config, stargan_config, starganv2_config
-from legan.train.frozen import load_identity, load_quality
-from legan.train.legan import LeganTask
+from legan.train.legan import build_legan
 from legan.train.loop import Means, run_step
-from legan.train.stargan import StarGANTask
-from legan.train.starganv2 import StarGANv2Task
-from legan.train.task import Task, mixed_dtype, networks_of
+from legan.train.stargan import build_stargan
+from legan.train.starganv2 import build_starganv2
+from legan.train.start import on_folders
+from legan.train.task import Batches, Task, networks_of
 
-CONFIGS = {
-    "legan": (legan_config.LeganConfig, legan_config.preset),
-    "stargan": (stargan_config.StarGANConfig, stargan_config.preset),
-    "starganv2": (starganv2_config.StarGANv2TrainingConfig, starganv2_config.preset),
+CONFIGS: dict[str, tuple[Any, Any, Any]] = {
+    "legan": (legan_config.LeganConfig, legan_config.preset, build_legan),
+    "stargan": (stargan_config.StarGANConfig, stargan_config.preset, build_stargan),
+    "starganv2": (starganv2_config.StarGANv2TrainingConfig, starganv2_config.preset, build_starganv2),
 }
 
 
-def random_batch(n: int, size: int) -> dict[str, Tensor]:
-    """Return a batch of noise with random one-hot codes, all with a truth."""
-    codes = {f"expression_{role}": torch.eye(6)[torch.randint(6, (n,))] for role in ("src", "trg")}
-    codes |= {f"lighting_{role}": torch.eye(20)[torch.randint(20, (n,))] for role in ("src", "trg")}
-    images = {name: torch.rand(n, 3, size, size) * 2 - 1 for name in ("x_real", "x_true", "x_ref", "x_ref2")}
-    images |= {name: torch.rand(n, 68, 2) for name in ("points_real", "points_true")}
-    return {**images, **codes, "has_true": torch.ones(n)}
+class Speed(NamedTuple):
+    """Images a second, by the clock and by processor time of this process."""
+
+    wall: float
+    processor: float
 
 
-def make_task(model: str, config: Any, device: torch.device) -> tuple[Task, int]:
-    """Return a training with the packaged judges that its losses ask for, and the side of its crops."""
-    if model == "starganv2":
-        return StarGANv2Task(config, device), config.network.size
-    dtype = mixed_dtype(config.precision, device)
-    quality = load_quality(None, dtype, device).net if config.loss.quality > 0 else None
-    if model == "stargan":
-        return StarGANTask(config, device, quality), config.critic.size
-    identity = load_identity(None, dtype, device).net if config.loss.identity > 0 else None
-    return LeganTask(config, device, identity=identity, quality=quality), config.critic.size
+def write_toy_set(folder: Path, n_people: int = 4) -> Path:
+    """A data set of packaged faces: every expression is the same face, and a light a ramp of brightness over it; one person val."""
+    make_folder(folder / "shards")
+    ramp, rows = np.linspace(-0.5, 0.5, 128)[None, :, None], []
+    matte = Image.fromarray((np.hypot(*np.mgrid[-64:64, -64:64]) < 56).astype(np.uint8) * 255)
+    landmarks = np.random.default_rng(0).uniform(32, 96, 136).tolist()
+    for number, path in enumerate(sorted(asset("faces").glob("*.png"))[:n_people]):
+        face = np.asarray(Image.open(path).convert("RGB").resize((128, 128)), float)
+        with ShardWriter(folder / "shards" / f"{number}.tar") as shard:
+            columns = matte_columns(shard.add("matte.png", _png(matte)))
+            for light in LIGHTINGS:
+                lit = face * (1 + ramp * np.sin(np.radians(light.azimuth or 0)))
+                offset, n_bytes = shard.add(f"{light.name}.png", _png(Image.fromarray(lit.clip(0, 255).astype(np.uint8))))
+                place = {"path": f"shards/{number}.tar", "offset": offset, "n_bytes": n_bytes, **columns}
+                rows += [
+                    {
+                        **place, "key": f"{expression}/{light.name}.png", "identity": f"p{number}", "expression": expression,
+                        "lighting": light.name, "domain": "render", "split": "train" if number else "val", "source": "benchmark",
+                        "licence": "CC0-1.0", "sha256": "", "alignment": None, "landmarks": landmarks,
+                    }
+                    for expression in EXPRESSIONS
+                ]  # fmt: skip
+    write_manifest(rows, folder, MATTE_COLUMNS)
+    return folder
 
 
-def images_per_second(model: str, config: Any, n_steps: int) -> tuple[float, torch.dtype | None]:
-    """Time `n_steps` steps, the penalty's among them in its usual share, after one to warm up."""
-    fabric = Fabric(devices=1)
-    task, size = make_task(model, config, fabric.device)
-    for net in networks_of(task).values():
-        net.to(fabric.device)
-    batch = fabric.to_device(random_batch(config.data.batch_size, size))
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def batch_speed(batches: Batches, n: int) -> Speed:
+    """Time `n` batches, made in this process, after one to warm up."""
+    batches(0, 0, 1)
+    start, processor = time.perf_counter(), time.process_time()
+    for step in range(n):
+        batches(step, 0, 1)
+    n_images = n * batches.batch_size
+    return Speed(n_images / (time.perf_counter() - start), n_images / (time.process_time() - processor))
+
+
+def step_speed(fabric: Fabric, task: Task, batches: Batches, config: Any, n_steps: int) -> Speed:
+    """Time `n_steps` steps on one batch, the penalty's among them in its usual share, after one to warm up."""
+    batch = fabric.to_device(batches(0, 0, 1))
     run_step(fabric, task, batch, config.loop, 1, Means())
-    start = time.perf_counter()
+    start, processor = time.perf_counter(), time.process_time()
     for step in range(n_steps):
         run_step(fabric, task, batch, config.loop, step, Means())
-    return n_steps * config.data.batch_size / (time.perf_counter() - start), task.dtype
+    n_images = n_steps * batches.batch_size
+    return Speed(n_images / (time.perf_counter() - start), n_images / (time.process_time() - processor))
 
 
-def gflops_of_convolution() -> float:
+def print_profile(fabric: Fabric, task: Task, batches: Batches, config: Any, n_rows: int) -> None:
+    """Print the operations of one step of step 1, without penalties, by their own time."""
+    from torch.profiler import ProfilerActivity, profile
+
+    batch = fabric.to_device(batches(0, 0, 1))
+    is_cuda = fabric.device.type == "cuda"
+    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if is_cuda else [])]) as profiler:
+        run_step(fabric, task, batch, config.loop, 1, Means())
+    order = "self_cuda_time_total" if is_cuda else "self_cpu_time_total"
+    print(profiler.key_averages().table(sort_by=order, row_limit=n_rows, max_name_column_width=44))
+
+
+def gflops_of_convolution() -> Speed:
     """Return GFLOP/s of a 3x3 convolution forward and backward, (16, 128, 16, 16): the bulk of an hourglass."""
     layer, x = nn.Conv2d(128, 128, 3, padding=1), torch.randn(16, 128, 16, 16, requires_grad=True)
     n_flop = 3 * 2 * 16 * 16 * 16 * 128 * 128 * 9
     layer(x).sum().backward()
-    start, n = time.perf_counter(), 10
+    start, processor, n = time.perf_counter(), time.process_time(), 10
     for _ in range(n):
         layer(x).sum().backward()
-    return n * n_flop / (time.perf_counter() - start) / 1e9
+    gflop = n * n_flop / 1e9
+    return Speed(gflop / (time.perf_counter() - start), gflop / (time.process_time() - processor))
 
 
 def main() -> None:
     """Read the command line, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=CONFIGS, default="legan")
-    parser.add_argument("--preset", default="lite")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--presets", nargs="+", help="lite and fields-paired of legan, lite of the others by default")
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("settings", nargs="*", help="settings of the training, such as precision=bf16")
+    parser.add_argument("--profile", type=int, default=0, metavar="N", help="also print the N slowest operations of a step")
+    # As options, not as words at the end: those would go to --presets.
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, such as precision=bf16")
     words = parser.parse_args()
     torch.set_num_threads(words.threads)
-    kind, preset = CONFIGS[words.model]
-    config = load_config(kind, overrides=words.settings, base=preset(words.preset))
-    config = replace(config, loop=replace(config.loop, n_steps=words.steps))
-    reference = gflops_of_convolution()
-    speed, dtype = images_per_second(words.model, config, words.steps)
-    print(
-        f"{words.model}: {speed:.1f} images/s (batch {config.data.batch_size}, {words.threads} threads, {dtype or torch.float32}, "
-        f"channels_last {config.channels_last}); a bare convolution runs at {reference:.0f} GFLOP/s here"
-    )
+    kind, preset, build = CONFIGS[words.model]
+    first = None
+    with tempfile.TemporaryDirectory() as folder:
+        data = write_toy_set(Path(folder) / "toy")
+        for name in words.presets or (["lite", "fields-paired"] if words.model == "legan" else ["lite"]):
+            config = on_folders(load_config(kind, overrides=words.set, base=preset(name)), [data])
+            config = replace(config, loop=replace(config.loop, n_steps=max(words.steps, 2)))
+            fabric = Fabric(devices=1)
+            task, batches = build(config, fabric.device)
+            for net in networks_of(task).values():
+                net.to(fabric.device)
+            reference = gflops_of_convolution()
+            made, trained = batch_speed(batches, words.steps), step_speed(fabric, task, batches, config, words.steps)
+            first = first or (name, trained)
+            print(
+                f"{words.model} {name}: {trained.processor:.2f} images a processor second ({trained.wall:.2f} a second), "
+                f"{trained.processor / first[1].processor:.2f} times {first[0]}; its batches {made.processor:.1f} ({made.wall:.1f}); "
+                f"batch {batches.batch_size}, {words.threads} threads, {task.dtype or torch.float32}; a bare convolution "  # type: ignore[attr-defined]
+                f"{reference.processor:.0f} GFLOP a processor second ({reference.wall:.0f})",
+                flush=True,
+            )
+            if words.profile:
+                print_profile(fabric, task, batches, config, words.profile)
 
 
 if __name__ == "__main__":

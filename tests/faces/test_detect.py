@@ -91,7 +91,7 @@ def test_faces_of_forty_pixels_are_found_in_photos_of_any_size(side: int, width:
 def test_forty_pixels_beside_a_large_face_in_a_large_photo() -> None:
     (whole,) = detect(photo_with(rendered_faces()[0], face_side=300))
     small_side = round(300 * 44 / whole.width)
-    photo = photo_with(rendered_faces()[0], side=1400, face_side=800, at=(100, 100))
+    photo = photo_with(rendered_faces()[0], side=2000, face_side=800, at=(100, 100))
     photo.paste(photo_with(rendered_faces()[1], side=small_side, face_side=small_side, at=(0, 0)), (1200, 1100))
     assert len(detect(photo)) == 2
     assert len(detect(photo, thorough=False)) == 1, "looked at only as far as a twentieth of the side"

@@ -6,7 +6,6 @@ the convolutions before them while loading, which changes nothing but the time.
 
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import NamedTuple
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from legan.core.errors import WeightsError
+from legan.core.weights import load_state
 
 
 class Stage(NamedTuple):
@@ -117,11 +117,11 @@ def load_efficientnet(n_stages: int = len(STAGES), path: Path | None = None) -> 
         WeightsError: the package is not installed, or the file is not such a state dict.
     """
     path = path or efficientnet_file()
+    state = load_state(path, "weights file", "install it again")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
         net = EfficientNetLite0(n_stages)
         net.load_state_dict(_folded(state, net))
-    except (OSError, RuntimeError, KeyError, ValueError, UnpicklingError) as error:
+    except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
         raise WeightsError(f"{path} does not hold the weights of EfficientNet-Lite0 ({error}): install it again") from error
     return net.eval().requires_grad_(False)
 

@@ -105,19 +105,29 @@ def _check_numbers(config: Any, tensors: Mapping[str, Tensor]) -> None:
 
 @contextmanager
 def _no_larger_than(tensors: Mapping[str, Tensor]) -> Iterator[None]:
-    """Stop this thread's building of a network at the first parameter or buffer beyond the tensors' number and size."""
-    left = {"tensors": len(tensors), "numbers": sum(tensor.numel() for tensor in tensors.values())}
-    thread = threading.get_ident()
+    """Stop this thread's building of a network at the first parameter or buffer beyond the tensors' number and size.
 
-    def count(module: nn.Module, name: str, tensor: Tensor | None) -> None:
-        if tensor is None or threading.get_ident() != thread:
-            return
-        left["tensors"] -= 1
-        left["numbers"] -= tensor.numel()
-        if min(left.values()) < 0:
-            raise _TooLargeError
+    Buffers that are computed are not among the tensors: a square image more is let through.
+    """
+    n_numbers, thread = sum(tensor.numel() for tensor in tensors.values()), threading.get_ident()
 
-    hooks = [register_module_parameter_registration_hook(count), register_module_buffer_registration_hook(count)]
+    def counter(n_tensors: int, n_numbers: int) -> Callable[[nn.Module, str, Tensor | None], None]:
+        left = {"tensors": n_tensors, "numbers": n_numbers}
+
+        def count(module: nn.Module, name: str, tensor: Tensor | None) -> None:
+            if tensor is None or threading.get_ident() != thread:
+                return
+            left["tensors"] -= 1
+            left["numbers"] -= tensor.numel()
+            if min(left.values()) < 0:
+                raise _TooLargeError
+
+        return count
+
+    hooks = [
+        register_module_parameter_registration_hook(counter(len(tensors), n_numbers)),
+        register_module_buffer_registration_hook(counter(len(tensors) + 1, n_numbers + _MAX_NUMBER**2)),
+    ]
     try:
         yield
     finally:

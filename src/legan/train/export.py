@@ -38,11 +38,12 @@ def export_run(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dict[s
 def export_editor(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dict[str, Any]:
     """Write the editor of a run as float16 safetensors and return its metadata.
 
-    Tensors are named `generator.*` and `critic.*`. The metadata holds `model` ("legan-editor"), the configs `generator` and
-    `critic`, `training` (all settings, data folders by name only), `steps`, `n_steps_before` (of the trainings that led to `init`) and
-    `images_seen` (in all of them), `seed`, `data` (in words), `data_folders` (for each: name, sources, licences, numbers of people
-    and images), `init` (what it was fine-tuned from, or None), `judges` (files and checksums of the frozen networks), `licence` (of
-    all data), `known_faults` (sentences, as given), `version`, and `commit` where the software runs from its repository.
+    Tensors are named `generator.*` and `critic.*`; a training without a critic leaves none of the latter. The metadata holds `model`
+    ("legan-editor"), the configs `generator` and `critic`, `training` (all settings, data folders by name only), `steps`,
+    `n_steps_before` (of the trainings that led to `init`) and `images_seen` (in all of them), `seed`, `data` (in words),
+    `data_folders` (for each: name, sources, licences, numbers of people and images), `init` (what it was fine-tuned from, or None),
+    `judges` (files and checksums of the frozen networks), `licence` (of all data), `known_faults` (sentences, as given), `version`,
+    and `commit` where the software runs from its repository.
 
     Raises:
         ConfigError: `run` is no run folder of LEGAN.
@@ -78,7 +79,7 @@ def write_editor(
 
     Args:
         run, out, known_faults: as for `export_editor`.
-        config: the run's; it has `loop` and `data`, and perhaps paths `init`, `identity`, `quality`.
+        config: the run's; it has `loop` and `data`, and perhaps paths `init`, `identity`, `quality`, `perceptual`.
         what: the metadata that says which networks these are.
         others: networks of the checkpoint that go along.
 
@@ -89,7 +90,7 @@ def write_editor(
     state = trained_state(run)
     training = config_to_dict(config)
     training["data"]["folders"] = [Path(folder).name for folder in config.data.folders]
-    for name in ("init", "identity", "quality"):
+    for name in ("init", "identity", "quality", "perceptual"):
         path = getattr(config, name, None)
         training[name] = path and path.name
     facts, init = data_facts(state["extra"]["data"]), state["extra"].get("init")

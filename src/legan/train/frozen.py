@@ -13,7 +13,7 @@ from legan.models.lightcnn import LightCNN, load_lightcnn
 from legan.models.quality import load_quality_net
 from legan.train.task import autocast
 
-_N_PERCEPTUAL_STAGES = 3  # 64, 32 and 16 pixels a side at 128: edges, lashes and teeth, not what kind of thing it is
+N_PERCEPTUAL_STAGES = 3  # 64, 32 and 16 pixels a side at 128: edges, lashes and teeth, not what kind of thing it is
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ def load_quality(path: Path | None, dtype: torch.dtype | None, device: torch.dev
     return _frozen(load_quality_net(path)[0], path, dtype, device)
 
 
-def load_perceptual(device: torch.device) -> Frozen:
-    """Return the first stages of EfficientNet-Lite0: crops to lists of feature maps.
+def load_perceptual(path: Path | None, device: torch.device) -> Frozen:
+    """Return the first stages of EfficientNet-Lite0, from a file or, for None, the installed package: crops to lists of feature maps.
 
     Raises:
-        WeightsError: its package is not installed.
+        WeightsError: the package is not installed, or the file holds other weights.
     """
-    path = efficientnet_file()
-    net = load_efficientnet(_N_PERCEPTUAL_STAGES, path).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    path = efficientnet_file() if path is None else path
+    net = load_efficientnet(N_PERCEPTUAL_STAGES, path).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Frozen(net, path.name, sha256_of(path))
 
 

@@ -259,23 +259,23 @@ def _judges(config: LeganConfig, device: torch.device) -> dict[str, Frozen]:
         if config.loss.quality > 0:
             found["quality"] = load_quality(config.quality, dtype, device)
         if config.loss.perceptual > 0:
-            found["perceptual"] = load_perceptual(device)
+            found["perceptual"] = load_perceptual(config.perceptual, device)
     return found
 
 
 def start_from(task: LeganTask, path: Path) -> None:
-    """Fill the generator, its average and, where the file holds one, the critic from an exported editor.
+    """Fill the generator, its average and the critic from an exported editor; without a critic in it, that one starts afresh.
 
     Raises:
         WeightsError: the file cannot be used, or its networks are of another shape.
     """
     tensors, _ = load_weights(path)
     for name, source in (("generator", "generator"), ("ema", "generator"), ("critic", "critic")):
-        own = _part(tensors, source)
-        if source == "critic" and not own:
+        state = _part(tensors, source)
+        if source == "critic" and not state:  # of a training that had no use for one
             continue
         try:
-            task.networks[name].load_state_dict(own)
+            task.networks[name].load_state_dict(state)
         except RuntimeError as error:
             raise WeightsError(
                 f"{path} does not fit this config's {source}: leave {source}.* as the weights have it"
@@ -290,6 +290,8 @@ def _part(tensors: Mapping[str, Tensor], network: str) -> dict[str, Tensor]:
 def on_init(config: LeganConfig, init: Path, run: Path) -> LeganConfig:
     """Return a config whose networks have the shape of the editor `init`, or of the run once it has begun, without that file.
 
+    The critic stays as it is where the editor has none.
+
     Raises:
         WeightsError: not a file of an editor of LEGAN.
     """
@@ -298,13 +300,13 @@ def on_init(config: LeganConfig, init: Path, run: Path) -> LeganConfig:
         return replace(config, generator=begun.generator, critic=begun.critic)
     path = weights_file(init, "editor")
     tensors, metadata = load_weights(path)
-    if "generator" not in metadata or metadata.get("model", MODEL) != MODEL:
+    if metadata.get("generator") is None or metadata.get("model", MODEL) != MODEL:
         raise WeightsError(f"{path} holds no LEGAN editor: start from a file that `legan export` wrote of one")
     generator = checked_config(Generator, GeneratorConfig, metadata["generator"], _part(tensors, "generator"), path)
-    config = replace(config, generator=generator)
-    if "critic" not in metadata:  # trained by pairs alone: the preset's critic starts anew
-        return config
-    return replace(config, critic=checked_config(Critic, CriticConfig, metadata["critic"], _part(tensors, "critic"), path))
+    if not (judging := _part(tensors, "critic")):
+        return replace(config, generator=generator)
+    critic = checked_config(Critic, CriticConfig, metadata.get("critic"), judging, path)
+    return replace(config, generator=generator, critic=critic)
 
 
 def train_legan(
@@ -333,6 +335,6 @@ def train_legan(
     base = preset(preset_name)
     init = init or load_config(LeganConfig, overrides=overrides, base=base).init
     config = load_config(LeganConfig, overrides=overrides, base=base if init is None else on_init(base, init, run))
-    init, identity, quality = (path and init_path(path) for path in (init, config.identity, config.quality))
-    config = replace(config, init=init, identity=identity, quality=quality)
+    files = {"init": init, **{name: getattr(config, name) for name in ("identity", "quality", "perceptual")}}
+    config = replace(config, **{name: path and init_path(path) for name, path in files.items()})
     return start(build_legan, on_folders(config, data), run, devices, dry_run)

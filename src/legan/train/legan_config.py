@@ -116,6 +116,7 @@ class LeganConfig:
         identity: the network of `loss.identity`, a file of `legan train identity` or an official LightCNN checkpoint; the packaged
             one by default.
         quality: the network of `loss.quality`, a file that `legan train quality` led to; the packaged one by default.
+        perceptual: weights for `loss.perceptual` in the layout of EfficientNet-Lite0's package; the installed package's by default.
     """
 
     loop: LoopConfig = field(default_factory=LoopConfig)
@@ -131,6 +132,7 @@ class LeganConfig:
     init: Path | None = None
     identity: Path | None = None
     quality: Path | None = None
+    perceptual: Path | None = None
 
 
 # `paper`: weights and schedule of StarGAN, the poster's starting point. `lite`: about an hour or two on a laptop.
