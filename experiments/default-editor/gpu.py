@@ -375,6 +375,8 @@ def train(words: argparse.Namespace) -> None:
 @contextmanager
 def interrupted_after(seconds: float) -> Iterator[None]:
     """Do to this process what Ctrl-C does, after so many seconds: a training writes a checkpoint and ends."""
+    # A process that a shell put into the background ignores Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(max(seconds, 0.0), os.kill, (os.getpid(), signal.SIGINT))
     timer.daemon = True
     timer.start()
@@ -382,6 +384,7 @@ def interrupted_after(seconds: float) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+        signal.signal(signal.SIGINT, before)
 
 
 def bring(words: argparse.Namespace, newest: bool) -> None:
