@@ -122,7 +122,7 @@ class PhotoReexpresser:
         if self.even_only:
             return {EVEN_LIGHT: (self.relighter.crop(window), 1.0, None)}
         relit = self.relighter.relight(window, inside, result.fit, seed)
-        crops = {
+        crops: dict[str, tuple[np.ndarray, float, np.ndarray | None]] = {
             name: (image, float(sure), relit.matte)
             for name, image, sure in zip(LIGHTING_NAMES, relit.images, relit.confidence, strict=True)
         }

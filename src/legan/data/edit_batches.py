@@ -82,7 +82,7 @@ class EditBatches:
         self._sampler = FolderSampler(dataset, config)
         self._classes = dataset.truth  # (takes, 6, 20), -1 where there is none
         self._own_light = _crops_under_own_light(dataset)  # (takes, 6)
-        self._is_complete = (self._classes >= 0).all(axis=2)  # (takes, 6): all lightings are there
+        self._is_complete: np.ndarray = np.all(self._classes >= 0, axis=2)  # (takes, 6): all lightings are there
         if not self._is_complete.any():
             raise ConfigError("no folder holds a face under all twenty lightings: `legan render` or `legan relight` makes such")
         self._mattes = _Mattes(dataset)

@@ -97,7 +97,7 @@ def grey(images: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 def degraded(rng: np.random.Generator, images: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Return crops uint8 (H, W, 3) as a poor camera or file gives them: blur or few pixels, then noise, then JPEG; each perhaps."""
-    images, size = list(images), images[0].shape[0]  # OpenCV takes them for BGR, which only JPEG notices, a little
+    images, size = list(images), images[0].shape[0]
     kind = rng.random()
     if kind < 0.3:
         sigma = rng.uniform(0.4, 1.6)
@@ -115,8 +115,11 @@ def degraded(rng: np.random.Generator, images: Sequence[np.ndarray]) -> list[np.
         images = [np.rint(image + noise).clip(0, 255).astype(np.uint8) for image in images]
     if rng.random() < 0.5:
         quality = int(rng.integers(25, 95))
-        images = [
-            cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
-            for image in images
-        ]
+        images = [_compressed(image, quality) for image in images]
     return images
+
+
+def _compressed(image: np.ndarray, quality: int) -> np.ndarray:
+    """An image after JPEG of this quality. OpenCV takes it for BGR, which only the weights of its luma notice."""
+    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))

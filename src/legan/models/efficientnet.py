@@ -146,7 +146,8 @@ def _folded(state: Mapping[str, Tensor], net: EfficientNetLite0) -> dict[str, Te
     pairs = [("stem", "_conv_stem", "_bn0")]
     number = 0  # the package counts the blocks of all stages in one row
     for s, stage in enumerate(net.stages):
-        for b, block in enumerate(stage):  # type: ignore[arg-type]
+        for b, block in enumerate(stage.children()):
+            assert isinstance(block, InvertedResidual)
             ours, theirs = f"stages.{s}.{b}", f"_blocks.{number}"
             if block.expand is not None:
                 pairs.append((f"{ours}.expand", f"{theirs}._expand_conv", f"{theirs}._bn0"))

@@ -335,6 +335,8 @@ def train_legan(
     base = preset(preset_name)
     init = init or load_config(LeganConfig, overrides=overrides, base=base).init
     config = load_config(LeganConfig, overrides=overrides, base=base if init is None else on_init(base, init, run))
-    files = {"init": init, **{name: getattr(config, name) for name in ("identity", "quality", "perceptual")}}
-    config = replace(config, **{name: path and init_path(path) for name, path in files.items()})
+    init, identity, quality, perceptual = (
+        path and init_path(path) for path in (init, config.identity, config.quality, config.perceptual)
+    )
+    config = replace(config, init=init, identity=identity, quality=quality, perceptual=perceptual)
     return start(build_legan, on_folders(config, data), run, devices, dry_run)
