@@ -19,7 +19,7 @@ def make_plain(photo: PhotoEntry) -> dict[str, MadeCrop]:
         raise DroppedPhotoError("no face", "there is none")
     with Image.open(photo.path) as image:
         level = int(np.asarray(image).mean())
-    image = np.full((8, 8, 3), level, np.uint8)
+    image = np.full((16, 16, 3), level, np.uint8)
     return {
         name: MadeCrop(image, photo.expression, name, domain, 0.5, [1.0, 0, 0, 0, 1.0, 0], [0.0] * 136)
         for name, domain in (("07", "relit"), ("even", "photo"))

@@ -120,7 +120,7 @@ def test_folder_with_a_bad_photo(legan: Legan, tmp_path: Path, photo: Path, know
     assert result.exit_code == 1
     assert result.stdout == "out/good.png\n"
     assert result.stderr.splitlines() == [
-        "error: in/bad.png is a text file: give a PNG, JPEG, WebP, TIFF or BMP picture",
+        "error: in/bad.png is a text file: give a PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, HEIC, JPEG 2000 or PPM image",
         "error: 1 of 2 photos could not be edited, the others were",
     ]
     again = legan("edit", "in", "-e", "smile", "-o", "out")
@@ -262,11 +262,15 @@ def truncated_jpeg() -> bytes:
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("cut.jpg", truncated_jpeg(), "copy or export the picture again"),
-        ("text.png", b"This is no picture.\n", "text.png is a text file: give a PNG, JPEG, WebP, TIFF or BMP picture"),
+        ("cut.jpg", truncated_jpeg(), "copy or export the image again"),
+        (
+            "text.png",
+            b"This is no picture.\n",
+            "text.png is a text file: give a PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, HEIC, JPEG 2000 or PPM image",
+        ),
         ("dot.png", encode_photo(Image.new("RGB", (1, 1)), "PNG"), "1x1 pixels: too small, at least 16 pixels a side"),
         ("huge.png", huge_png(), "too large, at most 100 megapixels are read: scale it down first"),
-        ("empty.jpg", b"", "is empty: copy or export the picture again"),
+        ("empty.jpg", b"", "is empty: copy or export the image again"),
         ("missing.jpg", None, "missing.jpg does not exist: check the name"),
     ],
 )
@@ -344,7 +348,7 @@ def test_training_on_a_set_with_a_missing_image(legan: Legan, tmp_path: Path) ->
     [
         (
             ["train", "legan", "--run", "r", "--preset", "light"],
-            "unknown preset 'light': choose from paper, lite, lite-unpaired; did you mean 'lite'?",
+            "unknown preset 'light': choose from paper, lite, lite-unpaired, fields-paired, fields; did you mean 'lite'?",
         ),
         (["train", "legan", "--run", "r", "--set", "loss.pear=1"], "unknown setting 'loss.pear'"),
         (["train", "stargan", "--run", "r", "--preset", "light"], "unknown preset 'light': choose from paper, lite"),

@@ -454,10 +454,6 @@ def join(words: argparse.Namespace) -> None:
     index, files = _read_indices(words.back)
     run = make_folder(words.run.resolve())
     checkpoints = [name for name in files if name.endswith(".pt")]
-    for name in files:
-        if name not in checkpoints:
-            _join_file(files[name], words.back, run / name)
-            print(f"{run / name} is whole")
     if not checkpoints:
         raise WeightsError(f"no checkpoint came with {words.back[0]}: train there with --checkpoint")
     config = _config_here(index, words)
@@ -467,6 +463,10 @@ def join(words: argparse.Namespace) -> None:
         if newer:
             raise WeightsError(f"{run} has gone on to {newer[-1]}, beyond {checkpoints[0]}: choose another folder")
         open_run(run, config)
+        for name in files:
+            if name not in checkpoints:
+                _join_file(files[name], words.back, run / name)
+                print(f"{run / name} is whole")
         place = make_folder(run / FOLDER) / checkpoints[0]
         _join_file(files[checkpoints[0]], words.back, place)
     for back in words.back:

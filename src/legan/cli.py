@@ -292,12 +292,7 @@ def reexpress(
 def train_legan(
     run: Run,
     data: Annotated[list[Path] | None, typer.Option(help="Data set folder with manifest.parquet; may be repeated.")] = None,
-    preset: Annotated[
-        str,
-        typer.Option(
-            help="lite: for a laptop; paper: what the paper describes; fields-paired, then fields: for anyone's photo."
-        ),
-    ] = "lite",
+    preset: Annotated[str, typer.Option(help="lite: for a laptop; paper: as published; fields: see README.")] = "lite",
     init: Annotated[Path | None, typer.Option(help="Editor to start from, fine-tuning: a file or `packaged`.")] = None,
     settings: Settings = None,
     devices: Devices = 1,

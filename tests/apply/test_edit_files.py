@@ -217,7 +217,7 @@ def test_grids(editor: Editor, tmp_path: Path, photo: Path, album: Path, known_f
         (Choice("smile", ("left", "right")), "several lightings need --grid"),
         (Choice("smile", grid=True), "a grid shows all expressions"),
         (Choice(grid=True, masks=True), "a grid has no masks"),
-        (Choice("grin"), "unknown expression 'grin'"),
+        (Choice("gurn"), "unknown expression 'gurn'"),
         (Choice(lightings=("left", "leftt"), grid=True), "unknown lighting 'leftt'.*did you mean 'left'"),
         (Choice("smile", strength=2), "strength 2 is out of range"),
     ],

@@ -59,7 +59,7 @@ def test_set_and_report(photos, tmp_path, in_this_process):
 
 def test_face_data_set_reads_it_and_gives_even_light_no_class(photos, tmp_path, in_this_process):
     make(photos, tmp_path / "set")
-    data = FaceDataset([tmp_path / "set"], "train", size=8)
+    data = FaceDataset([tmp_path / "set"], "train", size=16)
     frame = read_manifest(tmp_path / "set")
     assert len(data) == (frame["split"] == "train").sum() > 0
     assert sorted(set(data.lighting)) == [-1, 7]

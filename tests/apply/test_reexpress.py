@@ -51,7 +51,7 @@ def folder(world, tmp_path, monkeypatch) -> Path:
     def find(image):
         return [Face((0, 0, 9, 9), known[image.width], 1.0)] if image.width in known else []
 
-    monkeypatch.setattr(relight, "detect", find)
+    monkeypatch.setattr(relight, "detect_largest", find)
     return place
 
 

@@ -82,7 +82,7 @@ def test_imports_and_what_was_augmented_from_them_name_another_source(
     from legan.apply.quality_images import imports
     from legan.faces.detect import Face
 
-    monkeypatch.setattr(imports, "detect", lambda image: [Face((40, 30, 168, 158), landmarks_at(40, 30, 128), 1.0)])
+    monkeypatch.setattr(imports, "detect_largest", lambda image: [Face((40, 30, 168, 158), landmarks_at(40, 30, 128), 1.0)])
     source = tmp_path / "people"
     for i in range(10):
         (source / f"p{i}").mkdir(parents=True)

@@ -116,7 +116,7 @@ def test_bin_protocol(tmp_path: Path) -> None:
     assert found.scores == pytest.approx(cosines(vectors[::2], vectors[1::2]), abs=1e-5)
     assert list(found.same) == same and found.figures.auc == pytest.approx(roc_auc_score(same, found.scores))
     (tmp_path / "bad.bin").write_bytes(pickle.dumps(([b"text", b"text"], [True])))
-    with pytest.raises(DataError, match=r"picture bad.bin#0 cannot be decoded"):
+    with pytest.raises(DataError, match=r"image bad.bin#0 is a text file"):
         verify("bin", tmp_path / "bad.bin", Options())
 
 
@@ -126,7 +126,7 @@ def test_pictures_in_a_bin_are_looked_at_before_they_are_decoded(tmp_path: Path,
     Image.new("1", (20_000, 20_000)).save(bomb, "PNG")
     data = bomb.getvalue() if kind == "bomb" else b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 112 112\n"
     (tmp_path / "x.bin").write_bytes(pickle.dumps(([data, data], [True])))
-    with pytest.raises(DataError, match=r"picture x\.bin#\d cannot be decoded") as caught:
+    with pytest.raises(DataError, match=r"image x\.bin#\d is (too large|a PostScript file)") as caught:
         verify("bin", tmp_path / "x.bin", Options())
     assert "\n" not in str(caught.value)
 

@@ -359,7 +359,7 @@ def test_steps_and_images_add_up_over_fine_tunings(run: Path, faces: Path, tmp_p
         return metadata
 
     first = exported(run)
-    assert (first["steps"], first["n_steps_before"], first["images_seen"], first["init"]) == (12, 0, 48, None)
+    assert (first["steps"], first["n_steps_before"], first["images_seen"], first.get("init")) == (12, 0, 48, None)
     weights = tmp_path / "run.safetensors"
     settings = [*TINY, "loop.n_steps=2", "data.batch_size=8"]
     assert train_legan("lite", [faces], tmp_path / "second", settings, init=weights).finished

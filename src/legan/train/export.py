@@ -106,6 +106,7 @@ def write_editor(
         "known_faults": list(known_faults),
         **provenance(),
     }
+    metadata = {name: value for name, value in metadata.items() if value is not None}  # as it is read back
     networks = {"generator": state["networks"]["ema"], **{name: state["networks"][name] for name in others}}
     tensors = {f"{network}.{name}": tensor for network, states in networks.items() for name, tensor in states.items()}
     save_weights(out, tensors, metadata, half=True)

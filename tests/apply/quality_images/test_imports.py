@@ -22,7 +22,7 @@ def one_face(monkeypatch):
     def detect(image):
         return [Face((40, 30, 168, 158), landmarks_at(40, 30, 128), 1.0)] if image.width > 100 else []
 
-    monkeypatch.setattr(imports, "detect", detect)
+    monkeypatch.setattr(imports, "detect_largest", detect)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_samples_become_aligned_crops(tmp_path, samples, one_face):
 def test_limit_spreads_over_the_folder_and_a_second_run_keeps_what_is_there(tmp_path, samples, one_face, monkeypatch):
     found = import_faces("stylegan", samples, tmp_path / "out", limit=4)
     assert found["n_images"] == 4
-    monkeypatch.setattr(imports, "detect", None)  # nothing is left to do
+    monkeypatch.setattr(imports, "detect_largest", None)  # nothing is left to do
     assert import_faces("stylegan", samples, tmp_path / "out", limit=4) == found
     with pytest.raises(DataError, match="was made with n 4, not 5"):
         import_faces("stylegan", samples, tmp_path / "out", limit=5)
@@ -84,7 +84,7 @@ def test_a_folder_of_photos_has_people(tmp_path, one_face):
 
 
 def test_no_face_at_all_and_no_pictures_are_errors(tmp_path, samples, monkeypatch):
-    monkeypatch.setattr(imports, "detect", lambda image: [])
+    monkeypatch.setattr(imports, "detect_largest", lambda image: [])
     with pytest.raises(DataError, match="no face found"):
         import_faces("stylegan", samples, tmp_path / "out")
     (tmp_path / "empty").mkdir()
