@@ -170,7 +170,7 @@ def main() -> None:
         "critic": config_to_dict(net.config),
         "steps": options.steps,
         "seed": options.seed,
-        "data": [folder.name for folder in options.data],
+        "data": ", ".join(folder.name for folder in options.data),
         "shares": shares,
     }
     save_weights(options.out, net.state_dict(), metadata)

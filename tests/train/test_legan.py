@@ -376,7 +376,7 @@ def test_steps_and_images_add_up_over_fine_tunings(run: Path, faces: Path, tmp_p
     save_weights(before, load_weights(weights)[0], {**old, "licence": "CC-BY-4.0", "training": {"init": "older.safetensors"}})
     assert train_legan("lite", [faces], tmp_path / "third", settings, init=before).finished
     third = exported(tmp_path / "third")
-    assert (third["steps"], third["n_steps_before"], third["images_seen"]) == (2, None, None)
+    assert (third["steps"], third.get("n_steps_before"), third.get("images_seen")) == (2, None, None)
     assert third["licence"] == "CC-BY-4.0, CC0-1.0", "of all the data that it goes back to"
 
 
