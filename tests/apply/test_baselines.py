@@ -50,6 +50,7 @@ def test_photos_are_edited_as_with_any_editor(
     ]
     assert all(edit.size == (320, 200) for edit in edits)
     assert len({edit.tobytes() for edit in edits}) == 3, "both conditions are heard"
+    assert editor(photo, expression="smile", lighting=-45).fields == (), "colours are predicted: the crop is pasted back"
     half = editor(photo, expression="smile", lighting=-45, strength=0.5).image
     assert half.tobytes() not in {edit.tobytes() for edit in edits}
     report = edit_files(editor, [photo], tmp_path / "out.png", Choice(expression="smile", lightings=("left",)))

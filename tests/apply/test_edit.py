@@ -38,7 +38,8 @@ def test_edit_changes_the_face_and_nothing_else(editor: Editor, photo: Path, kno
     result = editor(photo, expression="smile", lighting=-45)
     assert result.image.size == before.size and result.image.mode == "RGB"
     left, top, right, bottom = changed_box(before, result.image)
-    assert 30 < left < 60 and 20 < top < 50 and 150 < right < 178 and 140 < bottom < 168
+    # The crop, and the margin of 0.3 of its side in which the edit fades; this photo shows no person to stop at.
+    assert 0 <= left < 40 and 0 <= top < 30 and 168 < right <= 207 and 158 < bottom <= 197
     assert len(result.crops) == len(result.sources) == 1 and result.crops[0].size == (128, 128)
     assert np.abs(array(result.crops[0]) - array(result.sources[0])).mean() > 2
 
@@ -64,8 +65,8 @@ def test_faces_by_size_number_and_all(editor: Editor, photo: Path, known_faces: 
     boxes = {
         face: changed_box(before, editor(photo, "scream", "right", face=face).image) for face in ("largest", 1, "2", "all")
     }
-    assert boxes["largest"] == boxes[1] and boxes[1][0] > 140
-    assert boxes["2"][2] < 118
+    assert boxes["largest"] == boxes[1] and boxes[1][0] > 100
+    assert boxes["2"][2] < 142
     assert boxes["all"][0] == boxes["2"][0] and boxes["all"][2] == boxes["largest"][2]
     assert len(editor(photo, "scream", "right", face="all").crops) == 2
 
@@ -138,6 +139,27 @@ def test_saving_marks_and_not(editor: Editor, tmp_path: Path, photo: Path, known
     assert read_mark(tmp_path / "b.jpg") is None
     with Image.open(tmp_path / "a.jpg") as a, Image.open(tmp_path / "b.jpg") as b:
         assert np.array_equal(array(a), array(b))
+
+
+def test_fields_give_the_edit_again_and_in_16_bits(editor: Editor, photo: Path, known_faces: Know) -> None:
+    known_faces((40, 30, 128), (200, 80, 90))
+    result = editor(photo, "smile", "left", face="all", strength=0.8)
+    assert len(result.fields) == 2
+    eight = np.array(result.photo.image)
+    sixteen = eight.astype(np.uint16) * 257
+    for own in result.fields:
+        eight, sixteen = own.apply(eight), own.apply(sixteen)
+    assert np.array_equal(eight, array(result.image))
+    assert sixteen.dtype == np.uint16 and len(np.unique(sixteen)) > 1000
+    assert np.abs(sixteen / 257 - eight).max() < 2
+    first = result.fields[0]
+    left, top, right, bottom = first.box
+    assert first.displacement.shape == (bottom - top, right - left, 2) and np.abs(first.displacement).max() > 0.1
+    assert first.gain.shape == first.bias.shape == (bottom - top, right - left, 3) and first.matte.shape == first.gain.shape[:2]
+
+
+def test_an_aligned_crop_has_no_fields_of_a_photo(editor: Editor) -> None:
+    assert editor(Image.new("RGB", (128, 128), (200, 150, 120)), "smile", "left", face="aligned").fields == ()
 
 
 def test_words_of_an_edit() -> None:

@@ -49,6 +49,21 @@ def test_lite_starts_as_the_identity() -> None:
     torch.testing.assert_close(output.image, x, atol=1e-5, rtol=0)
 
 
+def test_fields_make_the_image() -> None:
+    torch.manual_seed(0)
+    net = Generator(preset("lite", width=4, n_residual=1)).eval()
+    for layer in (net.translate.out, net.displace):
+        nn.init.normal_(layer.weight, std=0.05)
+    x = torch.rand(2, 3, 32, 32) - 0.5
+    output = net(x, *_codes(2))
+    assert output.displacement is not None and output.gain is not None and output.bias is not None
+    assert output.displacement.abs().max() > 1e-3 and output.gain.std() > 1e-3 and output.bias.std() > 1e-3
+    image = (warp(x, output.displacement) + 1) * output.gain.exp() - 1 + output.bias
+    torch.testing.assert_close(image.clamp(-1, 1), output.image, atol=1e-5, rtol=0)
+    colours = Generator(preset("paper", width=4, n_residual=1)).eval()(x, *_codes(2))
+    assert colours.displacement is colours.gain is colours.bias is None
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_masks_are_disentangled(name: str) -> None:
     """The expression mask depends on the expression code alone, the lighting mask on the lighting code alone."""

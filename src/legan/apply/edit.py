@@ -7,7 +7,7 @@ editor("photo.jpg", expression="smile", lighting=-45).save("edited.jpg")
 import numbers
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,10 @@ from legan.core.errors import ConditionError, FaceError, ImageError
 from legan.core.images import Photo, from_network, from_unit, load_photo, photo_of, save_photo, to_network, to_unit
 from legan.faces.align import AlignedCrop, align
 from legan.faces.detect import MIN_FACE_SIDE, detect
+from legan.faces.fields import CropFields
+from legan.faces.native import Person, PhotoFields, find_person
 from legan.faces.paste import paste
+from legan.models.generator import GeneratorOutput
 
 Input = str | Path | Image.Image | Photo
 Face = int | str  # 1, 2, ... (1 is the largest), "largest", "all", or "aligned"
@@ -35,6 +38,12 @@ class Subject:
 
     photo: Photo
     crops: tuple[AlignedCrop, ...]
+
+    @cached_property
+    def people(self) -> tuple[Person, ...]:
+        """Which pixels of the photo are the person's, for each crop; found once for all edits."""
+        pixels = np.asarray(self.photo.image)
+        return tuple(find_person(pixels, crop) for crop in self.crops)
 
     def pictures(self, size: int) -> list[Image.Image]:
         """The crops to edit, `size` pixels a side."""
@@ -54,6 +63,9 @@ class Edit:
             channels where the editor makes none, as StarGAN's do.
         photo: what was edited.
         mark: what a saved picture says about itself.
+        fields: what was done to the photo's own pixels, for each face: displacement, gain and bias. They can be applied to another
+            development of the photo, with 16 bits (`PhotoFields.apply`). None where the editor predicts colours, as StarGAN's do, and
+            for a picture that is an aligned crop itself.
     """
 
     image: Image.Image
@@ -63,6 +75,7 @@ class Edit:
     lighting_mask: np.ndarray
     photo: Photo
     mark: Mark
+    fields: tuple[PhotoFields, ...] = ()
 
     def save(self, path: str | Path, mark: bool = True, quality: int = 95) -> None:
         """Write the photo as PNG, JPEG or WebP, with its metadata; `mark` says in it that an algorithm edited it.
@@ -127,8 +140,7 @@ class Editor:
                 raise ImageError(
                     f"the crops are {width}x{height} pixels, and this editor edits {size}x{size}: scale them first"
                 )
-            edited, *_ = self._translated(x, expression, lighting, strength)
-            return to_unit(edited)
+            return to_unit(self._translated(x, expression, lighting, strength)[0])
         return next(self.edit_many([image], expression, lighting, strength, face))
 
     def edit_many(
@@ -181,27 +193,27 @@ class Editor:
         for group in grouped(subjects, batch_size):
             pictures = [subject.pictures(self.networks.size) for subject in group]
             x = to_network([picture for own in pictures for picture in own])
-            edited, expression_masks, lighting_masks = self._translated(x, expression, lighting, strength)
+            edited, whole = self._translated(x, expression, lighting, strength)
             crops, start = from_network(edited), 0
             for subject, sources in zip(group, pictures, strict=True):
                 rows = slice(start, start := start + len(sources))
                 after = tuple(Image.fromarray(crop) for crop in crops[rows])
-                image = _pasted(subject, after, is_edited=strength > 0)
-                masks = expression_masks[rows].numpy(), lighting_masks[rows].numpy()
-                yield Edit(image, tuple(sources), after, *masks, subject.photo, of_photo(mark, subject.photo))
+                fields = _photo_fields(subject, whole, rows, strength)
+                image = _edited_photo(subject, after, fields, is_edited=strength > 0)
+                masks = whole.expression_mask[rows].numpy(), whole.lighting_mask[rows].numpy()
+                yield Edit(image, tuple(sources), after, *masks, subject.photo, of_photo(mark, subject.photo), fields)
 
     def _translated(
         self, x: Tensor, expression: ExpressionSpec | None, lighting: LightingSpec | None, strength: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Edit crops (B, 3, S, S) in [-1, 1]; also the masks of the whole edit."""
+    ) -> tuple[Tensor, GeneratorOutput]:
+        """Edit crops (B, 3, S, S) in [-1, 1]; also the generator's output for the whole edit."""
         if not len(x):  # no crops: the wishes are checked all the same
             self.check(expression, lighting, strength)
-            return x, x[:, :0], x[:, :0]
+            return x, GeneratorOutput(x, x[:, :0], x[:, :0], None)
         check_strength(strength)
         target = self.networks.target_codes(x, expression, lighting)
         full = self.networks.translate(x, target)
-        edited = partial_edit(self.networks, x, full, target, strength, keeps_expression=expression is None)
-        return edited, full.expression_mask, full.lighting_mask
+        return partial_edit(self.networks, x, full, target, strength, keeps_expression=expression is None), full
 
 
 def load_editor(weights: str | Path | None = None, device: str = "cpu", precision: str = "auto") -> Editor:
@@ -254,12 +266,34 @@ def _face_number(face: Face, n_found: int, name: str) -> int:
     return number
 
 
-def _pasted(subject: Subject, edited: tuple[Image.Image, ...], is_edited: bool) -> Image.Image:
-    """Put edited crops back where they came from; without an edit, the photo itself, bit for bit."""
+def _photo_fields(subject: Subject, whole: GeneratorOutput, rows: slice, strength: float) -> tuple[PhotoFields, ...]:
+    """The fields of a subject's faces, which are `rows` of the batch; none where the generator predicts colours."""
+    if whole.displacement is None or whole.gain is None or whole.bias is None or not subject.crops:
+        return ()
+    planes = zip(*(plane[rows].numpy() for plane in (whole.displacement, whole.gain, whole.bias)), strict=True)
+    width, height = subject.photo.image.size
+    return tuple(
+        PhotoFields(CropFields.from_planes(*own).scaled(strength), person, width, height)
+        for own, person in zip(planes, subject.people, strict=True)
+    )
+
+
+def _edited_photo(
+    subject: Subject, edited: tuple[Image.Image, ...], fields: tuple[PhotoFields, ...], is_edited: bool
+) -> Image.Image:
+    """The photo with its faces edited: at its own pixels where there are fields, else with the edited crops pasted back.
+
+    Without an edit it is the photo itself, bit for bit.
+    """
     if not is_edited:
         return subject.photo.image.copy()
     if not subject.crops:
         return edited[0]
+    if fields:
+        pixels = np.asarray(subject.photo.image)
+        for own in fields:
+            pixels = own.apply(pixels)
+        return Image.fromarray(pixels)
     image = subject.photo.image
     for crop, after in zip(subject.crops, edited, strict=True):
         image = paste(image, crop, after)
