@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from legan import __version__
 from legan.core.errors import LeganError
 from legan.verbs import baselines, evaluate, images, quality, recognition, study
-from legan.verbs.options import Device, Devices, DryRun, Json, Run, Settings
+from legan.verbs.options import Device, Devices, DryRun, Force, Json, Measure, MinMatch, Run, Settings
 
 
 class _Group(TyperGroup):
@@ -107,6 +107,9 @@ def edit(
     grid: Annotated[bool, typer.Option("--grid", help="One picture: all expressions under the lights named.")] = False,
     no_mark: Annotated[bool, typer.Option("--no-mark", help="Do not say in the file that an algorithm edited it.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
+    force: Force = False,
+    readings: Measure = False,
+    min_match: MinMatch = None,
     weights: Weights = None,
     device: Device = "cpu",
     as_json: Json = False,
@@ -126,8 +129,9 @@ def edit(
     """
     from legan.apply.files import Choice, edit_photos
 
+    face = "all" if all_faces else face
     choice = Choice(
-        expression, tuple(lighting or ()), strength, "all" if all_faces else face, masks, grid, not no_mark, overwrite
+        *(expression, tuple(lighting or ()), strength, face, masks, grid, not no_mark, overwrite, force, readings, min_match)
     )
     report = edit_photos(photos, out, choice, weights, device)
     for note in report.messages():
