@@ -103,6 +103,7 @@ def landmarks_at(left: float, top: float, side: float) -> np.ndarray:
     )
     for part, place in places:
         points[part] += np.array(place) - points[part].mean(0)
+    points[27:31, 1] -= 0.02  # the bridge goes up with the base, which the table has at 0.655
     points[48:68] += (0.5, MOUTH_Y) - points[50:53].mean(0)
     return points * side + (left, top)
 

@@ -66,7 +66,7 @@ FRONT = "give a photo taken from the front"
 # Degrees as `head_pose` estimates them, which is less than the true angle beyond 30. A flash is right on heads on which a smile is not
 # any more, so an edit of the light alone has bounds of its own. The detector itself stops at a score of 0.
 BOUNDS = {
-    "yaw": Bounds(20, 28, "the head is turned by {value:.0f} degrees", FRONT),
+    "yaw": Bounds(20, 26, "the head is turned by {value:.0f} degrees", FRONT),
     "pitch": Bounds(22, 36, "the head is tilted by {value:.0f} degrees", FRONT),
     "outside": Bounds(0.05, 0.25, "{value:.0%} of the face lies outside the photo", "give a photo with the whole face"),
     "side": Bounds(48, 28, "the face's crop is only {value:.0f} pixels a side in the photo", "give a larger photo"),
@@ -76,7 +76,7 @@ BOUNDS = {
 }
 LIGHT_BOUNDS = {
     **BOUNDS,
-    "yaw": Bounds(28, 40, "the head is turned by {value:.0f} degrees", FRONT),
+    "yaw": Bounds(28, 36, "the head is turned by {value:.0f} degrees", FRONT),
     "pitch": Bounds(30, 45, "the head is tilted by {value:.0f} degrees", FRONT),
 }
 
