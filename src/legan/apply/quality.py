@@ -65,9 +65,10 @@ class QualityScorer:
         if isinstance(image, Tensor):
             return self.predict(resized(from_unit(image), self.size)).score
         several = image_list(image)
+        pictures: list[Any] = [image] if several is None else several
         if several is None:
-            return float(self.predict_crops(np.stack([prepared_crop(image, self.size, faces)])).score[0])
-        crops = (prepared_crop(one, self.size, faces, f"image {i}") for i, one in enumerate(several))
+            return float(self.predict_crops(np.stack([prepared_crop(pictures[0], self.size, faces)])).score[0])
+        crops = (prepared_crop(one, self.size, faces, f"image {i}") for i, one in enumerate(pictures))
         return [value for group in grouped(crops, BATCH_SIZE) for value in self.predict_crops(np.stack(group)).score.tolist()]
 
     @torch.inference_mode()
