@@ -72,8 +72,8 @@ def test_measures_have_their_units() -> None:
 @pytest.mark.parametrize(
     ("face", "text"),
     [
-        (Face((0, 0, 1, 1), turned(24, 0, 0), 1.0), r"turned by 24 degrees \(at most 20\)"),
-        (Face((0, 0, 1, 1), turned(0, -25, 0), 1.0), r"tilted by 25 degrees \(at most 22\)"),
+        (Face((0, 0, 1, 1), turned(24, 0, 0), 1.0), r"turned by 24.0 degrees \(at most 20\)"),
+        (Face((0, 0, 1, 1), turned(0, -25, 0), 1.0), r"tilted by 25.0 degrees \(at most 22\)"),
         (face_at(40, 30, 40), r"only 4\d pixels a side in the photo \(at least 48\)"),
         (face_at(40, 30, 128, score=0.1), r"score 0.10 \(at least 0.2\)"),
         (face_at(-31, 30, 128), r"\d+% of the face lies outside the photo \(at most 5%\)"),
@@ -88,7 +88,7 @@ def test_beyond_the_first_bound_there_is_a_warning(face: Face, text: str) -> Non
 @pytest.mark.parametrize(
     ("face", "text"),
     [
-        (Face((0, 0, 1, 1), turned(33, 0, 0), 1.0), r"turned by 33 degrees \(at most 26\)"),
+        (Face((0, 0, 1, 1), turned(33, 0, 0), 1.0), r"turned by 33.0 degrees \(at most 26\)"),
         (face_at(40, 30, 24), r"only 2\d pixels a side in the photo \(at least 28\)"),
         (face_at(-60, 30, 128), r"\d+% of the face lies outside the photo \(at most 25%\)"),
     ],

@@ -71,7 +71,15 @@ class Readings:
 
     def as_json(self) -> dict[str, Any]:
         """The readings as plain values."""
-        return asdict(self)
+        faces = [_rounded(asdict(face)) for face in self.faces]
+        return {"identity": self.identity, "faces": faces}
+
+
+def _rounded(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _rounded(value) if isinstance(value, dict) else round(value, 4) if isinstance(value, float) else value
+        for key, value in values.items()
+    }
 
 
 def read_crops(before: Sequence[Image.Image], after: Sequence[Image.Image], networks: Networks) -> Readings:

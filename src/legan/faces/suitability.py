@@ -66,18 +66,18 @@ FRONT = "give a photo taken from the front"
 # Degrees as `head_pose` estimates them, which is less than the true angle beyond 30. A flash is right on heads on which a smile is not
 # any more, so an edit of the light alone has bounds of its own. The detector itself stops at a score of 0.
 BOUNDS = {
-    "yaw": Bounds(20, 26, "the head is turned by {value:.0f} degrees", FRONT),
-    "pitch": Bounds(22, 36, "the head is tilted by {value:.0f} degrees", FRONT),
     "outside": Bounds(0.05, 0.25, "{value:.0%} of the face lies outside the photo", "give a photo with the whole face"),
     "side": Bounds(48, 28, "the face's crop is only {value:.0f} pixels a side in the photo", "give a larger photo"),
+    "yaw": Bounds(20, 26, "the head is turned by {value:.1f} degrees", FRONT),
+    "pitch": Bounds(22, 36, "the head is tilted by {value:.1f} degrees", FRONT),
     "score": Bounds(
         0.2, 0.0, "the detector is hardly sure of the face, score {value:.2f}", "give a photo with an uncovered face"
     ),
 }
 LIGHT_BOUNDS = {
     **BOUNDS,
-    "yaw": Bounds(28, 36, "the head is turned by {value:.0f} degrees", FRONT),
-    "pitch": Bounds(30, 45, "the head is tilted by {value:.0f} degrees", FRONT),
+    "yaw": Bounds(28, 36, "the head is turned by {value:.1f} degrees", FRONT),
+    "pitch": Bounds(30, 45, "the head is tilted by {value:.1f} degrees", FRONT),
 }
 
 
@@ -93,7 +93,7 @@ class Finding:
         bound = self.bounds.refuse if self.is_refusal else self.bounds.warn
         side = "at most" if self.bounds.refuse > self.bounds.warn else "at least"
         what = self.bounds.text.format(value=self.value)
-        return f"{what} ({side} {bound:{'.0%' if '%' in self.bounds.text else 'g'}}): {self.bounds.advice}"
+        return f"{what} ({side} {bound:{'.0%' if '%' in self.bounds.text else 'g'}})"
 
 
 def head_pose(landmarks: np.ndarray) -> Pose:
@@ -177,10 +177,15 @@ def suitable_faces(
         refused = [finding for finding in found if finding.is_refusal and not force]
         refusals += refused
         if refused:
-            warnings.append(f"{called}not edited, {refused[0]}")
+            warnings.append(f"{called}not edited, {_in_words(refused)}")
         else:
             kept.append(face)
-            warnings += [f"{called}the edit may look wrong, {finding}" for finding in found]
+            warnings += [f"{called}the edit may look wrong, {_in_words([finding])}" for finding in found]
     if not kept:
-        raise FaceError(f"{name}: not edited, {refusals[0]}; --force (force=True) edits it all the same")
+        raise FaceError(f"{name}: not edited, {_in_words(refusals)}; --force (force=True) edits it all the same")
     return kept, tuple(warnings)
+
+
+def _in_words(findings: Sequence[Finding]) -> str:
+    """Findings, at least one, with what to do about the first."""
+    return f"{', '.join(map(str, findings))}: {findings[0].bounds.advice}"
