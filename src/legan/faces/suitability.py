@@ -1,4 +1,4 @@
-"""When not to edit: what a face's landmarks and the detector say about how well an edit of it can turn out.
+"""When not to edit: what a face's landmarks, how sure they are, and the detector say about how well an edit of it can turn out.
 
 Every measure has two bounds: beyond the first the edit is made with a warning, beyond the second it is refused. The bounds come from
 edits of rendered heads whose truth is known (experiments/native, "When not to edit").
@@ -70,12 +70,15 @@ BOUNDS = {
     "side": Bounds(48, 28, "the face's crop is only {value:.0f} pixels a side in the photo", "give a larger photo"),
     "yaw": Bounds(20, 26, "the head is turned by {value:.1f} degrees", FRONT),
     "pitch": Bounds(22, 36, "the head is tilted by {value:.1f} degrees", FRONT),
+    "mouth": Bounds(
+        9, 12, "the mouth seems covered, its landmarks spread by {value:.1f} pixels", "give a photo with an uncovered mouth"
+    ),
     "score": Bounds(
         0.2, 0.0, "the detector is hardly sure of the face, score {value:.2f}", "give a photo with an uncovered face"
     ),
 }
 LIGHT_BOUNDS = {
-    **BOUNDS,
+    **{measure: bounds for measure, bounds in BOUNDS.items() if measure != "mouth"},
     "yaw": Bounds(28, 36, "the head is turned by {value:.1f} degrees", FRONT),
     "pitch": Bounds(30, 45, "the head is tilted by {value:.1f} degrees", FRONT),
 }
@@ -129,8 +132,8 @@ def share_outside(landmarks: np.ndarray, width: int, height: int) -> float:
 def measures(face: Face, width: int, height: int) -> dict[str, float]:
     """Measure a face of a photo of `width` x `height` pixels: a number for each of `BOUNDS`.
 
-    `yaw` and `pitch` in degrees without sign, `outside` a share, `side` that of the face's crop in photo pixels, `score` the
-    detector's.
+    `yaw` and `pitch` in degrees without sign, `outside` a share, `side` that of the face's crop in photo pixels, `mouth`
+    the spread of its landmarks' heat maps in the network's pixels, `score` the detector's.
     """
     pose = head_pose(face.landmarks)
     return {
@@ -138,6 +141,7 @@ def measures(face: Face, width: int, height: int) -> dict[str, float]:
         "pitch": abs(pose.pitch),
         "outside": share_outside(face.landmarks, width, height),
         "side": 1 / scale_of(alignment(face.landmarks, 1)),
+        "mouth": face.mouth_spread,
         "score": face.score,
     }
 

@@ -7,7 +7,9 @@ import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result for programs.")]
 Device = Annotated[str, typer.Option(help="Where the networks run: cpu, cuda, cuda:1, mps.")]
-Force = Annotated[bool, typer.Option("--force", help="Edit faces too that are turned too far, cut or too small for it.")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Edit faces too that are turned too far, cut, covered or too small for it.")
+]
 Measure = Annotated[
     bool,
     typer.Option("--readings", help="Measure each edit: match with the photo, naturalness, what the critic sees; takes time."),
