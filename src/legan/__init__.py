@@ -11,22 +11,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from legan.apply.edit import Edit, Editor, edit, load_editor
+    from legan.apply.edit import Editor, edit, load_editor
+    from legan.apply.edited import Edit
     from legan.apply.marks import Mark, read_mark
+    from legan.apply.match import Match, match
     from legan.apply.quality import QualityLoss, QualityScorer, load_quality, score
     from legan.apply.quality_metric import QualityScore
+    from legan.apply.readings import Readings
     from legan.core.conditions import EXPRESSIONS, LIGHTINGS
     from legan.core.errors import LeganError
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Edit": "legan.apply.edit",
+    "Edit": "legan.apply.edited",
     "Editor": "legan.apply.edit",
     "edit": "legan.apply.edit",
     "load_editor": "legan.apply.edit",
     "Mark": "legan.apply.marks",
     "read_mark": "legan.apply.marks",
+    "Match": "legan.apply.match",
+    "match": "legan.apply.match",
+    "Readings": "legan.apply.readings",
     "QualityLoss": "legan.apply.quality",
     "QualityScorer": "legan.apply.quality",
     "QualityScore": "legan.apply.quality_metric",
@@ -43,12 +49,15 @@ __all__ = [
     "Editor",
     "LeganError",
     "Mark",
+    "Match",
     "QualityLoss",
     "QualityScore",
     "QualityScorer",
+    "Readings",
     "edit",
     "load_editor",
     "load_quality",
+    "match",
     "read_mark",
     "score",
 ]

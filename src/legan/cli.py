@@ -16,7 +16,7 @@ from legan.core.errors import LeganError
 from legan.verbs import baselines, evaluate, images, quality, recognition, study
 from legan.verbs.command import Group, renamed, set_classes
 from legan.verbs.notes import allow_all_names, show_notes
-from legan.verbs.options import Device, Devices, DryRun, Json, Run, Settings
+from legan.verbs.options import Device, Devices, DryRun, Force, Json, Measure, MinMatch, Run, Settings, Weights
 
 
 class _Group(Group):
@@ -55,15 +55,6 @@ app.add_typer(recognition.app)
 train_app.add_typer(quality.train_app)
 train_app.add_typer(baselines.train_app)
 train_app.add_typer(recognition.train_app)
-
-Weights = Annotated[
-    Path | None,
-    typer.Option(
-        "--editor",
-        metavar="PATH|ID",
-        help="A file that `legan export` wrote, `packaged`, or a model on the Hugging Face hub, owner/name[@revision] (extra `hub`).",
-    ),
-]
 
 
 def main() -> None:
@@ -112,6 +103,9 @@ def edit(
     grid: Annotated[bool, typer.Option("--grid", help="One picture: all expressions under the lights named.")] = False,
     no_mark: Annotated[bool, typer.Option("--no-mark", help="Do not say in the file that an algorithm edited it.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
+    force: Force = False,
+    readings: Measure = False,
+    min_match: MinMatch = None,
     weights: Weights = None,
     device: Device = "cpu",
     as_json: Json = False,
@@ -131,8 +125,9 @@ def edit(
     """
     from legan.apply.files import Choice, edit_photos
 
+    face = "all" if all_faces else face
     choice = Choice(
-        expression, tuple(lighting or ()), strength, "all" if all_faces else face, masks, grid, not no_mark, overwrite
+        *(expression, tuple(lighting or ()), strength, face, masks, grid, not no_mark, overwrite, force, readings, min_match)
     )
     report = edit_photos(photos, out, choice, weights, device)
     for note in report.messages():

@@ -13,12 +13,13 @@ import torch
 from PIL import Image
 
 from legan.core.crop import CROP_SIZE
-from legan.core.errors import ImageError
-from legan.core.images import load_photo, photo_of
+from legan.core.errors import FaceError, ImageError
+from legan.core.images import as_photo
 from legan.core.listing import find_images
 from legan.faces.align import align
 from legan.faces.detect import MIN_FACE_SIDE, detect_largest
 
+Picture = str | Path | Image.Image | np.ndarray
 Faces = Literal["auto", "aligned", "detect"]
 FACES = ("auto", "aligned", "detect")
 T = TypeVar("T")
@@ -36,11 +37,11 @@ class Prepared:
     readable: bool = True
 
 
-def prepare(picture: str | Path | Image.Image, size: int = CROP_SIZE, faces: Faces = "auto") -> Prepared:
+def prepare(picture: Picture, size: int = CROP_SIZE, faces: Faces = "auto") -> Prepared:
     """Cut out the largest face of a picture.
 
     Args:
-        picture: a file or a PIL image.
+        picture: a file, a PIL image, or an array (H, W, 3), uint8 or floats in [0, 1].
         size: side of the crop in pixels.
         faces: "aligned" takes the whole picture for a crop, scaled where needed; "detect" finds and aligns the face; "auto" takes
             pictures of exactly `size` x `size` pixels for crops, which `legan` itself writes, and finds the face in others.
@@ -48,9 +49,8 @@ def prepare(picture: str | Path | Image.Image, size: int = CROP_SIZE, faces: Fac
     Raises:
         ImageError: a picture that cannot be read.
     """
-    path = None if isinstance(picture, Image.Image) else Path(picture)
-    photo = photo_of(picture) if isinstance(picture, Image.Image) else load_photo(picture)
-    image = photo.image
+    photo = as_photo(picture)
+    image, path = photo.image, photo.path
     if faces == "aligned" or (faces == "auto" and image.size == (size, size)):
         if image.size != (size, size):
             image = image.resize((size, size), Image.Resampling.LANCZOS)
@@ -59,6 +59,26 @@ def prepare(picture: str | Path | Image.Image, size: int = CROP_SIZE, faces: Fac
     if not found:
         return Prepared(path, None, NO_FACE)
     return Prepared(path, np.asarray(align(image, found[0].landmarks, size).image))
+
+
+def prepared_crop(picture: Picture, size: int = CROP_SIZE, faces: Faces = "auto", name: str = "") -> np.ndarray:
+    """Cut out the largest face of a picture, as `prepare`: uint8 (size, size, 3).
+
+    Args:
+        name: how messages call a picture that is no file.
+
+    Raises:
+        ImageError: a picture that cannot be read.
+        FaceError: no face in it.
+    """
+    called = str(picture) if isinstance(picture, (str, Path)) else name
+    try:
+        prepared = prepare(picture, size, faces)
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}" if name and called == name else str(error)) from error
+    if prepared.crop is None:
+        raise FaceError(f"{called}: {prepared.reason}" if called else prepared.reason)
+    return prepared.crop
 
 
 def prepare_many(

@@ -5,10 +5,11 @@ editor("photo.jpg", expression="smile", lighting=-45).save("edited.jpg")
 """
 
 import numbers
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,87 +17,24 @@ from PIL import Image
 from torch import Tensor
 
 from legan.apply.crops import grouped
-from legan.apply.marks import Mark, marked_metadata, of_photo
+from legan.apply.edited import Edit, Subject
+from legan.apply.marks import Mark, of_photo
 from legan.apply.networks import ExpressionSpec, LightingSpec, Networks, load_networks
+from legan.apply.readings import check_min_match
 from legan.apply.strength import check_strength, partial_edit
-from legan.core.errors import ConditionError, FaceError, ImageError
-from legan.core.images import Photo, from_network, from_unit, load_photo, photo_of, save_photo, to_network, to_unit
-from legan.faces.align import AlignedCrop, align
+from legan.core.errors import FaceError, ImageError
+from legan.core.images import Photo, as_photo, from_network, from_unit, image_list, to_network, to_unit
+from legan.faces.align import align
 from legan.faces.detect import MIN_FACE_SIDE, detect
 from legan.faces.fields import CropFields
-from legan.faces.native import Person, PhotoFields, find_person
+from legan.faces.native import PhotoFields
 from legan.faces.paste import paste
+from legan.faces.suitability import suitable_faces
 from legan.models.generator import GeneratorOutput
 
-Input = str | Path | Image.Image | Photo
+Input = str | Path | Image.Image | np.ndarray | Photo
 Face = int | str  # 1, 2, ... (1 is the largest), "largest", "all", or "aligned"
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A photo and the face crops found in it; a photo that is an aligned crop itself has none to paste back."""
-
-    photo: Photo
-    crops: tuple[AlignedCrop, ...]
-
-    @cached_property
-    def people(self) -> tuple[Person, ...]:
-        """Which pixels of the photo are the person's, for each crop; found once for all edits."""
-        pixels = np.asarray(self.photo.image)
-        return tuple(find_person(pixels, crop) for crop in self.crops)
-
-    def pictures(self, size: int) -> list[Image.Image]:
-        """The crops to edit, `size` pixels a side."""
-        if self.crops:
-            return [crop.image for crop in self.crops]
-        return [self.photo.image.resize((size, size), Image.Resampling.LANCZOS)]
-
-
-@dataclass(frozen=True)
-class Edit:
-    """An edited photo.
-
-    Args:
-        image: the whole photo, edited.
-        sources, crops: its face crops before and after, in the order that `face` asked for.
-        expression_mask, lighting_mask: what the two hourglasses gave for each crop, float32 (n, channels, h, w) in [-1, 1]; without
-            channels where the editor makes none, as StarGAN's do.
-        photo: what was edited.
-        mark: what a saved picture says about itself.
-        fields: what was done to the photo's own pixels, for each face: displacement, gain and bias. They can be applied to another
-            development of the photo, with 16 bits (`PhotoFields.apply`). None where the editor predicts colours, as StarGAN's do, and
-            for a picture that is an aligned crop itself.
-    """
-
-    image: Image.Image
-    sources: tuple[Image.Image, ...]
-    crops: tuple[Image.Image, ...]
-    expression_mask: np.ndarray
-    lighting_mask: np.ndarray
-    photo: Photo
-    mark: Mark
-    fields: tuple[PhotoFields, ...] = ()
-
-    def save(self, path: str | Path, mark: bool = True, quality: int = 95) -> None:
-        """Write the photo as PNG, JPEG or WebP, with its metadata; `mark` says in it that an algorithm edited it.
-
-        Raises:
-            ImageError: an unknown ending.
-            LeganError: the place cannot be written; nothing is left behind.
-        """
-        metadata = marked_metadata(self.mark, self.photo) if mark else None
-        save_photo(self.image, path, self.photo, quality, metadata)
-
-    def mask_pictures(self) -> tuple[Image.Image, Image.Image]:
-        """The two masks as grey pictures, bright where they act most; several faces stand side by side.
-
-        Raises:
-            ConditionError: the editor makes none (`Networks.has_masks`).
-        """
-        if not self.expression_mask.shape[1]:
-            raise ConditionError("the editor makes no masks: only LEGAN's do")
-        size = self.crops[0].width
-        return _mask_picture(self.expression_mask, size), _mask_picture(self.lighting_mask, size)
+LOWER_STRENGTHS = (0.75, 0.5, 0.25)  # parts of the strength asked for that are tried where the match is too low
 
 
 class Editor:
@@ -112,26 +50,33 @@ class Editor:
 
     def __call__(
         self,
-        image: Input | Tensor,
+        image: Input | Sequence[Input] | Tensor,
         expression: ExpressionSpec | None = None,
         lighting: LightingSpec | None = None,
         strength: float = 1.0,
         face: Face = "largest",
-    ) -> "Edit | Tensor":
-        """Edit one photo, or a batch of aligned crops.
+        force: bool = False,
+        min_match: float | None = None,
+    ) -> Any:
+        """Edit one photo (an `Edit`), several (a list of them, in batches), or a batch of aligned crops (a tensor).
 
         Args:
-            image: a path, a PIL image, a `Photo`; or a float tensor (B, 3, S, S) in [0, 1] of aligned crops, which gives back a
-                tensor of the same shape; B may be 0.
+            image: a path, a PIL image, an array RGB (H, W, 3), uint8 or floats in [0, 1], or a `Photo`; a list of these, or an
+                array (B, H, W, 3); or a float tensor (B, 3, S, S) in [0, 1] of aligned crops, which gives back a tensor of the same
+                shape, B may be 0.
             expression: such as `"smile"`, `"smile:0.7"`, `{"smile": 0.5, "squint": 0.5}`; None keeps the face's own.
             lighting: a class `"07"`, a word (`"left"`), an azimuth in degrees (`-45`: from the picture's left), or azimuth and
                 elevation (`(-45, 20)`); None keeps the photo's own.
             strength: 0 gives the photo as it is, 1 the whole edit, up to 1.5 exaggerates it.
             face: `"largest"`, a number (1 is the largest), `"all"`, or `"aligned"` for a picture that is a face crop already.
+            force: edit faces too whose edit would be refused: turned too far, cut by the frame, too small
+                (`legan.faces.suitability`). Aligned crops are never refused.
+            min_match: the least match with the photo (`Edit.readings`) that an edit must keep: a lower strength is tried where it
+                does not. Photos only.
 
         Raises:
-            ImageError, FaceError, ConditionError: a picture that cannot be read, or crops of another size; no face, or none of that
-                number; an unknown expression or lighting.
+            ImageError, FaceError, ConditionError: a picture that cannot be read, or crops of another size; no face, none of that
+                number, one that is refused, or a match that no strength keeps; an unknown expression or lighting.
         """
         if isinstance(image, Tensor):
             x, size = from_unit(image), self.networks.size
@@ -141,7 +86,10 @@ class Editor:
                     f"the crops are {width}x{height} pixels, and this editor edits {size}x{size}: scale them first"
                 )
             return to_unit(self._translated(x, expression, lighting, strength)[0])
-        return next(self.edit_many([image], expression, lighting, strength, face))
+        several = image_list(image)
+        images: list[Any] = [image] if several is None else several
+        edits = self.edit_many(images, expression, lighting, strength, face, force=force, min_match=min_match)
+        return next(edits) if several is None else list(edits)
 
     def edit_many(
         self,
@@ -151,11 +99,15 @@ class Editor:
         strength: float = 1.0,
         face: Face = "largest",
         batch_size: int = 8,
+        force: bool = False,
+        min_match: float | None = None,
     ) -> Iterator[Edit]:
         """Edit many photos alike, the faces of `batch_size` photos through the networks together; yields in their order."""
         self.check(expression, lighting, strength)
-        subjects = (self.prepare(image, face) for image in images)
-        return self.edit_subjects(subjects, expression, lighting, strength, batch_size)
+        check_min_match(min_match)
+        subjects = (self.prepare(image, face, force, expression is not None) for image in images)
+        edits = self.edit_subjects(subjects, expression, lighting, strength, batch_size)
+        return (self.matched(edit, expression, lighting, min_match) for edit in edits)
 
     def check(self, expression: ExpressionSpec | None, lighting: LightingSpec | None, strength: float = 1.0) -> None:
         """Check an edit before any photo is read.
@@ -166,9 +118,12 @@ class Editor:
         check_strength(strength)
         self.networks.target_codes(torch.zeros(1, 3, self.networks.size, self.networks.size), expression, lighting)
 
-    def prepare(self, image: Input, face: Face = "largest") -> Subject:
-        """Read a photo and find and align its faces; arguments and errors as in `__call__`."""
-        photo = image if isinstance(image, Photo) else photo_of(image) if isinstance(image, Image.Image) else load_photo(image)
+    def prepare(self, image: Input, face: Face = "largest", force: bool = False, changes_expression: bool = True) -> Subject:
+        """Read a photo and find and align its faces; arguments and errors as in `__call__`.
+
+        Faces that an edit of the expression suits less than one of the light are told by `changes_expression`.
+        """
+        photo = as_photo(image)
         if face == "aligned":
             return Subject(photo, ())
         found = detect(photo.image, thorough=face != "largest")
@@ -181,7 +136,8 @@ class Editor:
             hint = f"{len(found)} faces found, the largest is edited: choose others by face 'all' or a number (2: the second largest)"
             photo = replace(photo, notes=(*photo.notes, hint))
         chosen = found if face == "all" else [found[_face_number(face, len(found), name) - 1]]
-        return Subject(photo, tuple(align(photo.image, f.landmarks, self.networks.size) for f in chosen))
+        kept, warnings = suitable_faces(chosen, photo.image.size, name, changes_expression, force)
+        return Subject(photo, tuple(align(photo.image, f.landmarks, self.networks.size) for f in kept), warnings)
 
     def edit_subjects(
         self,
@@ -204,7 +160,36 @@ class Editor:
                 fields = _photo_fields(subject, whole, rows, strength)
                 image = _edited_photo(subject, after, fields, is_edited=strength > 0)
                 masks = whole.expression_mask[rows].numpy(), whole.lighting_mask[rows].numpy()
-                yield Edit(image, tuple(sources), after, *masks, subject.photo, of_photo(mark, subject.photo), fields)
+                own_mark = of_photo(mark, subject.photo)
+                yield Edit(
+                    *(image, tuple(sources), after, *masks, subject, self.networks, own_mark, strength),
+                    *(subject.warnings, fields),
+                )
+
+    def matched(
+        self,
+        edit: Edit,
+        expression: ExpressionSpec | None,
+        lighting: LightingSpec | None,
+        min_match: float | None,
+    ) -> Edit:
+        """Return an edit that matches its photo by `min_match` at least: `edit`, or the same with less strength, with a warning.
+
+        Raises:
+            FaceError: none of `LOWER_STRENGTHS` does.
+        """
+        if min_match is None or (first := edit.readings.match) >= min_match:
+            return edit
+        what = f"the match with the photo at strength {edit.strength:g} is {first:.3f} ({edit.readings.identity})"
+        for part in LOWER_STRENGTHS:
+            weaker = next(self.edit_subjects([edit.subject], expression, lighting, part * edit.strength))
+            if weaker.readings.match >= min_match:
+                note = f"{what}, less than {min_match:g}: strength {weaker.strength:g} is used, {weaker.readings.match:.3f}"
+                return weaker.warned(note)
+        raise FaceError(
+            f"{edit.photo.path or 'the image'}: {what}, and at {weaker.strength:g} still {weaker.readings.match:.3f}: "
+            f"it must be {min_match:g}; ask for a smaller change"
+        )
 
     def _translated(
         self, x: Tensor, expression: ExpressionSpec | None, lighting: LightingSpec | None, strength: float
@@ -230,15 +215,17 @@ def load_editor(weights: str | Path | None = None, device: str = "cpu", precisio
 
 
 def edit(
-    image: Input,
+    image: Input | Sequence[Input] | Tensor,
     expression: ExpressionSpec | None = None,
     lighting: LightingSpec | None = None,
     strength: float = 1.0,
     face: Face = "largest",
     weights: str | Path | None = None,
-) -> Edit:
-    """Edit one photo with an editor that is loaded once and kept; arguments as in `Editor.__call__` and `load_editor`."""
-    return next(_kept_editor(weights).edit_many([image], expression, lighting, strength, face))
+    force: bool = False,
+    min_match: float | None = None,
+) -> Any:
+    """Edit with an editor that is loaded once and kept; arguments and result as in `Editor.__call__` and `load_editor`."""
+    return _kept_editor(weights)(image, expression, lighting, strength, face, force, min_match)
 
 
 def edit_words(expression: ExpressionSpec | None, lighting: LightingSpec | None, strength: float) -> str:
@@ -301,19 +288,3 @@ def _edited_photo(
     for crop, after in zip(subject.crops, edited, strict=True):
         image = paste(image, crop, after)
     return image
-
-
-def _mask_picture(masks: np.ndarray, size: int) -> Image.Image:
-    """Masks (n, channels, h, w) side by side: mean distance of a pixel's channels from their mean over the face."""
-    activity = np.abs(masks - masks.mean((2, 3), keepdims=True)).mean(1)  # (n, h, w)
-    n, height, width = activity.shape
-    # Blocks of 2x2: pixel shuffle leaves a pattern of that size, which says nothing about the face.
-    activity = activity.reshape(n, height // 2, 2, width // 2, 2).mean((2, 4))
-    border = max(1, height // 32)  # convolutions see no picture beyond the border
-    inside = activity[:, border:-border, border:-border]
-    low, high = (np.quantile(inside, q, axis=(1, 2), keepdims=True) for q in (0.01, 0.995))
-    grey = (255 * ((activity - low) / np.maximum(high - low, 1e-6)).clip(0, 1)).round().astype(np.uint8)
-    row = Image.new("RGB", (size * n, size))
-    for i, one in enumerate(grey):
-        row.paste(Image.fromarray(one).resize((size, size), Image.Resampling.BICUBIC).convert("RGB"), (i * size, 0))
-    return row

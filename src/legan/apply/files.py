@@ -11,13 +11,14 @@ from legan.apply.grid import GRID_LIGHTINGS, grid_mark, make_grid
 from legan.apply.marks import marked_metadata, of_photo, read_mark
 from legan.apply.networks import ExpressionSpec, LightingSpec
 from legan.apply.progress import shown_progress
-from legan.core.errors import ConditionError, ImageError, LeganError
+from legan.apply.readings import Readings, check_min_match
+from legan.core.errors import ConditionError, FaceError, ImageError, LeganError
 from legan.core.files import make_folder, sha256_of
 from legan.core.images import WRITE_FORMATS, Photo, save_photo, write_format
 from legan.core.listing import find_images
 
 MASKS = ("expression", "lighting")  # in the names of their files
-Written = Iterator[tuple[Path, list[Path] | ImageError]]
+Written = Iterator[tuple[Path, list[Path] | LeganError]]
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Choice:
         grid: make one labelled picture of all expressions under the lightings instead.
         mark: say in each file that an algorithm edited it.
         overwrite: replace outputs that exist. An input is never replaced.
+        force, min_match: as for `Editor`.
+        readings: measure each edit (`Edit.readings`): in the report, and in the file's mark.
     """
 
     expression: ExpressionSpec | None = None
@@ -59,6 +62,9 @@ class Choice:
     grid: bool = False
     mark: bool = True
     overwrite: bool = False
+    force: bool = False
+    readings: bool = False
+    min_match: float | None = None
 
     def check(self) -> None:
         """Check what can be told without an editor.
@@ -70,6 +76,9 @@ class Choice:
             raise ConditionError("a grid shows all expressions: leave --expression out, or leave --grid out")
         if self.grid and self.masks:
             raise ConditionError("a grid has no masks: leave --masks out, or leave --grid out")
+        if self.grid and (self.readings or self.min_match is not None):
+            raise ConditionError("a grid is not measured: leave --readings and --min-match out, or leave --grid out")
+        check_min_match(self.min_match)
         if not self.grid and len(self.lightings) > 1:
             raise ConditionError("several lightings need --grid: name one, or add --grid")
         if not self.grid and self.expression is None and not self.lightings:
@@ -78,12 +87,16 @@ class Choice:
 
 @dataclass
 class Report:
-    """What became of `n_photos`: `done` and `kept` name outputs, `failed` photos and why, `notes` what is worth knowing."""
+    """What became of `n_photos`: `done` and `kept` name outputs, `failed` photos and why, `notes` what is worth knowing.
+
+    `readings` holds what was measured on the edits, by output, where that was asked for.
+    """
 
     done: list[Path] = field(default_factory=list)
     kept: list[Path] = field(default_factory=list)
     failed: dict[Path, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    readings: dict[Path, Readings] = field(default_factory=dict)
     n_edited: int = 0
     n_photos: int = 0
 
@@ -91,11 +104,15 @@ class Report:
         """The report as plain values."""
         failed = {str(photo): message for photo, message in self.failed.items()}
         done, kept = [str(path) for path in self.done], [str(path) for path in self.kept]
-        return {"n_edited": self.n_edited, "done": done, "kept": kept, "failed": failed, "notes": self.notes}
+        found = {"n_edited": self.n_edited, "done": done, "kept": kept, "failed": failed, "notes": self.notes}
+        if self.readings:
+            found["readings"] = {str(path): readings.as_json() for path, readings in self.readings.items()}
+        return found
 
     def messages(self) -> list[str]:
         """What to tell people beside the outputs, one line each."""
         lines = [f"note: {note}" for note in self.notes]
+        lines += [f"note: {path}: {readings}" for path, readings in self.readings.items()]
         if self.kept:
             lines.append(f"note: {len(self.kept)} outputs existed and were kept; --overwrite makes them anew")
         lines += [f"error: {message}" for message in self.failed.values()]
@@ -144,9 +161,9 @@ def edit_files(editor: Editor, photos: Sequence[Path], out: Path | None, choice:
         raise ImageError(f"{report.kept[0]} exists already: give another name with -o, or add --overwrite")
     write = _write_grids if choice.grid else _write_edits
     with shown_progress("editing", len(todo), hidden=is_single) as advance:
-        subjects = _prepared(editor, todo, choice.face, report, is_single, advance)
-        for photo, outputs in write(editor, subjects, {job.photo: job for job in todo}, choice):
-            if isinstance(outputs, ImageError):
+        subjects = _prepared(editor, todo, choice, report, is_single, advance)
+        for photo, outputs in write(editor, subjects, {job.photo: job for job in todo}, choice, report):
+            if isinstance(outputs, LeganError):
                 _fail(report, photo, outputs, is_single)
             else:
                 report.done += outputs
@@ -182,7 +199,9 @@ def _mark_of(output: Path) -> str:
     return mark.photo if mark else ""
 
 
-def _write_edits(editor: Editor, subjects: Iterable[Subject], jobs: Mapping[Path, Job], choice: Choice) -> Written:
+def _write_edits(
+    editor: Editor, subjects: Iterable[Subject], jobs: Mapping[Path, Job], choice: Choice, report: Report
+) -> Written:
     """Edit and save; yields each photo with the files written for it, or the error that says why none could be."""
     lighting = choice.lightings[0] if choice.lightings else None
     for edit in editor.edit_subjects(subjects, choice.expression, lighting, choice.strength):
@@ -191,18 +210,25 @@ def _write_edits(editor: Editor, subjects: Iterable[Subject], jobs: Mapping[Path
         make_folder(job.output.parent)
         outputs = [path for path in job.outputs if choice.overwrite or job.outdated or not path.exists()]
         try:
+            n_known = len(edit.warnings)
+            edit = editor.matched(edit, choice.expression, lighting, choice.min_match)
+            report.notes += [f"{photo}: {warning}" for warning in edit.warnings[n_known:]]
+            if choice.readings:
+                report.readings[job.output] = edit.readings
             if job.output in outputs:
                 edit.save(job.output, mark=choice.mark)
             for path, picture in zip(job.masks, edit.mask_pictures() if job.masks else (), strict=True):
                 if path in outputs:
                     save_photo(picture, path)
-        except ImageError as error:
+        except (ImageError, FaceError) as error:
             yield photo, error
         else:
             yield photo, outputs
 
 
-def _write_grids(editor: Editor, subjects: Iterable[Subject], jobs: Mapping[Path, Job], choice: Choice) -> Written:
+def _write_grids(
+    editor: Editor, subjects: Iterable[Subject], jobs: Mapping[Path, Job], choice: Choice, report: Report
+) -> Written:
     """As `_write_edits`, one labelled picture of all expressions for each photo."""
     lightings = choice.lightings or GRID_LIGHTINGS
     mark = grid_mark(editor, lightings, choice.strength)
@@ -294,17 +320,18 @@ def _identity(path: Path) -> tuple[int, int] | Path:
 
 
 def _prepared(
-    editor: Editor, jobs: Iterable[Job], face: Face, report: Report, is_single: bool, advance: Callable[[], None]
+    editor: Editor, jobs: Iterable[Job], choice: Choice, report: Report, is_single: bool, advance: Callable[[], None]
 ) -> Iterator[Subject]:
     for job in jobs:
         try:
-            subject = editor.prepare(job.photo, face)
+            changes_expression = choice.grid or choice.expression is not None
+            subject = editor.prepare(job.photo, choice.face, choice.force, changes_expression)
         except LeganError as error:
             _fail(report, job.photo, error, is_single)
             advance()
             continue
         lost = subject.photo.metadata.lost_in(write_format(job.output))
-        report.notes += [f"{job.photo}: {note}" for note in (*subject.photo.notes, *lost)]
+        report.notes += [f"{job.photo}: {note}" for note in (*subject.photo.notes, *lost, *subject.warnings)]
         yield subject
 
 

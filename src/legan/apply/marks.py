@@ -34,6 +34,7 @@ class Mark:
         software: name and version.
         source_type: an IPTC digital source type (a URI).
         photo: SHA-256 of the photo's file, by which a further run knows that the photo has changed; "" where it was no file.
+        readings: what was measured on the edit, in words (`legan.apply.readings`); "" where nothing was.
     """
 
     weights: str
@@ -41,6 +42,7 @@ class Mark:
     software: str = SOFTWARE
     source_type: str = SOURCE_TYPE
     photo: str = ""
+    readings: str = ""
 
 
 def of_photo(mark: Mark, photo: Photo) -> Mark:
@@ -52,18 +54,21 @@ def of_photo(mark: Mark, photo: Photo) -> Mark:
 def marked_metadata(mark: Mark, photo: Photo | None = None) -> Metadata:
     """Return the metadata to write with an edited picture: the photo's own, with the mark set in XMP and EXIF."""
     metadata = photo.metadata if photo else Metadata()
-    properties = {
+    properties: dict[xmp.Name, str | None] = {
         (IPTC_EXT, "DigitalSourceType"): mark.source_type,
         (LEGAN, "Software"): mark.software,
         (LEGAN, "Weights"): f"sha256:{mark.weights}",
         (LEGAN, "Edit"): mark.edit,
-        **({(LEGAN, "Photo"): f"sha256:{mark.photo}"} if mark.photo else {}),
+        # An edit of an edit: what the first one was made of and measured at does not hold any more.
+        (LEGAN, "Photo"): f"sha256:{mark.photo}" if mark.photo else None,
+        (LEGAN, "Readings"): mark.readings or None,
     }
     # The creator tool is the first program of a picture's life: a photo's own stays.
     creator = (xmp.XMP, "CreatorTool")
     if not metadata.xmp or xmp.read(metadata.xmp, creator) is None:
         properties[creator] = mark.software
-    tags: dict[int, str] = {ExifTags.Base.Software: f"{mark.software}, weights sha256:{mark.weights}"}
+    measured = f", {mark.readings}" if mark.readings else ""
+    tags: dict[int, str] = {ExifTags.Base.Software: f"{mark.software}, weights sha256:{mark.weights}{measured}"}
     defaults: dict[int, str] = {
         ExifTags.Base.ImageDescription: f"Edited by a trained algorithm ({mark.software}): {mark.source_type}"
     }
@@ -91,4 +96,5 @@ def read_mark(path: str | Path) -> Mark | None:
         return None
     edit, software = xmp.read(packet, (LEGAN, "Edit")) or "", xmp.read(packet, (LEGAN, "Software")) or ""
     photo = xmp.read(packet, (LEGAN, "Photo")) or ""
-    return Mark(weights.removeprefix("sha256:"), edit, software, source_type, photo.removeprefix("sha256:"))
+    readings = xmp.read(packet, (LEGAN, "Readings")) or ""
+    return Mark(weights.removeprefix("sha256:"), edit, software, source_type, photo.removeprefix("sha256:"), readings)

@@ -3,7 +3,7 @@
 legan.score("photo.jpg")  # 0 (unnatural) .. 10 (hyper-realistic)
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -14,17 +14,18 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from legan.apply.crops import Faces, prepare
+from legan.apply.crops import Faces, Picture, grouped, prepared_crop
 from legan.apply.networks import check_device
-from legan.core.errors import FaceError, ImageError
+from legan.core.errors import ImageError
 from legan.core.files import sha256_of
-from legan.core.images import from_unit
+from legan.core.images import from_unit, image_list, to_network
 from legan.core.weights import weights_file
 from legan.losses import unnaturalness
 from legan.models.quality import TOP_SCORE, Quality, QualityOutput, load_quality_net
 from legan.train.task import mixed_dtype
 
 Precision = Literal["auto", "bf16", "fp32"]
+BATCH_SIZE = 64  # of pictures in a list
 
 
 class QualityScorer:
@@ -48,24 +49,27 @@ class QualityScorer:
         self.net = net.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net.features.to(self.dtype)
 
-    def __call__(self, image: Tensor | str | Path | Image.Image, faces: Faces = "auto") -> Any:
-        """Score a picture (a float), or a batch of aligned crops (a tensor).
+    def __call__(self, image: Tensor | Picture | Sequence[Picture], faces: Faces = "auto") -> Any:
+        """Score a picture (a float), several (a list of floats, in batches), or a batch of aligned crops (a tensor).
 
         Args:
-            image: a path or PIL image, whose largest face is taken; or a float tensor (B, 3, H, W) in [0, 1] of aligned crops, scaled
-                to the network's size, which gives back scores (B,).
+            image: a path, a PIL image or an array (H, W, 3), uint8 or floats in [0, 1], whose largest face is taken; a list of
+                these, or an array (B, H, W, 3); or a float tensor (B, 3, H, W) in [0, 1] of aligned crops, scaled to the network's
+                size, which gives back scores (B,).
             faces: as for `prepare`; pictures only.
 
         Raises:
-            ImageError: a tensor of another shape or range, or a picture that cannot be read.
-            FaceError: no face in the picture.
+            ImageError: a tensor or array of another shape or range, or a picture that cannot be read.
+            FaceError: no face in a picture; of several, the message says in which.
         """
         if isinstance(image, Tensor):
             return self.predict(resized(from_unit(image), self.size)).score
-        prepared = prepare(image, self.size, faces)
-        if prepared.crop is None:
-            raise FaceError(prepared.reason)
-        return float(self.predict_crops(np.stack([prepared.crop])).score[0])
+        several = image_list(image)
+        pictures: list[Any] = [image] if several is None else several
+        if several is None:
+            return float(self.predict_crops(np.stack([prepared_crop(pictures[0], self.size, faces)])).score[0])
+        crops = (prepared_crop(one, self.size, faces, f"image {i}") for i, one in enumerate(pictures))
+        return [value for group in grouped(crops, BATCH_SIZE) for value in self.predict_crops(np.stack(group)).score.tolist()]
 
     @torch.inference_mode()
     def predict_crops(self, crops: np.ndarray) -> QualityOutput:
@@ -100,9 +104,15 @@ def load_quality(weights: str | Path | None = None, device: str = "cpu", precisi
     return QualityScorer(net, metadata, sha256_of(path), device, precision)
 
 
-def score(image: Tensor | str | Path | Image.Image, faces: Faces = "auto", weights: str | Path | None = None) -> Any:
+def score(image: Any, faces: Faces = "auto", weights: str | Path | None = None) -> Any:
     """Score with a network that is loaded once and kept; arguments as in `QualityScorer.__call__` and `load_quality`."""
     return _kept_scorer(weights)(image, faces)
+
+
+def score_crops(crops: Sequence[Image.Image]) -> Tensor:
+    """Score aligned crops of one size with the packaged network, scaled to its size: (B,) float32 on the CPU."""
+    scorer = _kept_scorer(None)
+    return scorer.predict(resized(to_network(crops), scorer.size)).score
 
 
 @lru_cache(maxsize=1)

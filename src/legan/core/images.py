@@ -123,6 +123,42 @@ def _frame_notes(image: Image.Image) -> list[str]:
     return ["an animation: its first frame is used"]
 
 
+def as_photo(image: "str | Path | Image.Image | np.ndarray | Photo") -> Photo:
+    """Bring whatever shows one picture to a `Photo`: a path, a PIL image, or an array RGB (H, W, 3), uint8 or floats in [0, 1].
+
+    Raises:
+        ImageError: as `load_photo` and `photo_of`; an array of another layout, type or range.
+    """
+    if isinstance(image, Photo):
+        return image
+    if isinstance(image, np.ndarray):
+        image = image_of_array(image)
+    return photo_of(image) if isinstance(image, Image.Image) else load_photo(image)
+
+
+def image_of_array(array: np.ndarray) -> Image.Image:
+    """Bring an array RGB (H, W, 3), uint8 or floats in [0, 1], to a PIL image.
+
+    Raises:
+        ImageError: another layout or type, or values out of range or not finite.
+    """
+    if array.ndim != 3 or array.shape[2] != 3 or not array.size:
+        raise ImageError(f"an image must be an array (H, W, 3), not {array.shape}: bring it to RGB, rows first")
+    if array.dtype == np.uint8:
+        return Image.fromarray(np.ascontiguousarray(array))
+    if not np.issubdtype(array.dtype, np.floating):
+        raise ImageError(f"an image must be an array of uint8 or of floats in [0, 1], not {array.dtype}: convert it first")
+    _check_bounds(float(array.min()), float(array.max()), 0, 1)
+    return Image.fromarray((array.clip(0, 1) * 255).round().astype(np.uint8))
+
+
+def image_list(images: Any) -> list[Any] | None:
+    """Return the images of a list, a tuple or an array (B, H, W, 3); None where `images` is a single one."""
+    if isinstance(images, np.ndarray):
+        return list(images) if images.ndim == 4 else None
+    return list(images) if isinstance(images, (list, tuple)) else None
+
+
 def save_photo(
     image: Image.Image,
     path: str | Path,
@@ -248,7 +284,10 @@ def _check_range(tensor: "Tensor", low: int, high: int) -> None:
         raise ImageError(f"images must be a float tensor (B, 3, H, W), not {tensor.dtype} {tuple(tensor.shape)}")
     if not tensor.numel():
         return
-    least, most = tensor.min().item(), tensor.max().item()
+    _check_bounds(tensor.min().item(), tensor.max().item(), low, high)
+
+
+def _check_bounds(least: float, most: float, low: int, high: int) -> None:
     slack = 1e-3  # what float16 and resampling overshoot by
     if low - slack <= least and most <= high + slack:  # false for NaN
         return

@@ -100,12 +100,12 @@ def guid_of(extension: bytes) -> str:
     return hashlib.md5(extension, usedforsecurity=False).hexdigest().upper()
 
 
-def merge(packet: bytes | None, properties: Mapping[Name, str], prefixes: Mapping[str, str]) -> bytes:
+def merge(packet: bytes | None, properties: Mapping[Name, str | None], prefixes: Mapping[str, str]) -> bytes:
     """Return `packet` with text properties set, whatever it said about them before; the rest of it is kept.
 
     Args:
         packet: an existing packet; None, or one that is not well-formed, starts a new one.
-        properties: (namespace, name) to text.
+        properties: (namespace, name) to text; None takes it out.
         prefixes: namespace to the prefix to write it with.
     """
     document = (_parse(packet) if packet else None) or safe_minidom.parseString(_EMPTY)
@@ -119,6 +119,8 @@ def merge(packet: bytes | None, properties: Mapping[Name, str], prefixes: Mappin
     description.setAttribute("xmlns:rdf", RDF)
     description.setAttributeNS(RDF, "rdf:about", about)
     for (namespace, local_name), text in properties.items():
+        if text is None:
+            continue
         description.setAttribute(f"xmlns:{prefixes[namespace]}", namespace)
         element = document.createElementNS(namespace, f"{prefixes[namespace]}:{local_name}")
         element.appendChild(document.createTextNode(text))

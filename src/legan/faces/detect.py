@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from legan.faces.landmarks import LandmarkNet, locate
+from legan.faces.landmarks import LandmarkNet, locate_with_spreads
 
 MIN_FACE_SIDE = 40  # pixels, in photos of any size; also for the caller's message where no face is found
 # dlib finds faces from 80 pixels on. The first look sees faces from 22% of the photo's long side on, in a few milliseconds; the
@@ -35,11 +35,14 @@ class Face:
         box: left, top, right, bottom in photo pixels; may reach beyond the photo.
         landmarks: (68, 2) float32, the iBUG points in photo pixels, pixel centres at +0.5.
         score: the detector's confidence; above 0, the larger the surer.
+        mouth_spread: how unsure the network is of the mouth's points: mean of their `landmarks.spreads`, 4 to 8 where the mouth is
+            seen, 10 and more where it is covered.
     """
 
     box: tuple[float, float, float, float]
     landmarks: np.ndarray
     score: float
+    mouth_spread: float = 0.0
 
     @property
     def width(self) -> float:
@@ -81,8 +84,13 @@ def find_boxes(pixels: np.ndarray, thorough: bool = True) -> list[Box]:
 
 
 def _with_landmarks(pixels: np.ndarray, boxes: Sequence[Box], net: LandmarkNet | None) -> list[Face]:
-    faces = [Face(box, locate(pixels, box, net), score) for box, score in boxes]
+    faces = [_located(pixels, box, score, net) for box, score in boxes]
     return sorted(faces, key=lambda face: face.width, reverse=True)
+
+
+def _located(pixels: np.ndarray, box: tuple[float, float, float, float], score: float, net: LandmarkNet | None) -> Face:
+    points, spreads = locate_with_spreads(pixels, box, net)
+    return Face(box, points, score, float(spreads[48:].mean()))
 
 
 def _looks(pixels: np.ndarray) -> list[Callable[[], list[Box]]]:

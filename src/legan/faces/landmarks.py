@@ -102,6 +102,17 @@ def centres_of_mass(maps: Tensor) -> Tensor:
     return torch.stack([(maps.sum(2) * x).sum(2), (maps.sum(3) * y).sum(2)], dim=2)
 
 
+def spreads(maps: Tensor) -> Tensor:
+    """How far heat maps (B, n, h, w) that each sum to 1 spread round their centres: root mean square distance in input pixels (B, n)."""
+    height, width = maps.shape[2:]
+    x = (torch.arange(width, device=maps.device, dtype=maps.dtype) + 0.5) * _STRIDE
+    y = (torch.arange(height, device=maps.device, dtype=maps.dtype) + 0.5) * _STRIDE
+    centres = centres_of_mass(maps)
+    across = (x - centres[..., :1]).square()  # (B, n, w)
+    down = (y - centres[..., 1:]).square()  # (B, n, h)
+    return ((maps.sum(2) * across).sum(2) + (maps.sum(3) * down).sum(2)).sqrt()
+
+
 def load_landmark_net(path: Path | None = None) -> LandmarkNet:
     """Return the network ready to run, from `path` or from the package.
 
@@ -163,12 +174,19 @@ def locate(
     Returns:
         (68, 2) float32, photo pixels, pixel centres at +0.5.
     """
+    return locate_with_spreads(image, box, net, n_passes)[0]
+
+
+def locate_with_spreads(
+    image: np.ndarray, box: tuple[float, float, float, float], net: LandmarkNet | None = None, n_passes: int = 2
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the landmarks of one face as `locate` does, and how unsure each of them is: `spreads` (68,) of the last pass."""
     net = packaged_net() if net is None else net
     frame = frame_of_box(box)
     for _ in range(n_passes):
         picture = to_network(warp(image, frame, INPUT_SIZE)[None])
         with torch.inference_mode():
-            found, _ = net(picture.to(memory_format=torch.channels_last))
+            found, log_maps = net(picture.to(memory_format=torch.channels_last))
         points = transform(inverse(frame), found[0].double().numpy())
         frame = frame_of_points(points)
-    return points
+    return points, spreads(log_maps.exp())[0].numpy()

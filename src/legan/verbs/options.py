@@ -7,6 +7,25 @@ import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result for programs.")]
 Device = Annotated[str, typer.Option(help="Where the networks run: cpu, cuda, cuda:1, mps.")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Edit faces too that are turned too far, cut, covered or too small for it.")
+]
+Measure = Annotated[
+    bool,
+    typer.Option("--readings", help="Measure each edit: match with the photo, naturalness, what the critic sees; takes time."),
+]
+MinMatch = Annotated[
+    float | None,
+    typer.Option(help="The least match with the photo, -1 to 1: where an edit is below, a lower strength is tried."),
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        "--editor",
+        metavar="PATH|ID",
+        help="A file that `legan export` wrote, `packaged`, or a model on the Hugging Face hub, owner/name[@revision] (extra `hub`).",
+    ),
+]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")]
 Run = Annotated[Path, typer.Option(help="Folder of the run: logs, samples, checkpoints.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the settings, sizes and time; write nothing.")]
