@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from legan.apply.quality_metric import QualityScore
     from legan.core.conditions import EXPRESSIONS, LIGHTINGS
     from legan.core.errors import LeganError
+    from legan.core.lamps import Lamp, LightSetup
 
 __version__ = "0.1.0"
 
@@ -35,13 +36,17 @@ _HOMES = {
     "EXPRESSIONS": "legan.core.conditions",
     "LIGHTINGS": "legan.core.conditions",
     "LeganError": "legan.core.errors",
+    "Lamp": "legan.core.lamps",
+    "LightSetup": "legan.core.lamps",
 }
 __all__ = [
     "EXPRESSIONS",
     "LIGHTINGS",
     "Edit",
     "Editor",
+    "Lamp",
     "LeganError",
+    "LightSetup",
     "Mark",
     "QualityLoss",
     "QualityScore",
