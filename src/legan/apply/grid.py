@@ -11,8 +11,8 @@ from legan.apply.marks import Mark
 from legan.apply.networks import Codes, ExpressionSpec, LightingSpec
 from legan.apply.strength import check_strength, partial_edit
 from legan.core.conditions import EXPRESSIONS
-from legan.core.lamps import LightSetup
 from legan.core.images import from_network, to_network
+from legan.core.lamps import LightSetup
 
 GRID_LIGHTINGS: tuple[LightingSpec, ...] = ("room", -75, -45, "front", 45, 75)
 CELL, GAP, LABEL, LEFT = 160, 6, 26, 84  # pixels
@@ -55,9 +55,9 @@ def edit_cells(
     codes = [editor.networks.target_codes(x, expression, lighting) for expression, lighting in conditions]
     edited = torch.empty(len(codes), *x.shape[1:])
     # Those of one mixture of lamps together, and all that need none.
-    groups: dict[bytes | None, list[int]] = {}
+    groups: dict[str, list[int]] = {}
     for i, code in enumerate(codes):
-        groups.setdefault(None if code.lamps is None else code.lamps.tobytes(), []).append(i)
+        groups.setdefault("" if code.lamps is None else repr(code.lamps), []).append(i)
     for group in groups.values():
         own = [codes[i] for i in group]
         target = Codes(torch.cat([c.expression for c in own]), torch.cat([c.lighting for c in own]), own[0].lamps)

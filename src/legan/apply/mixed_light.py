@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from legan.core.lamps import ROOM
+from legan.core.lamps import ROOM, Lamps
 from legan.core.linear_light import to_linear, to_srgb, with_tone, without_tone
 from legan.models.generator import GeneratorOutput, apply_fields, warp
 
@@ -19,7 +19,7 @@ _DARK = 0.02  # of 2: darker pixels are too dark to tell a gain from
 _MAX_GAIN = 4.0  # bound of the logarithm, as the generator's own
 
 
-def mixed_output(x: Tensor, of_class: Callable[[int], GeneratorOutput], coefficients: np.ndarray) -> GeneratorOutput:
+def mixed_output(x: Tensor, of_class: Callable[[int], GeneratorOutput], lamps: Lamps) -> GeneratorOutput:
     """Return the output of a generator under a mixture of its classes.
 
     What the mixture makes of a pixel is a function of the pixel's value, nearly a straight line: gain and bias are those of the line
@@ -29,39 +29,42 @@ def mixed_output(x: Tensor, of_class: Callable[[int], GeneratorOutput], coeffici
     Args:
         x: the crops (B, 3, S, S) in [-1, 1].
         of_class: the output for a class. Its displacement is the same for all of them: light moves nothing.
-        coefficients: (20, 3), factors of each class in linear light (`core.lamps.coefficients`); only those not 0 are asked for.
+        lamps: the mixture; only its classes and room light are asked for.
     """
-    classes = [int(k) for k in np.flatnonzero(coefficients.any(1))]
-    outputs = [of_class(k) for k in classes]
-    factors = coefficients[classes].astype(np.float32)[:, None, :, None, None]  # (n, 1, 3, 1, 1)
-    masks = _masks(outputs, np.abs(coefficients[classes]).mean(1) * (np.array(classes) != ROOM))
+    outputs = [of_class(k) for k in (ROOM, *map(int, lamps.classes))]
+    masks = _masks(outputs, lamps.flashes.mean(1))
     first = outputs[0]
     if first.displacement is None or first.gain is None or first.bias is None:
-        image = _mixture(np.stack([output.image.numpy() for output in outputs]) + 1, factors)
+        image = _mixture(np.stack([output.image.numpy() for output in outputs]) + 1, lamps)
         return GeneratorOutput(torch.from_numpy(image - 1).clamp(-1, 1), *masks, None)
 
     moved = (warp(x.float(), first.displacement) + 1).numpy()
     gains = np.exp(np.stack([output.gain.numpy() for output in outputs]))  # type: ignore[union-attr]
     biases = np.stack([output.bias.numpy() for output in outputs])  # type: ignore[union-attr]
-    here, at_black = (_mixture(gains * source + biases, factors) for source in (moved, np.zeros_like(moved)))
+    here, at_black = (_mixture(gains * source + biases, lamps) for source in (moved, np.zeros_like(moved)))
     # From black to the pixel: the slope at the pixel itself would be without bound at the tone curve's end.
     slope = np.clip((here - at_black) / np.maximum(moved, _DARK), math.exp(-_MAX_GAIN), math.exp(_MAX_GAIN))
     gain, bias = torch.from_numpy(np.log(slope)), torch.from_numpy(here - slope * moved)
-    image = apply_fields(x, first.displacement, gain, bias).clamp(-1, 1)
-    return GeneratorOutput(image, *masks, first.displacement, bias, gain)
+    mixed = apply_fields(x, first.displacement, gain, bias).clamp(-1, 1)
+    return GeneratorOutput(mixed, *masks, first.displacement, bias, gain)
 
 
-def _mixture(images: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """Mix images (n, B, 3, S, S), black at 0 and white at 2, in linear light; float32 (B, 3, S, S), alike."""
-    light = (factors * without_tone(to_linear(np.clip(images / 2, 0, 1)))).sum(0)
-    # A class may be darker than room light where the network errs: less than no light there is not.
-    return (2 * to_srgb(with_tone(np.maximum(light, 0)))).astype(np.float32)
+def _mixture(images: np.ndarray, lamps: Lamps) -> np.ndarray:
+    """Mix images (n, B, 3, S, S), black at 0 and white at 2, room light first, in linear light; float32 (B, 3, S, S), alike."""
+    lights = without_tone(to_linear(np.clip(images / 2, 0, 1)))
+    # A class is darker than room light where the network errs. Less than no light would tint the shadows of a coloured lamp.
+    room, flashes = lights[0], np.maximum(lights[1:] - lights[0], 0)
+    light = room * lamps.room.astype(np.float32)[:, None, None]
+    for flash, factor in zip(flashes, lamps.flashes.astype(np.float32), strict=True):
+        light += flash * factor[:, None, None]
+    return (2 * to_srgb(with_tone(light))).astype(np.float32)
 
 
 def _masks(outputs: list[GeneratorOutput], weights: np.ndarray) -> tuple[Tensor, Tensor]:
-    """The expression mask, which is the same for all classes, and the mean of the flashes' lighting masks."""
-    if not weights.any():
-        weights = np.ones(len(outputs))
+    """The expression mask, which is the same for all classes, and the mean of the flashes' lighting masks; room light's without one."""
+    room, *flashes = outputs
+    if not flashes:
+        return room.expression_mask, room.lighting_mask
     shares = torch.from_numpy((weights / weights.sum()).astype(np.float32))
-    lighting = sum(share * output.lighting_mask for share, output in zip(shares, outputs, strict=True))
-    return outputs[0].expression_mask, lighting  # type: ignore[return-value]
+    masks = torch.stack([output.lighting_mask for output in flashes])  # (n, B, channels, h, w)
+    return room.expression_mask, torch.einsum("n,nbchw->bchw", shares, masks)

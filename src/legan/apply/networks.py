@@ -20,7 +20,7 @@ from legan.core.conditions import EXPRESSIONS, LIGHTINGS, expression_code, light
 from legan.core.crop import CROP_SIZE
 from legan.core.errors import ConditionError, ConfigError, WeightsError, nearest
 from legan.core.files import sha256_of
-from legan.core.lamps import LightSetup, plain_and_mixed
+from legan.core.lamps import Lamps, LightSetup, plain_and_mixed
 from legan.core.weights import load_weights, packaged
 from legan.models.critic import Critic, CriticConfig
 from legan.models.from_weights import network_of_config
@@ -37,13 +37,12 @@ class Codes:
 
     Args:
         expression, lighting: (B, 6) and (B, 20), each row non-negative and summing to 1, or zeros to keep it.
-        lamps: lighting as a mixture instead, the same for all rows: factors (20, 3) of the classes in linear light
-            (`core.lamps.coefficients`). `lighting` is then the room's.
+        lamps: lighting as a mixture of classes instead, the same for all rows. `lighting` is then the room's.
     """
 
     expression: Tensor
     lighting: Tensor
-    lamps: np.ndarray | None = None
+    lamps: Lamps | None = None
 
     def with_expression(self, expression: Tensor) -> "Codes":
         """The same light on another expression (B, 6)."""

@@ -3,7 +3,7 @@
 Light adds up: what a class shows less what room light shows, in linear light, is its flash alone. So a light from anywhere, of any
 colour and size, and several together, are a weighted sum of what the classes show:
 
-    light = ambient * room + sum over lamps of factor * colour * (flash - room)
+    light = ambient * room + sum over lamps of factor * colour * (class - room)
 
 A lamp between the flashes is their mixture, bilinear in azimuth and elevation (`core.conditions.lighting_code`); a soft lamp is the mean
 over the directions that it fills.
@@ -12,7 +12,7 @@ over the directions that it fills.
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +30,7 @@ _N_DIRECTIONS = 64  # of a soft lamp
 _ROOM_NAMES = ("room", LIGHTING_WORDS["room"])
 
 Colour = str | tuple[float, float, float]
+WHITE: Colour = (1.0, 1.0, 1.0)
 
 
 class Lamps(NamedTuple):
@@ -58,13 +59,15 @@ class Lamp:
     direction: str | float | Sequence[float]
     factor: float = 1.0
     softness: float = 0.0
-    colour: Colour = (1.0, 1.0, 1.0)
+    colour: Colour = WHITE
 
     def __post_init__(self) -> None:
         if is_room(self.direction):
             raise ConditionError("room light is no lamp: name its share as ambient, 0 to 1")
         if not 0 < self.factor <= MAX_FACTOR:
-            raise ConditionError(f"the factor {self.factor:g} of a lamp is out of range: give more than 0, up to {MAX_FACTOR:g}")
+            raise ConditionError(
+                f"the factor {self.factor:g} of a lamp is out of range: give more than 0, up to {MAX_FACTOR:g}"
+            )
         if not 0 <= self.softness <= MAX_SOFTNESS:
             raise ConditionError(f"softness {self.softness:g} is out of range: give degrees from 0 to {MAX_SOFTNESS:g}")
         lighting_code(self.direction)
@@ -89,7 +92,7 @@ class LightSetup:
 
     Args:
         lamps: any number; without one there is the room's light alone.
-        ambient: share of the room's light, 0 (the lamps alone, in the dark) to 1; or three factors, RGB.
+        ambient: share of the room's light, 0 (the lamps alone, in the dark) to 1; or three factors from 0 to 4, RGB.
         words: what marks and people are told instead of its parts, such as where it was read from.
 
     Raises:
@@ -103,15 +106,16 @@ class LightSetup:
     def __post_init__(self) -> None:
         object.__setattr__(self, "lamps", tuple(self.lamps))
         shares = np.atleast_1d(np.asarray(self.ambient, float))
-        if shares.shape not in ((1,), (3,)) or not ((shares >= 0) & (shares <= 1)).all():
-            raise ConditionError(f"ambient {self.ambient} is out of range: give a number from 0 (the lamps alone) to 1 (a lit room)")
+        largest = 1.0 if np.ndim(self.ambient) == 0 else MAX_FACTOR
+        if shares.shape not in ((1,), (3,)) or not ((shares >= 0) & (shares <= largest)).all():
+            raise ConditionError(
+                f"ambient {self.ambient} is out of range: give a number from 0 (the lamps alone) to 1 (a lit room)"
+            )
         if not self.lamps and not shares.any():
             raise ConditionError("no light: name a lamp, or ambient above 0")
 
     @classmethod
-    def parse(
-        cls, text: str, ambient: float = 1.0, softness: float = 0.0, colour: Colour = (1.0, 1.0, 1.0)
-    ) -> "LightSetup":
+    def parse(cls, text: str, ambient: float = 1.0, softness: float = 0.0, colour: Colour = WHITE) -> "LightSetup":
         """Read lamps such as `"-45 + 0.5*60,20"`: directions as `lighting_code` reads them, each with a factor or without.
 
         A plus directly before degrees is their sign: `"left + +15"`. `"room"` alone is no lamp. Softness and colour are for all of them.
@@ -121,7 +125,7 @@ class LightSetup:
         """
         terms = _terms(text)
         if len(terms) == 1 and is_room(terms[0]):
-            if softness or colour != (1.0, 1.0, 1.0):
+            if softness or colour != WHITE:
                 raise ConditionError("softness and colour are for lamps, and room light is none: name a direction, such as -45")
             return cls((), ambient)
         lamps = []
@@ -161,37 +165,28 @@ def is_room(direction: object) -> bool:
 
 def plain_and_mixed(
     lighting: "str | float | Sequence[float] | LightSetup",
-) -> tuple[str | float | Sequence[float], np.ndarray | None]:
-    """Return a lighting as `lighting_code` takes it; and, where no code can be it, room light with the factors of the mixture.
+) -> tuple[str | float | Sequence[float], Lamps | None]:
+    """Return a lighting as `lighting_code` takes it; and, where no code can be it, room light with the mixture of the classes.
 
-    The factors are those of `coefficients`. Texts such as `"-45 + 0.5*60"` are read.
+    Texts such as `"-45 + 0.5*60"` are read.
     """
     if isinstance(lighting, str) and ("*" in lighting or len(_terms(lighting)) > 1):
         lighting = LightSetup.parse(lighting)
     if not isinstance(lighting, LightSetup):
         return lighting, None
     plain = lighting.plain
-    return ("room", coefficients(lighting.in_classes())) if plain is None else (plain, None)
+    return ("room", lighting.in_classes()) if plain is None else (plain, None)
 
 
-def coefficients(lamps: Lamps) -> np.ndarray:
-    """Return factors (20, 3) of what each class shows in linear light, RGB: room light's goes down by what the flashes bring along."""
-    factors = np.zeros((len(LIGHTINGS), 3))
-    factors[ROOM] = lamps.room - lamps.flashes.sum(axis=0)
-    factors[lamps.classes] = lamps.flashes
-    return factors
-
-
-def from_codes(weights: np.ndarray, ambient: float | tuple[float, float, float], words: str) -> LightSetup:
+def from_weights(weights: np.ndarray, ambient: float | tuple[float, float, float], words: str) -> LightSetup:
     """Return the setup of flashes whose factors are known, class by class.
 
     Args:
         weights: (20, 3), non-negative, RGB; room light's row is not used.
         ambient, words: as of `LightSetup`.
     """
-    lamps = tuple(
-        Lamp(LIGHTINGS[k].name, colour=tuple(map(float, weights[k]))) for k in range(1, len(LIGHTINGS)) if weights[k].any()
-    )
+    rows = [(k, float(red), float(green), float(blue)) for k, (red, green, blue) in enumerate(weights) if k != ROOM]
+    lamps = tuple(Lamp(LIGHTINGS[k].name, colour=(red, green, blue)) for k, red, green, blue in rows if red + green + blue > 0)
     return LightSetup(lamps, ambient, words)
 
 
@@ -224,7 +219,9 @@ def _of_temperature(kelvin: float) -> np.ndarray:
     2002: the locus in CIE 1931 xy.
     """
     if not MIN_KELVIN <= kelvin <= MAX_KELVIN:
-        raise ConditionError(f"light colour {kelvin:g}K is out of range: give {MIN_KELVIN:g}K (candle) to {MAX_KELVIN:g}K (blue sky)")
+        raise ConditionError(
+            f"light colour {kelvin:g}K is out of range: give {MIN_KELVIN:g}K (candle) to {MAX_KELVIN:g}K (blue sky)"
+        )
     light = np.maximum(_black_body(kelvin) / _black_body(WHITE_KELVIN), 0)
     return light / light.mean()
 
