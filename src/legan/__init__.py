@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from legan.apply.readings import Readings
     from legan.core.conditions import EXPRESSIONS, LIGHTINGS
     from legan.core.errors import LeganError
+    from legan.core.lamps import Lamp, LightSetup
 
 __version__ = "0.1.0"
 
@@ -41,13 +42,17 @@ _HOMES = {
     "EXPRESSIONS": "legan.core.conditions",
     "LIGHTINGS": "legan.core.conditions",
     "LeganError": "legan.core.errors",
+    "Lamp": "legan.core.lamps",
+    "LightSetup": "legan.core.lamps",
 }
 __all__ = [
     "EXPRESSIONS",
     "LIGHTINGS",
     "Edit",
     "Editor",
+    "Lamp",
     "LeganError",
+    "LightSetup",
     "Mark",
     "Match",
     "QualityLoss",

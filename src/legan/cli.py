@@ -13,7 +13,7 @@ import typer
 
 from legan import __version__
 from legan.core.errors import LeganError
-from legan.verbs import baselines, evaluate, images, quality, recognition, study
+from legan.verbs import baselines, evaluate, images, options, quality, recognition, study
 from legan.verbs.command import Group, renamed, set_classes
 from legan.verbs.notes import allow_all_names, show_notes
 from legan.verbs.options import Device, Devices, DryRun, Force, Json, Measure, MinMatch, Run, Settings, Weights
@@ -90,9 +90,15 @@ def edit(
         typer.Option(
             "--lighting",
             "-l",
-            help="left, right, front, top, room; -45, +15, -45,20 (degrees: azimuth,elevation); a class 00..19",
+            help="left, right, front, top, room; -45, +15, -45,20 (degrees: azimuth,elevation); a class 00..19; several lamps with "
+            "factors: '-45 + 0.5*60,20'",
         ),
     ] = None,
+    ambient: options.Ambient = None,
+    softness: options.Softness = None,
+    light_color: options.LightColor = None,
+    environment: options.Environment = None,
+    light_like: options.LightLike = None,
     strength: Annotated[
         float, typer.Option("--strength", "-s", help="0: the photo as it is; 1: the whole edit; up to 1.5")
     ] = 1.0,
@@ -121,15 +127,17 @@ def edit(
 
       legan edit photos/ --lighting left --strength 0.8 -o edited/
 
+      legan edit photo.jpg --lighting "-60 + 0.3*45,20" --ambient 0.2 --softness 30 --light-color 3200K
+
       legan edit photo.jpg --grid --lighting left --lighting right -o grid.png
     """
     from legan.apply.files import Choice, edit_photos
+    from legan.apply.lights import LightWords
 
+    light = LightWords(tuple(lighting or ()), ambient, softness, light_color, environment, light_like)
     face = "all" if all_faces else face
-    choice = Choice(
-        *(expression, tuple(lighting or ()), strength, face, masks, grid, not no_mark, overwrite, force, readings, min_match)
-    )
-    report = edit_photos(photos, out, choice, weights, device)
+    choice = Choice(*(expression, light.named, strength, face, masks, grid, not no_mark, overwrite, force, readings, min_match))
+    report = edit_photos(photos, out, choice, weights, device, light)
     for note in report.messages():
         typer.echo(note, err=True)
     for line in [json.dumps(report.as_json())] if as_json else report.done:

@@ -24,6 +24,7 @@ from legan.apply.readings import check_min_match
 from legan.apply.strength import check_strength, partial_edit
 from legan.core.errors import FaceError, ImageError
 from legan.core.images import Photo, as_photo, from_network, from_unit, image_list, to_network, to_unit
+from legan.core.lamps import LightSetup
 from legan.faces.align import align
 from legan.faces.detect import MIN_FACE_SIDE, detect
 from legan.faces.fields import CropFields
@@ -65,8 +66,8 @@ class Editor:
                 array (B, H, W, 3); or a float tensor (B, 3, S, S) in [0, 1] of aligned crops, which gives back a tensor of the same
                 shape, B may be 0.
             expression: such as `"smile"`, `"smile:0.7"`, `{"smile": 0.5, "squint": 0.5}`; None keeps the face's own.
-            lighting: a class `"07"`, a word (`"left"`), an azimuth in degrees (`-45`: from the picture's left), or azimuth and
-                elevation (`(-45, 20)`); None keeps the photo's own.
+            lighting: a class `"07"`, a word (`"left"`), an azimuth in degrees (`-45`: from the picture's left), azimuth and
+                elevation (`(-45, 20)`), several lamps (`"-45 + 0.5*60,20"`), or a `LightSetup`; None keeps the photo's own.
             strength: 0 gives the photo as it is, 1 the whole edit, up to 1.5 exaggerates it.
             face: `"largest"`, a number (1 is the largest), `"all"`, or `"aligned"` for a picture that is a face crop already.
             force: edit faces too whose edit would be refused: turned too far, cut by the frame, too small
@@ -234,7 +235,7 @@ def edit_words(expression: ExpressionSpec | None, lighting: LightingSpec | None,
         expression_word = expression or "kept"
     else:
         expression_word = ",".join(f"{name}:{weight:g}" for name, weight in expression.items())
-    if isinstance(lighting, (str, int, float, numbers.Real)) or lighting is None:
+    if isinstance(lighting, (str, int, float, numbers.Real, LightSetup)) or lighting is None:
         lighting_word = "kept" if lighting is None else str(lighting)
     else:
         lighting_word = ",".join(f"{angle:g}" for angle in lighting)

@@ -8,6 +8,7 @@ from typing import Any
 
 from legan.apply.edit import Editor, Face, Subject, load_editor
 from legan.apply.grid import GRID_LIGHTINGS, grid_mark, make_grid
+from legan.apply.lights import LightWords, shares_in_words
 from legan.apply.marks import marked_metadata, of_photo, read_mark
 from legan.apply.networks import ExpressionSpec, LightingSpec
 from legan.apply.progress import shown_progress
@@ -15,6 +16,7 @@ from legan.apply.readings import Readings, check_min_match
 from legan.core.errors import ConditionError, FaceError, ImageError, LeganError
 from legan.core.files import make_folder, sha256_of
 from legan.core.images import WRITE_FORMATS, Photo, save_photo, write_format
+from legan.core.lamps import LightSetup
 from legan.core.listing import find_images
 
 MASKS = ("expression", "lighting")  # in the names of their files
@@ -122,11 +124,26 @@ class Report:
 
 
 def edit_photos(
-    photos: Sequence[Path], out: Path | None, choice: Choice, weights: Path | None = None, device: str = "cpu"
+    photos: Sequence[Path],
+    out: Path | None,
+    choice: Choice,
+    weights: Path | None = None,
+    device: str = "cpu",
+    light: LightWords | None = None,
 ) -> Report:
-    """Load an editor and edit photos with it; arguments and errors as for `load_editor` and `edit_files`."""
+    """Load an editor and edit photos with it; arguments and errors as for `load_editor`, `edit_files` and `LightWords`.
+
+    `light` says what the lightings of `choice`, its `named`, are.
+    """
     choice.check()
-    return edit_files(load_editor(weights, device), photos, out, choice)
+    editor = load_editor(weights, device)
+    if light is None:
+        return edit_files(editor, photos, out, choice)
+    choice = replace(choice, lightings=light.setups(editor))
+    report = edit_files(editor, photos, out, choice)
+    read = [lighting for lighting in choice.lightings if isinstance(lighting, LightSetup) and lighting.words]
+    report.notes += [f"light {setup}: {shares_in_words(setup)}" for setup in read]
+    return report
 
 
 def edit_files(editor: Editor, photos: Sequence[Path], out: Path | None, choice: Choice) -> Report:

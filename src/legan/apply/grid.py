@@ -12,6 +12,7 @@ from legan.apply.networks import Codes, ExpressionSpec, LightingSpec
 from legan.apply.strength import check_strength, partial_edit
 from legan.core.conditions import EXPRESSIONS
 from legan.core.images import from_network, to_network
+from legan.core.lamps import LightSetup
 
 GRID_LIGHTINGS: tuple[LightingSpec, ...] = ("room", -75, -45, "front", 45, 75)
 CELL, GAP, LABEL, LEFT = 160, 6, 26, 84  # pixels
@@ -52,10 +53,17 @@ def edit_cells(
     check_strength(strength)
     x = to_network(crop)
     codes = [editor.networks.target_codes(x, expression, lighting) for expression, lighting in conditions]
-    target = Codes(torch.cat([c.expression for c in codes]), torch.cat([c.lighting for c in codes]))
-    many = x.expand(len(conditions), -1, -1, -1)
-    full = editor.networks.translate(many, target)
-    edited = partial_edit(editor.networks, many, full, target, strength, keeps_expression=False)
+    edited = torch.empty(len(codes), *x.shape[1:])
+    # Those of one mixture of lamps together, and all that need none.
+    groups: dict[str, list[int]] = {}
+    for i, code in enumerate(codes):
+        groups.setdefault("" if code.lamps is None else repr(code.lamps), []).append(i)
+    for group in groups.values():
+        own = [codes[i] for i in group]
+        target = Codes(torch.cat([c.expression for c in own]), torch.cat([c.lighting for c in own]), own[0].lamps)
+        many = x.expand(len(own), -1, -1, -1)
+        full = editor.networks.translate(many, target)
+        edited[group] = partial_edit(editor.networks, many, full, target, strength, keeps_expression=False)
     return [Image.fromarray(picture) for picture in from_network(edited)]
 
 
@@ -69,7 +77,7 @@ def lighting_label(lighting: LightingSpec) -> str:
     """A lighting in few words: degrees get their sign, names stay as they are."""
     if isinstance(lighting, (int, float)):
         return f"{lighting:g}°"
-    return lighting if isinstance(lighting, str) else ", ".join(f"{angle:g}°" for angle in lighting)
+    return str(lighting) if isinstance(lighting, (str, LightSetup)) else ", ".join(f"{angle:g}°" for angle in lighting)
 
 
 def _place(grid: Image.Image, picture: Image.Image, x: int, y: int) -> None:

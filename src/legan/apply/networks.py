@@ -5,7 +5,7 @@ are: LEGAN's, StarGAN's or StarGAN v2's, which all edit through `Networks` alike
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from legan.apply.baselines import part_of, stargan_networks, starganv2_networks
 from legan.apply.hub import editor_file
+from legan.apply.mixed_light import mixed_output
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS, expression_code, lighting_code
 from legan.core.crop import CROP_SIZE
 from legan.core.errors import ConditionError, ConfigError, WeightsError, nearest
 from legan.core.files import sha256_of
+from legan.core.lamps import Lamps, LightSetup, plain_and_mixed
 from legan.core.weights import PACKAGED, load_weights
 from legan.models.critic import Critic, CriticConfig
 from legan.models.from_weights import network_of_config
@@ -26,15 +28,31 @@ from legan.models.generator import Generator, GeneratorConfig, GeneratorOutput
 from legan.train.task import autocast, mixed_dtype
 
 ExpressionSpec = str | Mapping[str, float]
-LightingSpec = str | float | Sequence[float]
+LightingSpec = str | float | Sequence[float] | LightSetup
 
 
 @dataclass(frozen=True)
 class Codes:
-    """Conditions of a batch: `expression` (B, 6) and `lighting` (B, 20), each row non-negative and summing to 1, or zeros to keep it."""
+    """Conditions of a batch.
+
+    Args:
+        expression, lighting: (B, 6) and (B, 20), each row non-negative and summing to 1, or zeros to keep it.
+        lamps: lighting as a mixture of classes instead, the same for all rows. `lighting` is then the room's.
+    """
 
     expression: Tensor
     lighting: Tensor
+    lamps: Lamps | None = None
+
+    def with_expression(self, expression: Tensor) -> "Codes":
+        """The same light on another expression (B, 6)."""
+        return replace(self, expression=expression)
+
+    def of_class(self, number: int) -> "Codes":
+        """The same expression under one lighting class."""
+        lighting = torch.zeros_like(self.lighting)
+        lighting[:, number] = 1
+        return Codes(self.expression, lighting)
 
 
 class Networks:
@@ -108,14 +126,16 @@ class Networks:
         expression = "neutral" if "expression" in self.ignored else expression
         lighting = "room" if "lighting" in self.ignored else lighting
         # The named ones first: a wrong name is told before anything is computed.
+        plain, lamps = plain_and_mixed(lighting) if lighting is not None else (None, None)
         named_expression = _rows(expression_code(expression), len(x)) if expression is not None else None
-        named_lighting = _rows(lighting_code(lighting), len(x)) if lighting is not None else None
+        named_lighting = _rows(lighting_code(plain), len(x)) if plain is not None else None
         if named_expression is not None and named_lighting is not None:
-            return Codes(named_expression, named_lighting)
+            return Codes(named_expression, named_lighting, lamps)
         own = self._no_codes(x) if self.keeps else self.own_codes(x)
         return Codes(
             own.expression if named_expression is None else named_expression,
             own.lighting if named_lighting is None else named_lighting,
+            lamps,
         )
 
     def _no_codes(self, x: Tensor) -> Codes:
@@ -126,10 +146,12 @@ class Networks:
     def translate(self, x: Tensor, codes: Codes, batch_size: int = 16) -> GeneratorOutput:
         """Run the generator on crops `x` (B, 3, S, S) in [-1, 1], `batch_size` at a time; the outputs are on the CPU.
 
-        Of no crops there are no masks: (0, 0, S, S).
+        Of no crops there are no masks: (0, 0, S, S). Under a mixture of lamps each class that it needs is one run.
         """
         if not len(x):
             return GeneratorOutput(x.float().cpu(), x[:, :0], x[:, :0], None)
+        if codes.lamps is not None:
+            return mixed_output(x.cpu(), lambda k: self.translate(x, codes.of_class(k), batch_size), codes.lamps)
         parts = []
         for rows in torch.arange(len(x)).split(batch_size):
             picture = x[rows].to(self.device, memory_format=torch.channels_last)

@@ -57,9 +57,9 @@ def partial_edit(
     own = networks.own_codes(x)
     expression = own.expression + strength * (target.expression - own.expression)
     before = networks.translate(x, Codes(expression, own.lighting)).image
-    after = networks.translate(x, Codes(expression, target.lighting)).image
+    after = networks.translate(x, target.with_expression(expression)).image
     before = x + min(1.0, strength / FADE_END) * (before - x)
-    if torch.equal(own.lighting, target.lighting):
+    if target.lamps is None and torch.equal(own.lighting, target.lighting):
         return before
     return mixed_light(before, after, strength)
 

@@ -5,25 +5,17 @@ of any colour, with any share of the room's light, is an image of the same face.
 and applied again after (`legan_faces3d` renders, relights and re-expresses with one sensor).
 """
 
-from typing import NamedTuple
-
 import cv2
 import numpy as np
 
 from legan.core.conditions import LIGHTINGS
+from legan.core.lamps import ROOM, Lamps
+from legan.core.linear_light import to_linear, to_srgb, with_tone, without_tone
 
-ROOM = 0  # number of the class without a flash
-_SHOULDER = 0.7  # above this the sensor's tone curve bends towards 1
+__all__ = ["ROOM", "Lamps", "developed", "draw_lamps", "mixed"]
+
 _MAX_LIGHT = 2.0  # linear light that the way back to 8 bits covers
 _N_LEVELS = 4096
-
-
-class Lamps(NamedTuple):
-    """A mixture: `room` (3,) is the factor of the room's light, `flashes` (n, 3) those of the flashes of `classes` (n,), RGB."""
-
-    room: np.ndarray
-    classes: np.ndarray
-    flashes: np.ndarray
 
 
 def draw_lamps(rng: np.random.Generator) -> Lamps:
@@ -79,19 +71,13 @@ def developed(light: np.ndarray) -> np.ndarray:
 
 def _linear_table() -> np.ndarray:
     """sRGB level -> linear light before the tone curve, float32 (256, 1)."""
-    v = np.arange(256) / 255
-    light = np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4)
-    room = 1 - _SHOULDER
-    above = _SHOULDER - room * np.log(1 - np.minimum((light - _SHOULDER) / room, 0.985))
-    return np.where(light < _SHOULDER, light, above).astype(np.float32)
+    return without_tone(to_linear(np.arange(256) / 255)).astype(np.float32)
 
 
 def _encoded_table() -> np.ndarray:
     """Level of the square root of linear light -> sRGB uint8, (4096,)."""
     light = (np.arange(_N_LEVELS) / (_N_LEVELS - 1)) ** 2 * _MAX_LIGHT
-    room = 1 - _SHOULDER
-    light = np.where(light < _SHOULDER, light, _SHOULDER + room * (1 - np.exp(-(light - _SHOULDER) / room)))
-    v = np.where(light <= 0.0031308, light * 12.92, 1.055 * np.maximum(light, 1e-9) ** (1 / 2.4) - 0.055)
+    v = to_srgb(with_tone(light))
     return np.rint(255 * v).clip(0, 255).astype(np.uint8)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from legan.core.linear_light import with_tone
 from legan.synthesis.srgb import to_srgb
 from legan.synthesis.vectors import Array
 
@@ -12,7 +13,6 @@ _EXPOSURE = 1.3
 _OPTICS_BLUR = 0.42  # in pixels of the result
 _GLARE, _GLARE_BLUR = 0.015, 6.0
 _SHOT_NOISE, _READ_NOISE = 0.00035, 0.0000075  # variances: a part of the signal, and a constant
-_SHOULDER = 0.7  # above this the tone curve bends towards 1
 
 
 def develop(pictures: Array, size: int, random: np.random.Generator) -> Array:
@@ -33,6 +33,4 @@ def _develop_one(picture: Array, size: int, samples_per_axis: int, random: np.ra
     light = light + _GLARE * cv2.GaussianBlur(light, (0, 0), _GLARE_BLUR)
     deviation = np.sqrt(np.maximum(light, 0) * _SHOT_NOISE + _READ_NOISE)
     light = np.maximum(light + random.normal(0, 1, light.shape) * deviation, 0)
-    room = 1 - _SHOULDER
-    light = np.where(light < _SHOULDER, light, _SHOULDER + room * (1 - np.exp(-(light - _SHOULDER) / room)))
-    return to_srgb(light)
+    return to_srgb(with_tone(light))

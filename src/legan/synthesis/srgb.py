@@ -1,11 +1,11 @@
-"""Between sRGB and linear light (IEC 61966-2-1)."""
+"""Pictures of 8 bits to linear light and back (`core.linear_light`)."""
 
 import numpy as np
 
+from legan.core import linear_light
 from legan.synthesis.vectors import Array
 
-_levels = np.arange(256) / 255
-_LINEAR = np.where(_levels < 0.04045, _levels / 12.92, ((_levels + 0.055) / 1.055) ** 2.4).astype(np.float32)
+_LINEAR = linear_light.to_linear(np.arange(256) / 255).astype(np.float32)
 
 
 def to_linear(picture: Array) -> Array:
@@ -15,5 +15,4 @@ def to_linear(picture: Array) -> Array:
 
 def to_srgb(light: Array) -> Array:
     """Linear light, cut off beyond 0..1 -> sRGB uint8."""
-    srgb = np.where(light < 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 1e-6) ** (1 / 2.4) - 0.055)
-    return (np.clip(srgb, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return (np.clip(linear_light.to_srgb(light), 0, 1) * 255 + 0.5).astype(np.uint8)

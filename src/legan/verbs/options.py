@@ -30,3 +30,17 @@ Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE"
 Run = Annotated[Path, typer.Option(help="Folder of the run: logs, samples, checkpoints.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the settings, sizes and time; write nothing.")]
 Devices = Annotated[int, typer.Option(help="Processes to train in, one to a GPU.")]
+
+# What a light is, beside its directions.
+Ambient = Annotated[
+    float | None, typer.Option(help="Share of the room's light, 0 (the lamps alone, in the dark) to 1 (as it is without it).")
+]
+Softness = Annotated[float | None, typer.Option(metavar="DEGREES", help="Angular size of the lamps, 0 (as without it) to 120.")]
+LightColor = Annotated[str | None, typer.Option(metavar="COLOR", help="Of the lamps: 3200K, #ffd0a0.")]
+Environment = Annotated[
+    Path | None,
+    typer.Option(help="Light from an equirectangular map, its middle where the face looks: room.hdr, instead of --lighting."),
+]
+LightLike = Annotated[
+    Path | None, typer.Option(help="The light of another photo, as the editor's critic sees it, instead of --lighting.")
+]

@@ -1,0 +1,124 @@
+"""Superposition on rendered people: three lamps mixed, and a flash alone in the dark, against the truth.
+
+    python experiments/native/lamps.py DATA [--people 20] [--seed 0] [--sheet lamps.png]
+
+DATA is a rendered set; the people are the first of its validation and test splits, each at rest under room light. The truth is made from
+the set's own crops of the same person (`legan.data.lamps.mixed`), which share nothing with the editor but that light adds up. The three
+lamps are different flashes drawn by the seed, of factors 0.2 to 1, in a room of 0 to 1. Beside the mixture stand the class of the
+strongest lamp, and the best of all twenty classes, which only the truth tells.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from legan.apply.edit import load_editor
+from legan.apply.networks import LightingSpec, Networks
+from legan.core.conditions import LIGHTING_NAMES
+from legan.core.images import from_network, to_network, to_unit
+from legan.core.lamps import Lamp, LightSetup
+from legan.core.manifest import MANIFEST
+from legan.data.faces import FaceDataset
+from legan.data.lamps import mixed
+from legan.metrics.pixels import ssim
+
+FLASHES = ("03", "05", "09", "11", "15", "17")  # each of them alone, for the second table
+
+
+def crops_of(data: Path, n_people: int) -> list[np.ndarray]:
+    """The twenty crops of each person at rest, uint8 (20, S, S, 3)."""
+    found: list[np.ndarray] = []
+    for split in ("val", "test"):
+        dataset = FaceDataset([data], split, memory_gb=0)
+        for take in dataset.truth[:, 0]:
+            if len(found) < n_people and (take >= 0).all():
+                found.append(dataset.images(take))
+    return found
+
+
+def drawn(rng: np.random.Generator) -> LightSetup:
+    """Three lamps, the strongest first."""
+    names = rng.choice(LIGHTING_NAMES[1:], 3, replace=False)
+    factors = np.sort(rng.uniform(0.2, 1, 3))[::-1]
+    return LightSetup(tuple(Lamp(str(n), float(f)) for n, f in zip(names, factors, strict=True)), float(rng.uniform()))
+
+
+def true_light(crops: np.ndarray, setup: LightSetup) -> np.ndarray:
+    """What the light shows, made from crops under the classes."""
+    lamps = setup.in_classes()
+    return mixed(crops[0], crops[lamps.classes], lamps)
+
+
+def edited(networks: Networks, x: Tensor, lighting: LightingSpec) -> Tensor:
+    """The crop at rest under a light (1, 3, S, S) in [0, 1]."""
+    return to_unit(networks.translate(x, networks.target_codes(x, "neutral", lighting)).image)
+
+
+def agreement(image: Tensor, truth: Tensor) -> tuple[float, float]:
+    """SSIM, and mean absolute difference in [0, 1]."""
+    return float(ssim(image, truth)[0]), float((image - truth).abs().mean())
+
+
+def as_unit(crop: np.ndarray) -> Tensor:
+    """Crop uint8 (S, S, 3) -> (1, 3, S, S) in [0, 1]."""
+    return torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 255
+
+
+def line(label: str, values: np.ndarray) -> str:
+    """A row of a table: means of (n, 2) SSIM and L1, each with half a 95% interval."""
+    half = 1.96 * values.std(0, ddof=1) / np.sqrt(len(values))
+    cells = [f"{mean:.3f} ± {h:.3f}" for mean, h in zip(values.mean(0), half, strict=True)]
+    return f"| {label} | " + " | ".join(cells) + " |"
+
+
+def main() -> None:
+    """Read the command line, edit, print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help=f"folder with {MANIFEST}")
+    parser.add_argument("--people", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sheet", type=Path, help="writes a PNG: before, mixture, truth; class, flash alone, truth")
+    words = parser.parse_args()
+    networks, rng = load_editor().networks, np.random.default_rng(words.seed)
+    people = crops_of(words.data, words.people)
+    three: dict[str, list[tuple[float, float]]] = {}
+    alone: dict[str, list[tuple[float, float]]] = {}
+    rows = []
+    for crops in people:
+        x, setup = to_network(Image.fromarray(crops[0])), drawn(rng)
+        truth = as_unit(true_light(crops, setup))
+        mixture = edited(networks, x, setup)
+        classes = [agreement(edited(networks, x, name), truth) for name in LIGHTING_NAMES]
+        strongest = LIGHTING_NAMES.index(str(setup.lamps[0].direction))
+        three.setdefault("not edited", []).append(agreement(as_unit(crops[0]), truth))
+        three.setdefault("class of the strongest lamp", []).append(classes[strongest])
+        for name in (str(lamp.direction) for lamp in setup.lamps):
+            own = as_unit(crops[LIGHTING_NAMES.index(name)])
+            three.setdefault("for comparison: a class against its own truth", []).append(
+                agreement(edited(networks, x, name), own)
+            )
+        three.setdefault("best class", []).append(max(classes))
+        three.setdefault("mixture", []).append(agreement(mixture, truth))
+
+        name = str(rng.choice(FLASHES))
+        dark = LightSetup((Lamp(name),), 0.0)
+        true_flash, flash, plain = as_unit(true_light(crops, dark)), edited(networks, x, dark), edited(networks, x, name)
+        alone.setdefault("class", []).append(agreement(plain, true_flash))
+        alone.setdefault("flash alone", []).append(agreement(flash, true_flash))
+        shown = (to_unit(x), mixture, truth, plain, flash, true_flash)
+        rows.append(np.concatenate([from_network(2 * one - 1)[0] for one in shown], axis=1))
+    for title, table in (("three lamps", three), ("a flash alone", alone)):
+        print(f"| {title}, n = {len(people)}, seed {words.seed} | SSIM | L1 |\n| --- | --- | --- |")
+        print("\n".join(line(label, np.array(values)) for label, values in table.items()) + "\n")
+    better = np.array(three["mixture"])[:, 0] > np.array(three["best class"])[:, 0]
+    print(f"The mixture is more like the truth than the best class for {better.sum()} of {len(people)} people.")
+    if words.sheet:
+        Image.fromarray(np.concatenate(rows[:8])).save(words.sheet)
+
+
+if __name__ == "__main__":
+    main()
