@@ -78,9 +78,20 @@ def test_maps_of_files(tmp_path: Path) -> None:
 def test_maps_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"no.hdr does not exist: name an environment map"):
         read_environment(tmp_path / "no.hdr")
-    for name, content in (("a.hdr", b"no image"), ("b.hdr", b""), ("c.exr", b"\x76\x2f\x31\x01 damaged")):
+    cases = (
+        ("a.hdr", b"no image", "is a text file"),
+        ("b.hdr", b"", "is empty"),
+        ("c.exr", b"\x76\x2f\x31\x01 damaged", "give a PNG"),
+        (
+            "d.hdr",
+            b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 36 +X 72\ncut",
+            "cannot be read as an environment map: give Radiance HDR",
+        ),
+        ("e.hdr", b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 90000 +X 180000\n", "too large"),
+    )
+    for name, content, message in cases:
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(ImageError, match="cannot be read as an environment map: give Radiance HDR"):
+        with pytest.raises(ImageError, match=message):
             read_environment(tmp_path / name)
     cv2.imwrite(str(tmp_path / "square.png"), np.ones((50, 50, 3), np.uint8))
     with pytest.raises(ImageError, match="is 50x50 pixels: an equirectangular map is twice as wide as high"):

@@ -127,7 +127,8 @@ def test_images_are_opened_in_one_place() -> None:
             what = f"{ast.unparse(node.func.value)}.{node.func.attr}"
             opens = what in ("Image.open", "cv2.imread") and not any(word.arg == "formats" for word in node.keywords)
             assert not opens, f"{path.name}: {what} without a list of formats"
-            decodes_own = "imencode" in text  # what was encoded on the line above
+            # What was encoded on the line above, and Radiance HDR, which Pillow does not read, once its size is known.
+            decodes_own = "imencode" in text or path.name == "lights.py"
             assert what != "cv2.imdecode" or decodes_own, f"{path.name}: cv2.imdecode of foreign bytes"
 
 

@@ -1,6 +1,7 @@
 """Lightings as the command line names them: lamps with ambient, softness and colour, an environment map, the light of another photo."""
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from legan.apply.edit import Editor
 from legan.apply.networks import LightingSpec
 from legan.core.conditions import LIGHTINGS, MAX_AZIMUTH, MAX_ELEVATION, MIN_ELEVATION, lighting_code
 from legan.core.errors import ConditionError, ImageError
-from legan.core.images import to_network
+from legan.core.formats import check_size
+from legan.core.images import load_photo, to_network
 from legan.core.lamps import WHITE, Colour, LightSetup, from_weights
 from legan.core.linear_light import to_linear
 
@@ -102,7 +104,7 @@ def light_like(editor: Editor, photo: str | Path) -> LightSetup:
 def read_environment(path: str | Path) -> LightSetup:
     """Read an equirectangular map of the light round the face; arguments as in `environment_light`.
 
-    Values of HDR files are linear light; files of 8 or 16 bits are taken for sRGB.
+    Values of Radiance HDR files are linear light; other images are read as photos are, in sRGB.
 
     Raises:
         ImageError: no such file, no image, or not twice as wide as high.
@@ -110,19 +112,28 @@ def read_environment(path: str | Path) -> LightSetup:
     name = Path(path)
     if not name.is_file():
         raise ImageError(f"{name} does not exist: name an environment map, such as room.hdr")
-    try:
-        pixels = cv2.imdecode(np.fromfile(name, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
-    except cv2.error:  # a damaged file, or a format that this build of OpenCV has switched off
-        pixels = None
-    if pixels is None:
-        raise ImageError(f"{name} cannot be read as an environment map: give Radiance HDR (.hdr), or an image of 8 or 16 bits")
-    light = np.ascontiguousarray(pixels[..., ::-1])
-    if np.issubdtype(light.dtype, np.integer):
-        light = to_linear(light / np.float32(np.iinfo(light.dtype).max))
+    with open(name, "rb") as file:
+        is_radiance = file.read(2) == b"#?"
+    light = _radiance(name) if is_radiance else to_linear(np.asarray(load_photo(name).image) / np.float32(255))
     height, width = light.shape[:2]
     if abs(width - 2 * height) > 2:
         raise ImageError(f"{name} is {width}x{height} pixels: an equirectangular map is twice as wide as high")
     return environment_light(light, f"environment {name.name}")
+
+
+def _radiance(name: Path) -> np.ndarray:
+    """Read a Radiance HDR file: linear light, float32 (H, W, 3). Its size is looked at before anything is decoded."""
+    data = np.fromfile(name, np.uint8)
+    size = re.search(rb"[-+]Y (\d{1,9}) [-+]X (\d{1,9})\n", data[:4096].tobytes())
+    if size:
+        check_size((int(size[2]), int(size[1])), str(name))
+    try:
+        pixels = cv2.imdecode(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR) if size else None
+    except cv2.error:  # damaged
+        pixels = None
+    if pixels is None:
+        raise ImageError(f"{name} cannot be read as an environment map: give Radiance HDR (.hdr), or an image as photos are")
+    return np.ascontiguousarray(pixels[..., ::-1])
 
 
 def environment_light(light: np.ndarray, words: str = "environment") -> LightSetup:
