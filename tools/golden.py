@@ -84,6 +84,9 @@ EDITOR = {
     "generator.width": 8,
     "generator.n_residual": 1,
     "critic.width": 8,
+    # Rates high enough that twelve steps are seen in the images.
+    "optimizer.n_warmup_steps": 1,
+    "optimizer.lr_generator": 0.003,
 }
 # Name: command, data sets (of `Work.data`), preset, settings, the weights in the run folder (None: `legan export` writes them).
 TRAININGS: dict[str, tuple[str, tuple[str, ...], str | None, dict[str, Any], str | None]] = {
@@ -96,7 +99,7 @@ TRAININGS: dict[str, tuple[str, tuple[str, ...], str | None, dict[str, Any], str
         "starganv2",
         ("renders",),
         "lite",
-        {"data.batch_size": 2, "precision": '"fp32"', "network.width": 4, "network.max_width": 32},
+        {"data.batch_size": 2, "precision": '"fp32"', "network.width": 4, "network.max_width": 32, "optimizer.lr": 0.003},
         None,
     ),
     "identity": ("identity", ("renders",), "lite", {"data.batch_size": 2, "precision": '"fp32"'}, "identity.safetensors"),
@@ -105,7 +108,7 @@ TRAININGS: dict[str, tuple[str, tuple[str, ...], str | None, dict[str, Any], str
         "quality",
         ("rated",),
         "lite",
-        {"batch_size": 4, "precision": '"fp32"', "network.width": 4, "rank": 0.5, "rank_ladders": 1},
+        {"batch_size": 4, "precision": '"fp32"', "network.width": 4, "rank": 0.5, "rank_ladders": 1, "n_warmup_steps": 1},
         "quality.safetensors",
     ),
     "landmarks": ("landmarks", ("wide",), None, {"batch_size": 2}, "landmarks.safetensors"),
@@ -243,9 +246,11 @@ def _is_time(key: str) -> bool:
     return any(word in key.lower() for word in ("time", "second", "_per_", "hours", "speed"))
 
 
-def data_set(folder: Path) -> dict[str, Any]:
+def data_set(folder: Path, identity: str | None = None) -> dict[str, Any]:
     """Digests of a data set: the pixels of all images, and the rows of its manifest but for places and sums of files."""
     frame = pd.read_parquet(folder / "manifest.parquet")
+    if identity is not None:
+        frame = frame[frame["identity"] == identity]
     images = []
     for row in frame.to_dict("records"):
         with (folder / row["path"]).open("rb") as file:
@@ -275,7 +280,8 @@ def _plain(value: Any) -> Any:
 def without(value: Any, *words: str) -> Any:
     """A nest of values without what stands under keys with these words, and paths cut to their names."""
     if isinstance(value, Mapping):
-        return {key: without(part, *words) for key, part in value.items() if not any(word in key.lower() for word in words)}
+        kept = {key: part for key, part in value.items() if not any(word in key.lower() for word in words)}
+        return {without(key): without(part, *words) for key, part in kept.items()}
     if isinstance(value, (list, tuple)):
         return [without(part, *words) for part in value]
     return value.rsplit("/", 1)[-1] if isinstance(value, str) and value.startswith("/") else value
@@ -289,7 +295,6 @@ class Work:
 
     def __init__(self, folder: Path, renders: Path | None = None, photos: Path | None = None) -> None:
         self.folder, self.given_renders, self.photos = folder, renders, photos
-        self._made: dict[str, Path] = {}
 
     def run(self, *words: object, allowed: Iterable[int] = (0,)) -> str:
         """Run a command in the folder."""
@@ -309,34 +314,34 @@ class Work:
 
     def data(self, name: str) -> Path:
         """A data set, or a folder of images: made when it is first asked for."""
-        if name not in self._made:
-            self._made[name] = getattr(self, f"_make_{name}")(self.folder / name)
-        return self._made[name]
+        folder = self.folder / name
+        if not folder.exists():
+            getattr(self, f"_make_{name}")(folder)
+        return folder
 
-    def _make_renders(self, folder: Path) -> Path:
+    def _make_renders(self, folder: Path) -> None:
         """Three people, 120 crops each: two train, one val."""
         if self.given_renders:
             shutil.copytree(self.given_renders, folder)
         else:
             self.run("render", "--identities", 3, "--seed", 0, "--out", folder)
-        return folder
 
-    def _make_wide(self, folder: Path) -> Path:
+    def _make_wide(self, folder: Path) -> None:
         """Two people, the second val."""
         self.run("render", "--identities", 2, "--seed", 0, "--view", "wide", "--out", folder)
-        return folder
 
-    def _make_rated(self, folder: Path) -> Path:
-        """Forty fakes with labels from simulated raters."""
+    def _make_rated(self, folder: Path) -> None:
+        """A hundred fakes with labels from simulated raters."""
         editors = self.folder / "editors"
         editors.mkdir(exist_ok=True)
         shutil.copy(self.asset("editor.safetensors"), editors)
-        self.run("synthesize", "--renders", self.data("renders"), "--editors", editors, "--n", 40, "--seed", 0, "--out", folder)
+        self.run(
+            "synthesize", "--renders", self.data("renders"), "--editors", editors, "--n", 100, "--seed", 0, "--out", folder
+        )
         self.run("ratings", "simulate", folder, "--seed", 0, "--out", folder / "ratings.csv")
         self.run("ratings", "export", folder / "ratings.csv", "--data", folder, "--out", folder / "labels.csv")
-        return folder
 
-    def _make_people(self, folder: Path) -> Path:
+    def _make_people(self, folder: Path) -> None:
         """Nine crops of each rendered person, a folder a person."""
         renders = self.data("renders")
         frame = pd.read_parquet(renders / "manifest.parquet")
@@ -345,7 +350,6 @@ class Work:
             for number, row in enumerate(rows.iloc[::14].to_dict("records")):
                 with tarfile.open(renders / row["path"]) as shard:
                     (folder / str(identity) / f"{number}.png").write_bytes(shard.extractfile(row["key"]).read())  # type: ignore[union-attr]
-        return folder
 
 
 Entry = Callable[[Work], dict[str, Any]]
@@ -474,8 +478,12 @@ def models(work: Work) -> dict[str, Any]:
 
 @entry("render")
 def render(work: Work) -> dict[str, Any]:
-    """The crops of the rendered people, and one seen wide."""
-    return {"crop": data_set(work.data("renders")), "wide": data_set(work.data("wide"))}
+    """The crops of the first rendered person, and two people seen wide."""
+    crops = work.data("renders")
+    if work.given_renders:
+        crops = work.folder / "one-person"
+        work.run("render", "--identities", 1, "--seed", 0, "--out", crops)
+    return {"crop": data_set(crops, "r000000"), "wide": data_set(work.data("wide"))}
 
 
 @entry("synthesize")
@@ -534,7 +542,7 @@ def recognize(work: Work) -> dict[str, Any]:
     weights = exported(work, "expression")
     found = work.json("recognize", *work.faces(), "--weights", weights)
     figures = work.json("recognize", "--data", work.data("renders"), "--split", "val", "--weights", weights)
-    return {"faces": without(found), "figures": without(figures, "second", "time")}
+    return {"faces": without(found), "figures": without(figures, "second", "time", "classifier")}
 
 
 @entry("evaluate")
@@ -545,7 +553,7 @@ def evaluate(work: Work) -> dict[str, Any]:
 
 def evaluation(work: Work, data: Path, editor: Path, out: Path) -> dict[str, Any]:
     """The numbers of `legan evaluate`."""
-    options = ["--split", "val", "--n", 12, "--seed", 0, "--resamples", 50]
+    options = ["--split", "val", "--n", 16, "--seed", 0, "--resamples", 50]
     work.run("evaluate", "--data", data, "--editor", "packaged", "--editor", f"tiny={editor}", *options, "--out", out)
     report = json.loads((out / "report.json").read_text())
     files = {name: digest((out / name).read_bytes()) for name in ("table.md", "table.csv", "table.tex", "images.csv")}
@@ -789,8 +797,6 @@ def opened(folder: Path) -> dict[str, Any]:
         for path in copy.glob("runs/*/*.toml"):
             path.write_text(path.read_text().replace((folder / ROOT).read_text(), str(copy)))
         work = Work(copy)
-        for name in ("renders", "wide", "rated"):
-            work._made[name] = copy / name
         found: dict[str, Any] = {name: data_set(copy / name) for name in ("renders", "wide", "rated")}
         for name in RUNS:  # from step 5 to step 12
             train(work, name, copy / "runs" / name)
