@@ -657,7 +657,7 @@ def held_study(work: Work, kind: str, out: Path) -> Path:
     """A study in which three programs answer over HTTP: what they say depends on the pictures' pixels alone."""
     source = work.folder / f"study-source-{kind}"
     if kind == "rating":
-        source.mkdir()
+        source.mkdir(exist_ok=True)
         for path in work.faces():
             shutil.copy(path, source)
     else:
@@ -919,7 +919,7 @@ def main() -> int:
         resolved = [path and path.resolve() for path in (arguments.renders, arguments.photos)]
         work = Work(folder, *resolved)
         if arguments.fixtures:
-            write_fixtures(work, arguments.fixtures)
+            write_fixtures(work, arguments.fixtures.resolve())
             return 0
         names = chosen(arguments.only)
         if arguments.photos is None and "photos" in names:
