@@ -41,6 +41,8 @@ LOWER_STRENGTHS = (0.75, 0.5, 0.25)  # parts of the strength asked for that are 
 class Editor:
     """Edits photos: `editor(image, expression="smile", lighting=-45)`. Made by `load_editor`."""
 
+    batches = True  # whether faces of several photos are edited together, so that none can be refused by itself
+
     def __init__(self, networks: Networks) -> None:
         self.networks = networks
 

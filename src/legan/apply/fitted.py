@@ -11,6 +11,7 @@ import importlib.metadata
 import json
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 
@@ -20,13 +21,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from legan.apply.edit import Editor, edit_words
+from legan.apply.edit import Editor, Face, Input, edit_words
 from legan.apply.edited import Edit, Subject
 from legan.apply.marks import Mark, of_photo
 from legan.apply.networks import FITTED, Codes, ExpressionSpec, LightingSpec, Networks
+from legan.apply.relight import cut_window
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.crop import CROP_SIZE
-from legan.core.errors import FaceError
+from legan.core.errors import FaceError, LeganError
 from legan.core.files import sha256_of
 from legan.core.images import from_network, to_network
 from legan.core.lamps import ROOM, Lamps
@@ -35,9 +37,10 @@ from legan.core.weights import packaged
 from legan.faces.align import AlignedCrop
 from legan.faces.fields import CropFields
 from legan.faces.landmarks import locate_in_crop
-from legan.faces.native import PhotoFields, find_person
+from legan.faces.native import Person, PhotoFields, find_person
 from legan.faces.resample import indexed, inverse, transform, warp
 from legan.models.generator import GeneratorOutput
+from legan.synthesis import reexpress
 from legan.synthesis.fine_fit import check_at_rest, check_fine_fit
 from legan.synthesis.fit import MAX_ACTION, HeadFit, HeadFitter
 from legan.synthesis.head import Head
@@ -74,8 +77,8 @@ class FittedFace:
         check_fit(self.fit, inside)
         self.expression = shown_expression(self.fit)
         self._expressed: OrderedDict[tuple, Reexpressed] = OrderedDict()
-        self._unlit: OrderedDict[tuple, Unlit] = OrderedDict()
-        self._subject: object = None
+        self._unlit: OrderedDict[tuple, tuple[Unlit, Person]] = OrderedDict()
+        self._subject: reexpress.Subject | None = None
 
     def express(self, pixels: np.ndarray, code: np.ndarray, strength: float) -> tuple[np.ndarray, HeadFit, tuple]:
         """Change the expression of the photo `pixels` (H, W, 3) uint8 that this face is of.
@@ -87,41 +90,39 @@ class FittedFace:
             the photo, the head in it, and a key of the expression.
 
         Raises:
-            UnusablePhotoError: lips that cannot be closed, eyes or mouth that the head does not fit, or the expression shown already.
+            UnusablePhotoError: lips that cannot be closed, or eyes or mouth that the head does not fit.
         """
         key = (*np.round(code, 4).tolist(), strength)
-        made = self._expressed.get(key)
-        if made is None:
-            made = self._expressed[key] = self._made(pixels, code, strength)
+        matrix, _ = self.tools.reexpresser.window(self.fit)
+        if self._subject is None:
+            check_fine_fit(self.fit, self.tools.head, self.tools.fitter.places)
+            window, _ = cut_window(pixels, *self.tools.reexpresser.window(self.fit))
+            self._subject = self.tools.reexpresser.prepare(window, self.fit, self.expression)
+        if key not in self._expressed:
+            self._expressed[key] = self._made(self._subject, code, strength)
             if len(self._expressed) > N_KEPT:
                 self._expressed.popitem(last=False)
-        matrix, _ = self.tools.reexpresser.window(self.fit)
+        made = self._expressed[key]
         fit = replace(made.fit, matrix=_chained(made.fit.matrix, matrix))
-        return apply_motion(pixels, matrix, made, self._subject.light), fit, key  # type: ignore[attr-defined]
+        return apply_motion(pixels, matrix, made, self._subject.light), fit, key
 
-    def _made(self, pixels: np.ndarray, code: np.ndarray, strength: float) -> Reexpressed:
-        tools, own = self.tools, EXPRESSIONS.index(self.expression)
+    def _made(self, subject: reexpress.Subject, code: np.ndarray, strength: float) -> Reexpressed:
+        """Actions go `strength` of the way to the mean of the expressions' own, weighted by `code`."""
+        own = EXPRESSIONS.index(self.expression)
         target = EXPRESSIONS[int(np.argmax(np.where(np.arange(len(code)) == own, 0, code)))]
-        if code[own] == 1:
-            raise UnusablePhotoError("shown already", f"the face shows {self.expression}: name another expression")
-        if self._subject is None:
-            check_fine_fit(self.fit, tools.head, tools.fitter.places)
-            window, _ = cut_window(pixels, *tools.reexpresser.window(self.fit))
-            self._subject = tools.reexpresser.prepare(window, self.fit, self.expression)
-        subject = self._subject
-        before = subject.fit.actions  # type: ignore[attr-defined]
+        before = subject.fit.actions
         change = dict.fromkeys(before, 0.0)
         for k in np.flatnonzero(code):
             if k != own:
-                wanted = new_actions(subject.fit, self.expression, EXPRESSIONS[k], _SEED)  # type: ignore[attr-defined]
+                wanted = new_actions(subject.fit, self.expression, EXPRESSIONS[k], _SEED)
                 for name in wanted.keys() | before.keys():
                     step = float(code[k]) * strength * (wanted.get(name, 0.0) - before.get(name, 0.0))
                     change[name] = change.get(name, 0.0) + step
         actions = {name: float(np.clip(before.get(name, 0.0) + change[name], 0, MAX_ACTION)) for name in sorted(change)}
-        return tools.reexpresser.make(subject, target, _SEED, actions)  # type: ignore[arg-type]
+        return self.tools.reexpresser.make(subject, target, _SEED, actions)
 
-    def light(self, pixels: np.ndarray, fit: HeadFit, key: tuple, lamps: Lamps) -> tuple[CropFields, AlignedCrop]:
-        """Return the fields of a lighting of the photo `pixels`, and the crop that they are of.
+    def light(self, pixels: np.ndarray, fit: HeadFit, key: tuple, lamps: Lamps) -> tuple[CropFields, Person]:
+        """Return the fields of a lighting of the photo `pixels`, and whose they are.
 
         Args:
             fit: the head in it.
@@ -131,20 +132,22 @@ class FittedFace:
             UnusablePhotoError: light from one side, or an overexposed face.
         """
         relighter = self.tools.relighter
-        unlit = self._unlit.get(key)
-        if unlit is None:
+        if key not in self._unlit:
             window, inside = cut_window(pixels, *relighter.window(fit))
-            unlit = self._unlit[key] = relighter.prepare(window, inside, fit, _SEED, generator(_SEED, Stream.RAYS))
+            unlit = relighter.prepare(window, inside, fit, _SEED, generator(_SEED, Stream.RAYS))
+            n = unlit.layers.resolution
+            matrix = fit.matrix * (n / fit.size)
+            crop = AlignedCrop(Image.fromarray(warp(pixels, matrix, n)), matrix)
+            self._unlit[key] = unlit, find_person(pixels, crop)
             if len(self._unlit) > N_KEPT:
                 self._unlit.popitem(last=False)
+        unlit, person = self._unlit[key]
         classes = [ROOM, *map(int, lamps.classes)]
         room, *lit = relighter.pictures(unlit, [LIGHTINGS[k] for k in classes], generator(_SEED, Stream.RAYS, 1))
         picture = room * lamps.room.astype(np.float32)
         for one, factor in zip(lit, lamps.flashes.astype(np.float32), strict=True):
             picture += factor * (one - room)
-        n = picture.shape[0]
-        matrix = fit.matrix * (n / fit.size)
-        return light_fields(unlit.layers.light, picture), AlignedCrop(Image.fromarray(warp(pixels, matrix, n)), matrix)
+        return light_fields(unlit.layers.light, picture), person
 
 
 class FittedNetworks(Networks):
@@ -181,8 +184,8 @@ class FittedNetworks(Networks):
 
     def edited(
         self, pixels: np.ndarray, crop: AlignedCrop, codes: Codes, row: int, strength: float
-    ) -> tuple[np.ndarray, tuple[PhotoFields, ...], FittedFace]:
-        """Edit one face of a photo, uint8 (H, W, 3); its light's fields, where light was asked for.
+    ) -> tuple[np.ndarray, FittedFace]:
+        """Edit one face of a photo, uint8 (H, W, 3).
 
         Raises:
             UnusablePhotoError: what cannot be edited, and why.
@@ -194,11 +197,10 @@ class FittedNetworks(Networks):
             pixels, fit, key = face.express(before, code, strength)
         lamps = lamps_of(codes, row)
         if lamps is None:
-            return pixels, (), face
-        fields, lit = face.light(pixels, fit, key, lamps)
-        height, width = pixels.shape[:2]
-        own = PhotoFields(fields.scaled(strength), find_person(pixels, lit), width, height)
-        return own.apply(pixels), (own,), face
+            return pixels, face
+        fields, person = face.light(pixels, fit, key, lamps)
+        own = PhotoFields(fields.scaled(strength), person, pixels.shape[1], pixels.shape[0])
+        return own.apply(pixels), face
 
     def translate(self, x: Tensor, codes: Codes, batch_size: int = 16) -> GeneratorOutput:
         """Edit crops `x` (B, 3, 128, 128) in [-1, 1]; there are no masks and no fields.
@@ -206,19 +208,43 @@ class FittedNetworks(Networks):
         Raises:
             UnusablePhotoError: a crop that cannot be edited, and why.
         """
-        whole = np.array([[1.0, 0, 0], [0, 1.0, 0]])
-        done = [
-            self.edited(pixels, AlignedCrop(Image.fromarray(pixels), whole), codes, row, 1.0)[0]
-            for row, pixels in enumerate(from_network(x) if len(x) else [])
-        ]
+        done = [self._edited_crop(pixels, codes, row) for row, pixels in enumerate(from_network(x) if len(x) else [])]
         image = to_network(np.stack(done)) if done else x.float().cpu()
         return GeneratorOutput(image, x[:, :0].cpu(), x[:, :0].cpu(), None)
+
+    def attempt(self, x: Tensor, codes: Codes) -> tuple[np.ndarray, np.ndarray]:
+        """Edit crops as `translate` does, to uint8 (B, 128, 128, 3); those that are refused (B,) bool stay as they are."""
+        pixels = from_network(x)
+        done, refused = pixels.copy(), np.zeros(len(x), bool)
+        for row, own in enumerate(pixels):
+            try:
+                done[row] = self._edited_crop(own, codes, row)
+            except UnusablePhotoError:
+                refused[row] = True
+        return done, refused
+
+    def _edited_crop(self, pixels: np.ndarray, codes: Codes, row: int) -> np.ndarray:
+        crop = AlignedCrop(Image.fromarray(pixels), np.array([[1.0, 0, 0], [0, 1.0, 0]]))
+        return self.edited(pixels, crop, codes, row, 1.0)[0]
 
 
 class FittedEditor(Editor):
     """Edits photos with the fitted head: the same methods as `Editor`; made by `load_editor("fitted")`."""
 
     networks: FittedNetworks
+    batches = False
+
+    def prepare(self, image: Input, face: Face = "largest", force: bool = False, changes_expression: bool = True) -> Subject:
+        """As `Editor.prepare`, and fit the head.
+
+        Raises:
+            FaceError: also where the head does not fit, or the face is turned or cut off; `force` does not help then.
+        """
+        subject = super().prepare(image, face, force, changes_expression)
+        for crop in _crops_of(subject, self.networks.size):
+            with _reasons(subject):
+                self.networks.face(np.asarray(subject.photo.image), crop)
+        return subject
 
     def edit_subjects(
         self,
@@ -243,14 +269,12 @@ class FittedEditor(Editor):
         size = self.networks.size
         sources = subject.pictures(size)
         codes = self.networks.target_codes(to_network(sources), expression, lighting)
-        crops = subject.crops or (_whole_crop(subject.photo.image, size),)
+        crops = _crops_of(subject, size)
         pixels = np.asarray(subject.photo.image)
         warnings = list(subject.warnings)
         for row, crop in enumerate(crops if strength > 0 else ()):
-            try:
-                pixels, _, face = self.networks.edited(pixels, crop, codes, row, strength)
-            except UnusablePhotoError as error:
-                raise FaceError(f"{subject.photo.path or 'the image'} cannot be edited with the fitted head: {error}") from error
+            with _reasons(subject):
+                pixels, face = self.networks.edited(pixels, crop, codes, row, strength)
             if expression is not None and face.expression != "neutral":
                 warnings.append(f"the face is not at rest ({face.expression}): folds and teeth of it may stay")
         after = tuple(Image.fromarray(warp(pixels, crop.matrix, size)) for crop in crops)
@@ -273,8 +297,16 @@ def load_fitted() -> FittedNetworks:
 
 
 def fitted_checksum() -> str:
-    """SHA-256 of what decides the images, in place of a weights file's: versions, and the landmark network."""
-    facts = [FITTED, FITTED_VERSION, importlib.metadata.version("anny"), sha256_of(packaged("landmarks"))]
+    """SHA-256 of what decides the images, in place of a weights file's: versions, and the landmark network.
+
+    Raises:
+        LeganError: the extra `render` is not installed.
+    """
+    try:
+        anny = importlib.metadata.version("anny")
+    except importlib.metadata.PackageNotFoundError as error:
+        raise LeganError('the fitted editor needs the head model anny: pip install "legan[render]"') from error
+    facts = [FITTED, FITTED_VERSION, anny, sha256_of(packaged("landmarks"))]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -297,13 +329,6 @@ def lamps_of(codes: Codes, row: int) -> Lamps | None:
         return None
     classes = np.array([k for k in np.flatnonzero(code) if k != ROOM], int)
     return Lamps(np.ones(3), classes, np.repeat(code[classes][:, None], 3, axis=1))
-
-
-def cut_window(pixels: np.ndarray, matrix: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """As `legan.apply.relight.cut_window`."""
-    from legan.apply import relight
-
-    return relight.cut_window(pixels, matrix, side)
 
 
 def apply_motion(pixels: np.ndarray, matrix: np.ndarray, made: Reexpressed, before: np.ndarray) -> np.ndarray:
@@ -334,7 +359,11 @@ def apply_motion(pixels: np.ndarray, matrix: np.ndarray, made: Reexpressed, befo
     neutral = [0, 0, 1, 1, 1, 0, 0, 0, 0]
     layers = [
         cv2.warpAffine(
-            np.ascontiguousarray(planes[..., k]), to_box, (right - left, bottom - top), flags=cv2.INTER_LINEAR, borderValue=value
+            np.ascontiguousarray(planes[..., k]),
+            to_box,
+            (right - left, bottom - top),
+            flags=cv2.INTER_LINEAR,
+            borderValue=value,
         )
         for k, value in enumerate(neutral)
     ]
@@ -381,7 +410,18 @@ def _box(matrix: np.ndarray, side: int, shape: tuple[int, ...]) -> tuple[int, in
     return int(left), int(top), int(right), int(bottom)
 
 
-def _whole_crop(image: Image.Image, size: int) -> AlignedCrop:
-    """A photo that is an aligned crop itself."""
-    scaled = image.resize((size, size), Image.Resampling.LANCZOS)
-    return AlignedCrop(scaled, np.array([[size / image.width, 0, 0], [0, size / image.height, 0]]))
+def _crops_of(subject: Subject, size: int) -> tuple[AlignedCrop, ...]:
+    """Crops of a photo; a photo that is an aligned crop itself is its own."""
+    if subject.crops:
+        return subject.crops
+    image = subject.photo.image
+    return (AlignedCrop(subject.pictures(size)[0], np.array([[size / image.width, 0, 0], [0, size / image.height, 0]])),)
+
+
+@contextmanager
+def _reasons(subject: Subject) -> Iterator[None]:
+    """Name the photo in what is refused."""
+    try:
+        yield
+    except UnusablePhotoError as error:
+        raise FaceError(f"{subject.photo.path or 'the image'} cannot be edited with the fitted head: {error}") from error

@@ -18,7 +18,7 @@ from legan.apply.evaluate.page import write_page
 from legan.apply.evaluate.report import Report, add_preference, headings, write_report
 from legan.apply.evaluate.run import CACHE, Progress, digest_of, measure_all
 from legan.apply.hub import editor_file
-from legan.apply.networks import check_device
+from legan.apply.networks import FITTED, check_device
 from legan.core.cells import escaped
 from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES
 from legan.core.errors import ConfigError, DataError, WeightsError
@@ -36,7 +36,7 @@ class Request:
     Args:
         data: data set folders, each perhaps with `:split`; or one folder of input pictures, for `results`.
         editors: weights files, run folders or ids of models on the hub, each perhaps as `NAME=PATH`; `packaged` is the one that
-            comes with legan.
+            comes with legan, `fitted` the one without a network.
         results: folders of result pictures, `NAME=DIR`, by the names of the inputs.
         truth, real: folders of the true edits, and of real pictures, for `results`.
         split: of data sets that do not name theirs.
@@ -114,6 +114,11 @@ def evaluate(
             reference, arrays = measure_all(exam, own, choice, judges, out, n_workers, batch_size, progress)
             measured.append(Measured(exam, own, arrays))
             for contestant, found in zip(own, arrays, strict=True):
+                if "refused" in found:
+                    n_refused = int(found["refused"].sum())
+                    report["notes"].append(
+                        f"{exam.name}: {contestant.name} refuses {n_refused} of {len(exam)} pictures, which count as they were."
+                    )
                 row = figures.row(exam, contestant, found, reference, judges, request.n_resamples)
                 if contestant.is_model:
                     row["edits"] = figures.is_edited(row, found, arrays[0])
@@ -196,6 +201,10 @@ def _named(word: str) -> tuple[str, Path]:
 def _editor(word: str, out: Path) -> Contestant:
     """The editor that was meant; a run folder is exported first."""
     name, path = _named(word)
+    if str(path) == FITTED:
+        from legan.apply.fitted import fitted_checksum
+
+        return Contestant(name, fitted_checksum(), weights=path)
     if path.is_dir() and str(path) != PACKAGED:
         from legan.train.export import export_run
 
