@@ -45,9 +45,10 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, nargs=2, action="append", required=True, metavar=("FOLDER", "CSV"))
     parser.add_argument("--limit", type=int, nargs="+", default=[16, 30], help="people of each folder")
     parser.add_argument("--judge", type=Path)
+    parser.add_argument("--no-distance", action="store_true", help="without dlib's distance (extra `identity`)")
     parser.add_argument("--sheets", type=Path)
     options = parser.parse_args()
-    judge, dlib = Judge(options.judge) if options.judge else None, DlibEmbedder()
+    judge, dlib = Judge(options.judge) if options.judge else None, None if options.no_distance else DlibEmbedder()
     print("| photos | editor | expression | n | refused | seen | dlib distance | first, s | further, s |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     reasons: Counter[str] = Counter()
@@ -87,14 +88,14 @@ def row_of(
     pairs: list[tuple[np.ndarray, np.ndarray]],
     seconds: dict[str, list[float]],
     judge: Judge | None,
-    dlib: DlibEmbedder,
+    dlib: DlibEmbedder | None,
 ) -> str:
     """One line of the table."""
     seen = distance = "-"
     if pairs:
         before, after = (np.stack(images) for images in zip(*pairs, strict=True))
-        gaps = np.linalg.norm(dlib.embed(before) - dlib.embed(after), axis=1)
-        distance = f"{gaps.mean():.2f}"
+        if dlib is not None:
+            distance = f"{np.linalg.norm(dlib(before) - dlib(after), axis=1).mean():.2f}"
         if judge is not None:
             right = judge(to_network(after)).expression.argmax(1) == EXPRESSIONS.index(target)
             seen = f"{right.mean():.0%}"
