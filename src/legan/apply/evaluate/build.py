@@ -114,11 +114,7 @@ def evaluate(
             reference, arrays = measure_all(exam, own, choice, judges, out, n_workers, batch_size, progress)
             measured.append(Measured(exam, own, arrays))
             for contestant, found in zip(own, arrays, strict=True):
-                if "refused" in found:
-                    n_refused = int(found["refused"].sum())
-                    report["notes"].append(
-                        f"{exam.name}: {contestant.name} refuses {n_refused} of {len(exam)} pictures, which count as they were."
-                    )
+                report["notes"] += _refusals(exam, contestant, found)
                 row = figures.row(exam, contestant, found, reference, judges, request.n_resamples)
                 if contestant.is_model:
                     row["edits"] = figures.is_edited(row, found, arrays[0])
@@ -254,6 +250,14 @@ def _notes(exams: Sequence[Exam], judges: Judges) -> list[str]:
             "not comparable with published LPIPS."
         )
     return notes
+
+
+def _refusals(exam: Exam, contestant: Contestant, found: Arrays) -> list[str]:
+    """A note on pictures that an editor refused; there the input stands in."""
+    if "refused" not in found:
+        return []
+    n_refused = int(found["refused"].sum())
+    return [f"{exam.name}: {contestant.name} refuses {n_refused} of {len(exam)} pictures, which count as they were."]
 
 
 def _write_images(measured: Sequence[Measured], path: Path) -> None:
