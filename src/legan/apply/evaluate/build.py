@@ -108,13 +108,11 @@ def evaluate(
         report: Report = {"made_by": f"legan {__version__}", "models": [], "references": [], "networks": judges.provenance}
         report["settings"] = {**_plain(request), "choice": _plain(choice)}
         report["preference"], report["correlations"], report["breakdown"] = {}, {"images": [], "models": []}, []
-        report["notes"] = _notes(exams, judges)
-        measured = []
+        measured: list[Measured] = []
         for exam, own in zip(exams, contestants, strict=True):
             reference, arrays = measure_all(exam, own, choice, judges, out, n_workers, batch_size, progress)
             measured.append(Measured(exam, own, arrays))
             for contestant, found in zip(own, arrays, strict=True):
-                report["notes"] += _refusals(exam, contestant, found)
                 row = figures.row(exam, contestant, found, reference, judges, request.n_resamples)
                 if contestant.is_model:
                     row["edits"] = figures.is_edited(row, found, arrays[0])
@@ -124,6 +122,7 @@ def evaluate(
         if request.preference is not None:
             report["preference"] = add_preference(report["models"], request.preference)
         report["correlations"]["models"] = figures.correlations_of_models(report["models"])
+        report["notes"] = _notes(exams, judges) + [note for one in measured for note in _refusals(one)]
         write_report(report, out)
         _write_images(measured, out / "images.csv")
         write_page(report, headings(report), measured, out / "report.html")
@@ -252,12 +251,15 @@ def _notes(exams: Sequence[Exam], judges: Judges) -> list[str]:
     return notes
 
 
-def _refusals(exam: Exam, contestant: Contestant, found: Arrays) -> list[str]:
-    """A note on pictures that an editor refused; there the input stands in."""
-    if "refused" not in found:
-        return []
-    n_refused = int(found["refused"].sum())
-    return [f"{exam.name}: {contestant.name} refuses {n_refused} of {len(exam)} pictures, which count as they were."]
+def _refusals(measured: Measured) -> list[str]:
+    """Notes on pictures that an editor refused; there the input stands in."""
+    counts = {
+        contestant.name: int(found["refused"].sum())
+        for contestant, found in zip(measured.contestants, measured.arrays, strict=True)
+        if "refused" in found
+    }
+    name, n = measured.exam.name, len(measured.exam)
+    return [f"{name}: {editor} refuses {count} of {n} pictures, which count as they were." for editor, count in counts.items()]
 
 
 def _write_images(measured: Sequence[Measured], path: Path) -> None:
