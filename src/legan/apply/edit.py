@@ -19,7 +19,7 @@ from torch import Tensor
 from legan.apply.crops import grouped
 from legan.apply.edited import Edit, Subject
 from legan.apply.marks import Mark, of_photo
-from legan.apply.networks import ExpressionSpec, LightingSpec, Networks, load_networks
+from legan.apply.networks import FITTED, ExpressionSpec, LightingSpec, Networks, load_networks
 from legan.apply.readings import check_min_match
 from legan.apply.strength import check_strength, partial_edit
 from legan.core.errors import FaceError, ImageError
@@ -40,6 +40,8 @@ LOWER_STRENGTHS = (0.75, 0.5, 0.25)  # parts of the strength asked for that are 
 
 class Editor:
     """Edits photos: `editor(image, expression="smile", lighting=-45)`. Made by `load_editor`."""
+
+    batches = True  # whether faces of several photos are edited together, so that none can be refused by itself
 
     def __init__(self, networks: Networks) -> None:
         self.networks = networks
@@ -208,11 +210,19 @@ class Editor:
 def load_editor(weights: str | Path | None = None, device: str = "cpu", precision: str = "auto") -> Editor:
     """Return an editor with the packaged weights, or with those of a file that `legan export` wrote; `precision` as for `Networks`.
 
+    `"fitted"` edits with the fitted head instead of a network (`legan.apply.fitted`; extra `render`), on the CPU.
+
     Raises:
+        LeganError: the extra `render` is not installed.
         WeightsError: a missing or damaged file, a pickle, or weights of something else.
         ConfigError: a device that this machine does not have, or an unknown precision.
     """
-    return Editor(load_networks(weights, device, precision))
+    networks = load_networks(weights, device, precision)
+    if str(weights) == FITTED:
+        from legan.apply.fitted import FittedEditor
+
+        return FittedEditor(networks)
+    return Editor(networks)
 
 
 def edit(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from legan.apply.edit import Editor, Face, Subject, load_editor
+from legan.apply.edited import Edit
 from legan.apply.grid import GRID_LIGHTINGS, grid_mark, make_grid
 from legan.apply.lights import LightWords, shares_in_words
 from legan.apply.marks import marked_metadata, of_photo, read_mark
@@ -221,8 +222,10 @@ def _write_edits(
 ) -> Written:
     """Edit and save; yields each photo with the files written for it, or the error that says why none could be."""
     lighting = choice.lightings[0] if choice.lightings else None
-    for edit in editor.edit_subjects(subjects, choice.expression, lighting, choice.strength):
-        photo = _path_of(edit.photo)
+    for photo, edit in _edits(editor, subjects, choice, lighting):
+        if isinstance(edit, FaceError):
+            yield photo, edit
+            continue
         job = jobs[photo]
         make_folder(job.output.parent)
         outputs = [path for path in job.outputs if choice.overwrite or job.outdated or not path.exists()]
@@ -243,6 +246,23 @@ def _write_edits(
             yield photo, outputs
 
 
+def _edits(
+    editor: Editor, subjects: Iterable[Subject], choice: Choice, lighting: LightingSpec | None
+) -> Iterator[tuple[Path, Edit | FaceError]]:
+    """Edit photos, together where the editor can; where it edits one by one, also the reason why one cannot be edited."""
+    wishes = choice.expression, lighting, choice.strength
+    if editor.batches:
+        yield from ((_path_of(edit.photo), edit) for edit in editor.edit_subjects(subjects, *wishes))
+        return
+    for subject in subjects:
+        found: Edit | FaceError
+        try:
+            found = next(editor.edit_subjects([subject], *wishes))
+        except FaceError as error:
+            found = error
+        yield _path_of(subject.photo), found
+
+
 def _write_grids(
     editor: Editor, subjects: Iterable[Subject], jobs: Mapping[Path, Job], choice: Choice, report: Report
 ) -> Written:
@@ -254,7 +274,11 @@ def _write_grids(
         photo = _path_of(subject.photo)
         output = jobs[photo].output
         make_folder(output.parent)
-        save_photo(make_grid(editor, subject, lightings, choice.strength), output, metadata=metadata)
+        try:
+            save_photo(make_grid(editor, subject, lightings, choice.strength), output, metadata=metadata)
+        except FaceError as error:
+            yield photo, error
+            continue
         yield photo, [output]
 
 

@@ -27,6 +27,7 @@ from legan.models.from_weights import network_of_config
 from legan.models.generator import Generator, GeneratorConfig, GeneratorOutput
 from legan.train.task import autocast, mixed_dtype
 
+FITTED = "fitted"  # what users call the editor without a network, in every option that takes an editor
 ExpressionSpec = str | Mapping[str, float]
 LightingSpec = str | float | Sequence[float] | LightSetup
 
@@ -165,12 +166,19 @@ class Networks:
 def load_networks(weights: str | Path | None = None, device: str = "cpu", precision: str = "auto") -> Networks:
     """Read an editor's weights file; None or `packaged` is the package's own, `owner/name` a model on the Hugging Face hub.
 
+    `fitted` is the editor without a network (`legan.apply.fitted`).
+
     Raises:
+        LeganError: `fitted` without the extra `render`.
         WeightsError: a missing or damaged file, a pickle, weights of something else, or a model that cannot be fetched.
         ConfigError: a device that this machine does not have, or an unknown precision.
     """
-    path = editor_file(weights if weights is not None else PACKAGED)
     check_device(device)
+    if str(weights) == FITTED:
+        from legan.apply.fitted import load_fitted
+
+        return load_fitted()
+    path = editor_file(weights if weights is not None else PACKAGED)
     tensors, metadata = load_weights(path)
     if not any(name.startswith("generator.") for name in tensors) or metadata.get("generator") is None:
         raise WeightsError(f"{path} holds no editor: give a file that `legan export` wrote")

@@ -78,6 +78,8 @@ class Reexpressed:
     window: Array  # uint8 (N, N, 3), sRGB, cut as `Reexpresser.window` says
     fit: HeadFit  # its matrix maps the window's pixels to the crop's
     motion: Motion
+    light: Array  # (N, N, 3) linear: the window, not rounded
+    drawn: Array  # (N, N) 0..1: how much of each pixel is painted, not fetched from the photo
 
 
 class Reexpresser:
@@ -144,7 +146,8 @@ class Reexpresser:
         inside = mouth_inside(self.head, new, identity, subject.white, subject.even.brightness, random)
         cover = cv2.GaussianBlur(new.cavity.astype(np.float32), (0, 0), 0.25 * unit)[..., None]
         light = light * (1 - cover) + inside * cover
-        return Reexpressed(to_srgb(light), self._new_fit(subject, fit, side), moved)
+        drawn = np.maximum(cover[..., 0], moved.stretched)
+        return Reexpressed(to_srgb(light), self._new_fit(subject, fit, side), moved, light, drawn)
 
     def _parts(self, fit: HeadFit, actions: dict[str, float], side: int) -> Parts:
         camera = replace(fit.camera, height=fit.camera.height * WINDOW)

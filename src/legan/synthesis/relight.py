@@ -7,12 +7,13 @@ and outline come from elsewhere; so lights, exposure and crop are the rendered s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from legan.core.conditions import LIGHTINGS
+from legan.core.conditions import LIGHTINGS, Lighting
 from legan.synthesis import even_light, sensor, shading, skin
 from legan.synthesis.face_points import FacePoints
 from legan.synthesis.fit import HeadFit
@@ -56,6 +57,18 @@ class Relit:
     matte: Array  # uint8 (size, size): the share of each pixel that is the person's
 
 
+@dataclass(frozen=True)
+class Unlit:
+    """A photo freed of its own light, ready for any lighting."""
+
+    layers: Layers
+    gbuffer: GBuffer
+    surface: Surface
+    identity: Identity
+    ambient: Array  # (n, 3), of the room
+    unevenness: float  # of the photo's own light, as `even_light` estimates it
+
+
 class Relighter:
     """Relights photos with one head model."""
 
@@ -78,8 +91,21 @@ class Relighter:
         Raises:
             UnusablePhotoError: head turned, bad fit, face cut off, skin overexposed, or light from one side.
         """
+        random = generator(seed, Stream.RAYS)
+        unlit = self.prepare(window, inside, fit, seed, random)
+        pictures = self.pictures(unlit, LIGHTINGS, random)
+        photo_pixels = float(np.hypot(*fit.matrix[:, 0]))  # crop pixels to one of the photo
+        return Relit(
+            images=sensor.develop(pictures, fit.size, generator(seed, Stream.SENSOR)),
+            original=self.crop(window),
+            confidence=confidence(fit, eye_distance(fit.landmarks) / photo_pixels, unlit.unevenness),
+            matte=sensor.develop_matte(unlit.layers.person, fit.size),
+        )
+
+    def prepare(self, window: Array, inside: Array, fit: HeadFit, seed: int, random: np.random.Generator) -> Unlit:
+        """Take the photo's own light out; arguments and errors as for `relight`, `random` turns the rays."""
         check_fit(fit, inside)
-        identity, random = draw_identity(seed), generator(seed, Stream.RAYS)
+        identity = draw_identity(seed)
         layers, gbuffer = self.see(window, inside, fit, identity)
         occlusion = _occlusion(gbuffer, random)
         core = _plain(gbuffer, layers)
@@ -89,14 +115,25 @@ class Relighter:
         shade = even_light.shading_of(even, gbuffer.normal, occlusion, core)
         colour = _exposure(even.brightness) * _without_light(gbuffer, layers, shade)
         surface = self._paint(gbuffer, layers, identity, colour)
-        pictures = self._shade(gbuffer, surface, layers, identity, random)
-        photo_pixels = float(np.hypot(*fit.matrix[:, 0]))  # crop pixels to one of the photo
-        return Relit(
-            images=sensor.develop(pictures, fit.size, generator(seed, Stream.SENSOR)),
-            original=self.crop(window),
-            confidence=confidence(fit, eye_distance(fit.landmarks) / photo_pixels, even.unevenness),
-            matte=sensor.develop_matte(layers.person, fit.size),
-        )
+        ambient = shading.ambient_light(gbuffer, surface.normal, identity.room, _N_AMBIENT_RAYS, random)
+        return Unlit(layers, gbuffer, surface, identity, ambient, even.unevenness)
+
+    def pictures(self, unlit: Unlit, lightings: Sequence[Lighting], random: np.random.Generator) -> Array:
+        """Linear pictures (k, N, N, 3) of a photo under some lightings, before the sensor."""
+        gbuffer, layers, surface, identity = unlit.gbuffer, unlit.layers, unlit.surface, unlit.identity
+        directions = [shading.picture_direction(lighting) for lighting in lightings]
+        flashes = [direction for direction in directions if direction is not None]
+        light = shading.flash_light(gbuffer, surface, identity, self.head.anchors, flashes, random)
+        scattered = shading.scatter(gbuffer, surface, light.diffuse)
+        scattered = _soften(gbuffer, layers, scattered.reshape(len(scattered), -1)).reshape(scattered.shape)
+        ambient = _soften(gbuffer, layers, unlit.ambient)
+        backdrop = layers.light.reshape(-1, 3)
+        pictures = shading.compose(gbuffer, surface, identity, directions, ambient, scattered, light.highlight, backdrop)
+        person = layers.person[..., None]
+        for picture, direction in zip(pictures, directions, strict=True):
+            picture *= person
+            picture += (1 - person) * layers.light * shading.backdrop_level(direction)
+        return pictures
 
     def crop(self, window: Array) -> Array:
         """The middle of a window as a crop (size, size, 3), under the photo's own light."""
@@ -140,25 +177,6 @@ class Relighter:
             strands=np.zeros(len(at), np.float32),
             is_eye=eyes > 0.5,
         )
-
-    def _shade(
-        self, gbuffer: GBuffer, surface: Surface, layers: Layers, identity: Identity, random: np.random.Generator
-    ) -> Array:
-        """Linear pictures (20, N, N, 3)."""
-        directions = [shading.picture_direction(lighting) for lighting in LIGHTINGS]
-        flashes = [direction for direction in directions if direction is not None]
-        ambient = shading.ambient_light(gbuffer, surface.normal, identity.room, _N_AMBIENT_RAYS, random)
-        light = shading.flash_light(gbuffer, surface, identity, self.head.anchors, flashes, random)
-        scattered = shading.scatter(gbuffer, surface, light.diffuse)
-        scattered = _soften(gbuffer, layers, scattered.reshape(len(scattered), -1)).reshape(scattered.shape)
-        ambient = _soften(gbuffer, layers, ambient)
-        backdrop = layers.light.reshape(-1, 3)
-        pictures = shading.compose(gbuffer, surface, identity, directions, ambient, scattered, light.highlight, backdrop)
-        person = layers.person[..., None]
-        for picture, direction in zip(pictures, directions, strict=True):
-            picture *= person
-            picture += (1 - person) * layers.light * shading.backdrop_level(direction)
-        return pictures
 
 
 def _plain(gbuffer: GBuffer, layers: Layers) -> Array:

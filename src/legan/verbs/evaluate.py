@@ -20,7 +20,8 @@ def evaluate(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report: a new one, or one of an earlier report.")],
     editor: Annotated[
-        list[str] | None, typer.Option(metavar="[NAME=]PATH", help="Weights file, run folder or `packaged`; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="[NAME=]PATH", help="Weights file, run folder, `packaged` or `fitted`; may be repeated."),
     ] = None,
     results: Annotated[
         list[str] | None, typer.Option(metavar="NAME=DIR", help="Folder of a model's results, named as their inputs.")

@@ -23,7 +23,8 @@ Weights = Annotated[
     typer.Option(
         "--editor",
         metavar="PATH|ID",
-        help="A file that `legan export` wrote, `packaged`, or a model on the Hugging Face hub, owner/name[@revision] (extra `hub`).",
+        help="A file that `legan export` wrote, `packaged`, `fitted` (the head model instead of a network: extra `render`), or a model "
+        "on the Hugging Face hub, owner/name[@revision] (extra `hub`).",
     ),
 ]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")]

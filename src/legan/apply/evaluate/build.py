@@ -18,7 +18,7 @@ from legan.apply.evaluate.page import write_page
 from legan.apply.evaluate.report import Report, add_preference, headings, write_report
 from legan.apply.evaluate.run import CACHE, Progress, digest_of, measure_all
 from legan.apply.hub import editor_file
-from legan.apply.networks import check_device
+from legan.apply.networks import FITTED, check_device
 from legan.core.cells import escaped
 from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES
 from legan.core.errors import ConfigError, DataError, WeightsError
@@ -36,7 +36,7 @@ class Request:
     Args:
         data: data set folders, each perhaps with `:split`; or one folder of input pictures, for `results`.
         editors: weights files, run folders or ids of models on the hub, each perhaps as `NAME=PATH`; `packaged` is the one that
-            comes with legan.
+            comes with legan, `fitted` the one without a network.
         results: folders of result pictures, `NAME=DIR`, by the names of the inputs.
         truth, real: folders of the true edits, and of real pictures, for `results`.
         split: of data sets that do not name theirs.
@@ -108,8 +108,7 @@ def evaluate(
         report: Report = {"made_by": f"legan {__version__}", "models": [], "references": [], "networks": judges.provenance}
         report["settings"] = {**_plain(request), "choice": _plain(choice)}
         report["preference"], report["correlations"], report["breakdown"] = {}, {"images": [], "models": []}, []
-        report["notes"] = _notes(exams, judges)
-        measured = []
+        measured: list[Measured] = []
         for exam, own in zip(exams, contestants, strict=True):
             reference, arrays = measure_all(exam, own, choice, judges, out, n_workers, batch_size, progress)
             measured.append(Measured(exam, own, arrays))
@@ -123,6 +122,7 @@ def evaluate(
         if request.preference is not None:
             report["preference"] = add_preference(report["models"], request.preference)
         report["correlations"]["models"] = figures.correlations_of_models(report["models"])
+        report["notes"] = _notes(exams, judges) + [note for one in measured for note in _refusals(one)]
         write_report(report, out)
         _write_images(measured, out / "images.csv")
         write_page(report, headings(report), measured, out / "report.html")
@@ -196,6 +196,10 @@ def _named(word: str) -> tuple[str, Path]:
 def _editor(word: str, out: Path) -> Contestant:
     """The editor that was meant; a run folder is exported first."""
     name, path = _named(word)
+    if str(path) == FITTED:
+        from legan.apply.fitted import fitted_checksum
+
+        return Contestant(name, fitted_checksum(), weights=path)
     if path.is_dir() and str(path) != PACKAGED:
         from legan.train.export import export_run
 
@@ -245,6 +249,17 @@ def _notes(exams: Sequence[Exam], judges: Judges) -> list[str]:
             "not comparable with published LPIPS."
         )
     return notes
+
+
+def _refusals(measured: Measured) -> list[str]:
+    """Notes on pictures that an editor refused; there the input stands in."""
+    counts = {
+        contestant.name: int(found["refused"].sum())
+        for contestant, found in zip(measured.contestants, measured.arrays, strict=True)
+        if "refused" in found
+    }
+    name, n = measured.exam.name, len(measured.exam)
+    return [f"{name}: {editor} refuses {count} of {n} pictures, which count as they were." for editor, count in counts.items()]
 
 
 def _write_images(measured: Sequence[Measured], path: Path) -> None:

@@ -12,7 +12,7 @@ from legan.apply.embeddings import PACKAGED, Embedding, load_embedding
 from legan.apply.evaluate.edit_seen import EditClassifier
 from legan.apply.evaluate.exam import Exam, by_name, read_picture
 from legan.apply.evaluate.networks import DEFAULT, FeatureNetwork, load_fid_network, load_lpips_network, pooled
-from legan.apply.networks import Codes, Networks, load_networks
+from legan.apply.networks import FITTED, Codes, Networks, load_networks
 from legan.apply.quality import QualityScorer, load_quality, resized
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.errors import DataError, ImageError
@@ -126,6 +126,8 @@ class Painter:
     def __init__(self, contestant: Contestant, exam: Exam, device: str) -> None:
         self.contestant, self.exam = contestant, exam
         self.networks: Networks | None = load_networks(contestant.weights, device) if contestant.weights else None
+        self.refuses = str(contestant.weights) == FITTED
+        self.refused = np.zeros(0, bool)  # of the last questions: which stayed as they were; for an editor that refuses some
         self.results = results_of(contestant.folder, exam) if contestant.folder else None
         self.size = exam.library.images(exam.source[:1]).shape[1]
         if self.networks is not None and self.networks.size != self.size:
@@ -154,6 +156,12 @@ class Painter:
             functional.one_hot(expression, len(EXPRESSIONS)).float(), functional.one_hot(lighting, len(LIGHTINGS)).float()
         )
         x = to_network(self.exam.library.images(self.exam.source[questions]))
+        if self.refuses:
+            from legan.apply.fitted import FittedNetworks
+
+            assert isinstance(networks, FittedNetworks)
+            done, self.refused = networks.attempt(x, codes)
+            return done
         try:
             return from_network(networks.translate(x, codes, len(x)).image)
         except ImageError as error:

@@ -120,7 +120,8 @@ def _measure(job: Job) -> tuple[Job, Arrays]:
     if job.contestant not in worker.painters:
         # One at a time: editors are large, and jobs come in the order of the contestants.
         worker.painters = {job.contestant: Painter(contestant, exam, worker.device)}
-    pictures = worker.painters[job.contestant].paint(questions)
+    painter = worker.painters[job.contestant]
+    pictures = painter.paint(questions)
     truth = exam.truth[questions]
     # A real picture is of other conditions than the target: it has no truth.
     has_truth = (truth >= 0) & (contestant.name != REAL)
@@ -130,6 +131,8 @@ def _measure(job: Job) -> tuple[Job, Arrays]:
             arrays["edited"] = worker.judges.edits.sees(pictures, exam.target[questions], asked_of(exam)[questions])
         inputs = exam.library.images(exam.source[questions])
         arrays["change"] = np.abs(pictures.astype(np.float32) - inputs).mean((1, 2, 3))
+    if painter.refuses:
+        arrays["refused"] = painter.refused
     return job, {**arrays, "shown": pictures[: max(0, N_SHOWN - job.start)]}
 
 
