@@ -16,27 +16,37 @@ from typing import Any
 import torch
 from PIL import Image
 
-from legan.apply.augment import Request, augment
-from legan.apply.augment_plan import N_SOURCES, Names, Policy, count_images, place_orders, write_plan
-from legan.apply.augment_shards import Maker, Recipe, start_worker
-from legan.apply.networks import Codes
+from legan.augmentation import (
+    N_SOURCES,
+    Maker,
+    Names,
+    Policy,
+    Recipe,
+    Request,
+    augment,
+    count_images,
+    place_orders,
+    start_worker,
+    write_plan,
+)
 from legan.core.files import make_folder
-from legan.core.manifest import ManifestRow, write_manifest
 from legan.core.weights import asset
+from legan.data.manifest import ManifestRow, write_manifest
+from legan.models.editors import Codes
 
 AIM = 20
 
 
 def write_faces(folder: Path, n: int) -> Path:
-    """A data set of `n` pictures of 256 pixels, ten to a person."""
+    """A data set of `n` images of 256 pixels, ten to a person."""
     make_folder(folder)
     rows: list[dict[str, Any]] = []
     for number, path in enumerate(sorted(asset("faces").glob("*.png"))):
         Image.open(path).convert("RGB").resize((256, 256), Image.Resampling.BICUBIC).save(folder / f"{number}.png")
-    n_pictures = len(list(folder.glob("*.png")))
+    n_images = len(list(folder.glob("*.png")))
     for number in range(n):
         row = ManifestRow(
-            path=f"{number % n_pictures}.png", offset=None, n_bytes=None, key="", identity=f"p{number // 10}", expression="neutral",
+            path=f"{number % n_images}.png", offset=None, n_bytes=None, key="", identity=f"p{number // 10}", expression="neutral",
             lighting="", domain="photo", split="train", source="benchmark", licence="CC0-1.0", sha256="",
             alignment=[0.5, 0.0, 0.0, 0.0, 0.5, 0.0], landmarks=None,
         )  # fmt: skip

@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from legan.apply.edit import load_editor
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
+from legan.core.device import autocast
+from legan.editing.editor import load_editor
 from legan.models import generator
 from legan.models.blocks import count_gflop
 from legan.models.generator import Generator
 from legan.models.stargan import StarGANGenerator, StarGANGeneratorConfig
-from legan.train.task import autocast
 
 BARS = {1: 30.0, 16: 14.0}  # milliseconds a crop, on two free cores
 # Defaults of yunjey/stargan, main.py: g_conv_dim 64, g_repeat_num 6, c_dim 5, crops of 128 pixels; 8,430,528 parameters.

@@ -1,9 +1,9 @@
-"""Speed of evaluation: pictures a second through the judges, and the distances of distributions.
+"""Speed of evaluation: images a second through the judges, and the distances of distributions.
 
     python benchmarks/evaluate.py [--threads 2] [--seconds 3] [--n 2000]
 
 The judges stand beside a bare convolution, the distances beside a matrix product of as many rows, measured in the same run, so that
-machines, and a machine with other work on it, can be compared. Pictures are noise and features random: they do not change the speed.
+machines, and a machine with other work on it, can be compared. Images are noise and features random: they do not change the speed.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from legan.apply.evaluate.measures import Choice, Judges
+from legan.evaluation.measure import Choice, Judges
 from legan.metrics.distributions import DISTANCES
 from legan.metrics.intervals import distance_interval
 
@@ -35,19 +35,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--n", type=int, default=2000, help="pictures in each of the two sets of a distance")
+    parser.add_argument("--n", type=int, default=2000, help="images in each of the two sets of a distance")
     words = parser.parse_args()
     torch.set_num_threads(words.threads)
     random = np.random.default_rng(0)
 
     judges, layer = Judges(Choice()), torch.nn.Conv2d(16, 80, 3, padding=1)
-    pictures = random.integers(0, 256, (BATCH, 128, 128, 3), np.uint8)
+    images = random.integers(0, 256, (BATCH, 128, 128, 3), np.uint8)
     x = torch.randn(BATCH, 16, 64, 64)
     with torch.inference_mode():
         bare = seconds_of(lambda: layer(x), words.seconds / 3)
-        taken = seconds_of(lambda: judges.measure(pictures, pictures, np.ones(BATCH, bool)), words.seconds)
+        taken = seconds_of(lambda: judges.measure(images, images, np.ones(BATCH, bool)), words.seconds)
     print(
-        f"judges: {BATCH / taken[0]:,.0f} pictures a second, {BATCH / taken[1]:,.0f} a processor second; "
+        f"judges: {BATCH / taken[0]:,.0f} images a second, {BATCH / taken[1]:,.0f} a processor second; "
         f"{taken[1] / bare[1]:.0f} times a bare convolution of the batch; {words.threads} threads"
     )
 
@@ -59,7 +59,7 @@ def main() -> None:
         start = time.process_time()
         distance_interval(distance, real, fake, people, people, n_resamples=10)
         print(
-            f"{name}: {once[1]:.3f} processor seconds of {words.n} against {words.n} pictures, {once[1] / product[1]:.0f} times their "
+            f"{name}: {once[1]:.3f} processor seconds of {words.n} against {words.n} images, {once[1] / product[1]:.0f} times their "
             f"product; an interval of 100 half samples {10 * (time.process_time() - start):.0f}"
         )
 

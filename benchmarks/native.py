@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from legan.apply.edit import Editor, Subject, load_editor
 from legan.core.images import from_network, photo_of, to_network
 from legan.core.weights import asset
+from legan.editing.editor import Editor, Subject, load_editor
 from legan.faces.paste import paste
 
 EDIT = ("surprise", -45.0)

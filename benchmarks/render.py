@@ -11,13 +11,13 @@ import time
 from pathlib import Path
 
 from legan.core.conditions import EXPRESSIONS
-from legan.core.manifest import read_manifest
-from legan.synthesis.dataset import render_set
-from legan.synthesis.renderer import Renderer, View
+from legan.data.manifest import read_manifest
+from legan_faces3d.render.dataset import render_set
+from legan_faces3d.render.renderer import Renderer, View
 
 
 def seconds_by_stage(view: View, n_identities: int) -> None:
-    """Renders in this process and prints the mean of each stage over pictures of 20 (or fewer) lights."""
+    """Renders in this process and prints the mean of each stage over images of 20 (or fewer) lights."""
     renderer = Renderer()
     total: dict[str, float] = {}
     n_images = 0

@@ -18,13 +18,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from legan.apply.crops import prepare_many
-from legan.apply.quality import QualityScorer
-from legan.apply.score import score_files
 from legan.core.images import load_photo
 from legan.core.weights import asset
+from legan.faces.align import prepare_many
 from legan.faces.detect import find_boxes
 from legan.models.quality import PRESETS, Quality
+from legan.quality.scorer import QualityScorer, score_files
 
 AIMS = {"crops": 1500, "files": 600, "photos": 25}  # on two free cores
 
@@ -64,19 +63,19 @@ def faces() -> list[Image.Image]:
 
 def write_files(folder: Path, n: int) -> list[Path]:
     """Aligned 128-pixel files."""
-    paths, pictures = [], faces()
+    paths, images = [], faces()
     for i in range(n):
         paths.append(folder / f"crop{i:04d}.png")
-        pictures[i % len(pictures)].save(paths[-1])
+        images[i % len(images)].save(paths[-1])
     return paths
 
 
 def write_photos(folder: Path, n: int) -> list[Path]:
     """Photos of 512 x 512 pixels with one face each."""
-    paths, pictures = [], faces()
+    paths, images = [], faces()
     for i in range(n):
         photo = Image.new("RGB", (512, 512), (120, 125, 130))
-        photo.paste(pictures[i % len(pictures)].resize((320, 320), Image.Resampling.BICUBIC), (96, 96))
+        photo.paste(images[i % len(images)].resize((320, 320), Image.Resampling.BICUBIC), (96, 96))
         paths.append(folder / f"photo{i:04d}.jpg")
         photo.save(paths[-1], quality=92)
     return paths

@@ -2,7 +2,7 @@
 
     python benchmarks/study.py [--raters 50] [--answers 2000] [--think 1.0] [--kills 0] [--database postgresql://...] [--seed 0]
 
-A server runs in a process of its own; raters think for a random time (exponential, mean `--think` seconds), load the picture, and
+A server runs in a process of its own; raters think for a random time (exponential, mean `--think` seconds), load the image, and
 answer. The reference in the same run is a bare file of the same server (`/static/icon.svg`: no database), asked for by one more
 client all the while, so that a machine with other work on it can be told from a slow server. `--kills` kills the server with
 SIGKILL so many times under load and starts it again; raters send again until they are answered, as the page's script does.
@@ -27,9 +27,9 @@ import httpx2
 import numpy as np
 from PIL import Image
 
-from legan.study.create import Wish, create_study
-from legan.study.records import read_records
-from legan.study.study import open_study
+from legan_study.create import StudyRequest, create_study
+from legan_study.results import read_records
+from legan_study.study import open_study
 
 
 @dataclass
@@ -72,13 +72,13 @@ class Outcome:
 
 
 def make(folder: Path, load: Load) -> Path:
-    """A study of plain pictures, whose settings ask for exactly `n_answers`."""
+    """A study of plain images, whose settings ask for exactly `n_answers`."""
     random_ = np.random.default_rng(load.seed)
     n_items = load.n_answers // load.raters_per_item
     (folder / "pictures").mkdir()
     for i in range(n_items):
         Image.fromarray(random_.integers(0, 255, (128, 128, 3), np.uint8)).save(folder / "pictures" / f"{i:04d}.png")
-    wish = Wish(
+    request = StudyRequest(
         folder / "pictures",
         "rating",
         folder / "study",
@@ -86,7 +86,7 @@ def make(folder: Path, load: Load) -> Path:
         raters_per_item=load.raters_per_item,
         database=load.database,
     )
-    create_study(wish)
+    create_study(request)
     settings = folder / "study" / "study.toml"
     text = settings.read_text().replace("simulated = false", "simulated = true")
     n_each = -(-load.n_answers // load.n_raters)
@@ -239,7 +239,7 @@ def compare(folder: Path, result: Result) -> Outcome:
     with open_study(folder) as study, study.store.reading() as connection:
         from sqlalchemy import select
 
-        from legan.study.tables import assignment
+        from legan_study.store import assignment
 
         records = read_records(study, connection)
         codes = {row.id: row.code for row in connection.execute(select(assignment.c.id, assignment.c.code))}

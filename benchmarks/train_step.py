@@ -24,14 +24,15 @@ from torch import nn
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.config import load_config
 from legan.core.files import make_folder
-from legan.core.manifest import MATTE_COLUMNS, ShardWriter, matte_columns, write_manifest
 from legan.core.weights import asset
-from legan.train import legan_config, stargan_config, starganv2_config
+from legan.data.manifest import MATTE_COLUMNS, ShardWriter, matte_columns, write_manifest
+from legan.train import legan as legan_config
+from legan.train import stargan as stargan_config
+from legan.train import starganv2 as starganv2_config
 from legan.train.legan import build_legan
-from legan.train.loop import Means, run_step
+from legan.train.loop import Means, on_folders, run_step
 from legan.train.stargan import build_stargan
 from legan.train.starganv2 import build_starganv2
-from legan.train.start import on_folders
 from legan.train.task import Batches, Task, networks_of
 
 CONFIGS: dict[str, tuple[Any, Any, Any]] = {

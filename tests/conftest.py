@@ -19,7 +19,7 @@ from PIL import Image
 from tests.quality_weights import write_tiny_quality
 
 from legan.core.config import config_to_dict
-from legan.core.crop import EYE_DISTANCE, EYES_Y, MOUTH_Y
+from legan.core.geometry import EYE_DISTANCE, EYES_Y, MOUTH_Y
 from legan.core.weights import save_weights
 from legan.models.critic import Critic, CriticConfig
 from legan.models.generator import Generator, GeneratorConfig, preset
@@ -91,7 +91,7 @@ def keeping_editor(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_onnx(tiny_editor: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """ONNX file of the tiny editor; made once, since the exporter takes seconds to start."""
-    from legan.apply.onnx_file import export_onnx
+    from legan.editing.onnx import export_onnx
 
     out = tmp_path_factory.mktemp("onnx") / "editor.onnx"
     assert export_onnx(tiny_editor, out)["steps"] == 7
@@ -126,7 +126,7 @@ def known_faces(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def know(*squares: tuple[float, float, float]) -> None:
         faces = [Face((x, y, x + side, y + side), landmarks_at(x, y, side), 1.0) for x, y, side in squares]
-        monkeypatch.setattr("legan.apply.edit.detect", lambda image, **_: faces)
+        monkeypatch.setattr("legan.editing.editor.detect", lambda image, **_: faces)
 
     know((40, 30, 128))
     return know
@@ -141,7 +141,7 @@ def photo(tmp_path: Path) -> Path:
 
 
 def textured(width: int = 320, height: int = 200, seed: int = 0) -> Image.Image:
-    """A smooth picture with fine noise."""
+    """A smooth image with fine noise."""
     y, x = np.mgrid[:height, :width]
     slow = 110 + 50 * np.sin(x / 30)[..., None] * np.cos(y / 20)[..., None]
     noise = np.random.default_rng(seed).normal(0, 12, (height, width, 3))

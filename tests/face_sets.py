@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
-from legan.core.crop import EYE_DISTANCE, EYES_Y, MOUTH_Y
-from legan.core.manifest import MATTE_COLUMNS, ShardWriter, matte_columns, split_of, write_manifest
+from legan.core.geometry import EYE_DISTANCE, EYES_Y, MOUTH_Y
+from legan.data.manifest import MATTE_COLUMNS, ShardWriter, matte_columns, split_of, write_manifest
 
 
 def draw_face(identity: int, expression: int, lighting: int, size: int) -> np.ndarray:

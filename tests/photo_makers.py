@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from legan.apply.photo_list import PhotoEntry
-from legan.apply.photo_set import DroppedPhotoError, MadeCrop
+from legan_faces3d.photos import DroppedPhotoError, MadeCrop, PhotoEntry
 
 
 def build_plain() -> object:

@@ -12,7 +12,7 @@ TINY = QualityConfig(width=4, n_hidden=8, head="mean-std")
 
 
 def write_tiny_quality(path: Path, seed: int = 0) -> Path:
-    """Write a Q of a few thousand random weights whose scores differ from picture to picture."""
+    """Write a Q of a few thousand random weights whose scores differ from image to image."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         net = Quality(TINY)

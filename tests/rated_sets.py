@@ -7,11 +7,11 @@ import pandas as pd
 from PIL import Image, ImageFilter
 from tests.face_sets import draw_face, row
 
-from legan.core.manifest import QUALITY_COLUMNS, split_of, write_manifest
+from legan.data.manifest import QUALITY_COLUMNS, split_of, write_manifest
 
 
 def spoil(image: Image.Image, strength: float, seed: int) -> Image.Image:
-    """Blur a picture and cover parts of it with grey blots; `strength` 0 leaves it."""
+    """Blur an image and cover parts of it with grey blots; `strength` 0 leaves it."""
     if strength == 0:
         return image
     pixels = np.asarray(image.filter(ImageFilter.GaussianBlur(1.5 * strength))).copy()

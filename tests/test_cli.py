@@ -20,11 +20,11 @@ from tests.face_sets import make_face_set
 from typer.testing import CliRunner, Result
 
 from legan import __version__
-from legan.apply.catalogue import tables
-from legan.apply.marks import read_mark
 from legan.cli import app
+from legan.commands.catalogue import tables
 from legan.core.images import encode_photo
 from legan.core.weights import PACKAGED
+from legan.editing.marks import read_mark
 
 Know = Callable[..., None]
 Legan = Callable[..., Result]
@@ -34,7 +34,7 @@ Legan = Callable[..., Result]
 def legan(tiny_editor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Legan:
     """Runs the command in a new folder, with the tiny editor as the packaged weights."""
     monkeypatch.setattr(
-        "legan.apply.hub.weights_file", lambda given, name: tiny_editor if str(given) == PACKAGED else Path(given)
+        "legan.core.weights.weights_file", lambda given, name: tiny_editor if str(given) == PACKAGED else Path(given)
     )
     monkeypatch.chdir(tmp_path)
     return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
@@ -115,7 +115,7 @@ def test_grid(legan: Legan, photo: Path, known_faces: Know) -> None:
 def test_folder_with_a_bad_photo(legan: Legan, tmp_path: Path, photo: Path, known_faces: Know) -> None:
     (tmp_path / "in").mkdir()
     photo.rename(tmp_path / "in" / "good.png")
-    (tmp_path / "in" / "bad.png").write_text("no picture")
+    (tmp_path / "in" / "bad.png").write_text("no image")
     result = legan("edit", "in", "-e", "smile", "-o", "out")
     assert result.exit_code == 1
     assert result.stdout == "out/good.png\n"
@@ -134,7 +134,7 @@ def test_export_to_onnx(legan: Legan, tiny_editor: Path, monkeypatch: pytest.Mon
         asked.append((source, out.name, list(faults)))
         return {"steps": 7}
 
-    monkeypatch.setattr("legan.apply.onnx_file.export_onnx", export_onnx)
+    monkeypatch.setattr("legan.editing.onnx.export_onnx", export_onnx)
     shown = legan("export", tiny_editor, "-o", "editor.onnx", "--fault", "soft")
     assert shown.stdout == "editor.onnx: 7 steps, licence of the data: unknown\n", shown.stderr
     assert asked == [(tiny_editor, "editor.onnx", ["soft"])]
@@ -143,7 +143,7 @@ def test_export_to_onnx(legan: Legan, tiny_editor: Path, monkeypatch: pytest.Mon
 def test_an_editor_of_the_hub(
     legan: Legan, tiny_editor: Path, photo: Path, known_faces: Know, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("legan.apply.hub._fetched", lambda *asked: {("someone/faces", "v2"): tiny_editor}[asked])
+    monkeypatch.setattr("legan.core.weights._fetched", lambda *asked: {("someone/faces", "v2"): tiny_editor}[asked])
     result = legan("edit", photo, "-e", "smile", "--editor", "someone/faces@v2", "-o", "o.png")
     assert result.exit_code == 0 and result.stdout == "o.png\n", result.stderr
 
@@ -237,7 +237,7 @@ def test_interrupt_gives_130(legan: Legan, photo: Path, known_faces: Know, monke
     def interrupt(*words: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("legan.apply.files.edit_files", interrupt)
+    monkeypatch.setattr("legan.editing.folders.edit_files", interrupt)
     result = legan("edit", photo, "-e", "smile", "-o", "out.png")
     assert result.exit_code == 130 and "Traceback" not in result.output
 
@@ -265,7 +265,7 @@ def truncated_jpeg() -> bytes:
         ("cut.jpg", truncated_jpeg(), "copy or export the image again"),
         (
             "text.png",
-            b"This is no picture.\n",
+            b"This is no image.\n",
             "text.png is a text file: give a PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, HEIC, JPEG 2000 or PPM image",
         ),
         ("dot.png", encode_photo(Image.new("RGB", (1, 1)), "PNG"), "1x1 pixels: too small, at least 16 pixels a side"),
@@ -274,7 +274,7 @@ def truncated_jpeg() -> bytes:
         ("missing.jpg", None, "missing.jpg does not exist: check the name"),
     ],
 )
-def test_bad_pictures(legan: Legan, tmp_path: Path, name: str, data: bytes | None, message: str) -> None:
+def test_bad_images(legan: Legan, tmp_path: Path, name: str, data: bytes | None, message: str) -> None:
     if data is not None:
         (tmp_path / name).write_bytes(data)
     before = files(tmp_path)
@@ -282,7 +282,7 @@ def test_bad_pictures(legan: Legan, tmp_path: Path, name: str, data: bytes | Non
     assert files(tmp_path) == before
 
 
-def test_no_face_in_the_picture(legan: Legan, tmp_path: Path) -> None:
+def test_no_face_in_the_image(legan: Legan, tmp_path: Path) -> None:
     """With the real detector."""
     Image.new("RGB", (400, 300), (90, 120, 160)).save("sky.png")
     before = files(tmp_path)

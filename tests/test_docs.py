@@ -65,7 +65,7 @@ def test_commands_of_a_page_exist(page: str, n_least: int) -> None:
 
 
 def test_augments_manifest_has_what_the_page_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from legan.apply.augment_shards import PROVENANCE
+    from legan.augmentation import PROVENANCE
 
     (block,) = re.findall(r"```python\n(.*?)```", (DOCS / "augment.md").read_text(), re.DOTALL)
     frame = pd.DataFrame({name: [True] if kind == "bool" else [1.0] for name, kind in PROVENANCE.items()})
@@ -78,16 +78,16 @@ def test_augments_manifest_has_what_the_page_reads(tmp_path: Path, monkeypatch: 
 
 
 def test_the_walk_of_studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every `legan` line of "From pictures to a trained Q", with simulated raters where people would take part."""
+    """Every `legan` line of "From images to a trained Q", with simulated raters where people would take part."""
     from tests.rated_sets import make_rated_set
     from tests.study.studies import set_up, taker
     from typer.testing import CliRunner
 
     from legan.cli import app
-    from legan.study.study import open_study
-    from legan.study.web import make_app
+    from legan_study.study import open_study
+    from legan_study.web import make_app
 
-    text = (DOCS / "studies.md").read_text().split("## From pictures to a trained Q")[1].split("\n## ")[0]
+    text = (DOCS / "studies.md").read_text().split("## From images to a trained Q")[1].split("\n## ")[0]
     blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
     lines = [line.split("  #")[0].split() for block in blocks for line in block.splitlines()]
     monkeypatch.chdir(tmp_path)

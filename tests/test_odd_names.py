@@ -9,14 +9,14 @@ from PIL import Image
 from sqlalchemy import select
 from tests.face_sets import draw_face
 
-from legan.apply.filter import Choice, filter_pictures
-from legan.apply.photo_list import list_photos
-from legan.apply.score import score_pictures
-from legan.core.manifest import read_manifest, write_manifest
-from legan.data.sources.folder import read_expressions, read_folder
-from legan.study import tables
-from legan.study.create import Wish, create_study
-from legan.study.study import open_study
+from legan.data.manifest import read_manifest, write_manifest
+from legan.data.public.folder import read_expressions, read_folder
+from legan.quality.filter import Choice, filter_images
+from legan.quality.scorer import score_images
+from legan_faces3d.photos import list_photos
+from legan_study import store as tables
+from legan_study.create import StudyRequest, create_study
+from legan_study.study import open_study
 
 NAME = r"b\xe9b\xe9.png"
 
@@ -33,24 +33,24 @@ def folder(tmp_path: Path) -> Path:
 
 def test_scores(folder: Path, tmp_path: Path, tiny_quality: Path) -> None:
     for _ in range(2):  # the second time from the table
-        found = score_pictures([folder], tmp_path / "s.csv", tiny_quality, faces="aligned")
+        found = score_images([folder], tmp_path / "s.csv", tiny_quality, faces="aligned")
         assert len(found) == 4 and not any(scored.reason for scored in found)
         with open(tmp_path / "s.csv", encoding="utf-8", newline="") as file:
             names = [row["image"] for row in csv.DictReader(file)]
         assert [Path(name).name for name in names] == [r"a.png", r"b.png", NAME, "plain.png"]
     (folder / os.fsdecode(b"torn\xe9.png")).write_bytes(b"\x89PNG")
-    found = score_pictures([folder], tmp_path / "s.csv", tiny_quality, faces="aligned")
+    found = score_images([folder], tmp_path / "s.csv", tiny_quality, faces="aligned")
     assert [Path(scored.image).name for scored in found if scored.reason] == [r"torn\xe9.png"]
 
 
 def test_filter(folder: Path, tmp_path: Path, tiny_quality: Path) -> None:
-    done = filter_pictures(folder, tmp_path / "out", Choice(keep=1.0, duplicates=True, faces="aligned"), weights=tiny_quality)
+    done = filter_images(folder, tmp_path / "out", Choice(keep=1.0, duplicates=True, faces="aligned"), weights=tiny_quality)
     kept = {os.fsencode(path.name) for path in (tmp_path / "out" / "images").rglob("*.png")}
     assert done.n_kept == 4 and kept == {b"b\xe9b\xe9.png", b"plain.png", b"a.png", b"b.png"}
 
 
 def test_study(folder: Path, tmp_path: Path) -> None:
-    create_study(Wish(folder, "rating", tmp_path / "study", n_practice=0))
+    create_study(StudyRequest(folder, "rating", tmp_path / "study", n_practice=0))
     with open_study(tmp_path / "study") as study, study.store.reading() as connection:
         names = set(connection.execute(select(tables.item.c.name)).scalars())
     assert names == {NAME, "plain.png", r"Ren\xe9/a.png", r"Ren\xe9/b.png"}

@@ -21,12 +21,12 @@ import pandas as pd
 matplotlib.use("Agg")  # draws to files, needs no screen
 import matplotlib.pyplot as plt
 
-from legan.apply.evaluate.build import Request, evaluate
-from legan.apply.evaluate.figures import METRICS, labels
-from legan.apply.evaluate.measures import FIGURES, INPUT, Choice
 from legan.core.errors import DataError, LeganError
 from legan.core.files import make_folder, sha256_of, write_atomic
-from legan.metrics.human_agreement import Interval
+from legan.evaluation.benchmark import Request, evaluate
+from legan.evaluation.measure import FIGURES, INPUT, Choice
+from legan.evaluation.statistics import METRICS, labels
+from legan.metrics.agreement import Interval
 from legan.metrics.intervals import mean_interval
 
 MODELS = ("stargan", "stargan-qual", "starganv2", "legan", "legan-noqual")

@@ -25,7 +25,10 @@ from torch import Tensor
 from legan.core.config import load_config
 from legan.core.errors import LeganError
 from legan.core.files import atomic_write, make_folder
-from legan.train import legan, legan_config, stargan, stargan_config, starganv2, starganv2_config
+from legan.train import legan, stargan, starganv2
+from legan.train import legan as legan_config
+from legan.train import stargan as stargan_config
+from legan.train import starganv2 as starganv2_config
 from legan.train.export import export_run
 from legan.train.loop import run_task
 from legan.train.task import Batches, Task
@@ -97,7 +100,7 @@ def _is_for(word: str, name: str) -> bool:
 
 
 def take_turn(name: str, config: Any, run: Path, until: int) -> bool:
-    """Train until a step, one beyond that of a picture and figures, and export; False where the user stopped it before."""
+    """Train until a step, one beyond that of an image and figures, and export; False where the user stopped it before."""
     snapshot = run / "snapshots" / f"images_{until * config.data.batch_size:08d}.safetensors"
     if snapshot.exists():
         return True

@@ -35,17 +35,17 @@ from sklearn.preprocessing import StandardScaler
 from tables import Table, figure
 from torch.nn import functional as F
 
-from legan.apply.networks import Codes, Networks, load_networks
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
-from legan.core.crop import CROP_SIZE, EYE_DISTANCE, EYES_Y, MOUTH_Y
 from legan.core.files import make_folder, write_atomic
+from legan.core.geometry import CROP_SIZE, EYE_DISTANCE, EYES_Y, MOUTH_Y
 from legan.core.images import from_network, load_photo, png_bytes, to_network
 from legan.data.faces import FaceDataset
 from legan.faces.align import align
 from legan.faces.detect import detect
-from legan.faces.dlib_embedding import DlibEmbedder
+from legan.faces.embeddings import DlibEmbedder
 from legan.faces.landmarks import locate_in_crop
-from legan.metrics.pixels import ssim
+from legan.metrics.images import ssim
+from legan.models.editors import Codes, Networks, load_networks
 from legan.models.efficientnet import load_efficientnet
 
 DISK_RADIUS = 0.18 * EYE_DISTANCE

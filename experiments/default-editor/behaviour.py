@@ -6,10 +6,9 @@ from classifiers import NEAR, Judge, Verdict
 from edits import Crops, edit, edit_partly, judged, numbers, one_hot
 from tables import Table, figure
 
-from legan.apply.embeddings import Embedding
-from legan.apply.networks import Networks
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS, lighting_code
-from legan.faces.dlib_embedding import SAME_PERSON_DISTANCE
+from legan.faces.embeddings import SAME_PERSON_DISTANCE, Embedding
+from legan.models.editors import Networks
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 TOLERANCE = 0.02  # a probability may fall by so little from one strength to the next

@@ -14,15 +14,21 @@ from pathlib import Path
 
 import numpy as np
 
-from legan.apply.photo_list import PhotoEntry, list_photos
-from legan.apply.photo_set import DroppedPhotoError, MadeCrop, Maker, make_set
-from legan.apply.reexpress import PhotoReexpresser
-from legan.apply.relight import PhotoRelighter
-from legan.core.crop import CROP_SIZE
 from legan.core.files import sha256_of
+from legan.core.geometry import CROP_SIZE
 from legan.core.weights import packaged
-from legan.synthesis.head import Head
-from legan.synthesis.reexpress import Subject
+from legan_faces3d.head.head import Head
+from legan_faces3d.photo.reexpress import Subject
+from legan_faces3d.photos import (
+    DroppedPhotoError,
+    MadeCrop,
+    Maker,
+    PhotoEntry,
+    PhotoReexpresser,
+    PhotoRelighter,
+    list_photos,
+    make_set,
+)
 
 # Facial actions on top of a drawn smile: (lowest, highest), both sides alike.
 BROAD = {

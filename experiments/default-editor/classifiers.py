@@ -23,8 +23,8 @@ from legan.core.config import config_to_dict, dict_to_config
 from legan.core.errors import WeightsError
 from legan.core.images import to_network
 from legan.core.weights import load_weights, save_weights
+from legan.data.batches import apply_tones, draw_tones, flip_images, flip_lightings
 from legan.data.faces import FaceDataset
-from legan.data.transforms import apply_tones, draw_tones, flip_images, flip_lightings
 from legan.models.critic import Critic, CriticConfig
 
 WIDTH, N_LAYERS, MAX_WIDTH = 16, 5, 256
@@ -183,7 +183,7 @@ def main() -> None:
 
 
 def _has_split(folder: Path, split: str) -> bool:
-    from legan.core.manifest import read_manifest
+    from legan.data.manifest import read_manifest
 
     return bool((read_manifest(folder)["split"] == split).any())
 

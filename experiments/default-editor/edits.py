@@ -11,14 +11,14 @@ from classifiers import Judge, Verdict
 from PIL import Image
 from torch import Tensor
 
-from legan.apply.embeddings import Embedding
-from legan.apply.networks import Codes, Networks
-from legan.apply.quality import QualityScorer
-from legan.apply.strength import partial_edit
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.images import from_network, to_network
-from legan.core.manifest import read_bytes, read_manifest
 from legan.data.faces import FaceDataset
+from legan.data.manifest import read_bytes, read_manifest
+from legan.editing.editor import partial_edit
+from legan.faces.embeddings import Embedding
+from legan.models.editors import Codes, Networks
+from legan.quality.scorer import QualityScorer
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def edit(networks: Networks, images: np.ndarray, expression: Tensor | None, ligh
     """Edit crops uint8 (n, 128, 128, 3) to codes, (n, 6) and (n, 20), as `legan edit` does; None keeps the face's own.
 
     Returns:
-        the edits, rounded to 8 bits as a saved picture is.
+        the edits, rounded to 8 bits as a saved image is.
     """
     return edit_partly(networks, images, expression, lighting, (1.0,))[0]
 

@@ -27,11 +27,11 @@ from edits import Crops, load_crops
 from people_grid import people_grid
 from tables import Figure, Table
 
-from legan.apply.embeddings import Embedding, load_embedding
-from legan.apply.networks import Networks, load_networks
-from legan.apply.quality import load_quality
 from legan.core.conditions import EXPRESSIONS
 from legan.core.files import sha256_of, write_atomic
+from legan.faces.embeddings import Embedding, load_embedding
+from legan.models.editors import Networks, load_networks
+from legan.quality.scorer import load_quality
 
 SECTIONS = ("pairs", "classes", "identity", "quality", "disentanglement", "strengths", "angles", "neutral")
 N_REAL = 640  # relit and re-expressed crops that say how far the judge and Q can be trusted
@@ -82,7 +82,7 @@ class Measures:
 
     @cached_property
     def inputs(self) -> Crops:
-        """Photos under their own light; one picture a person and expression, though both sets may hold it."""
+        """Photos under their own light; one image a person and expression, though both sets may hold it."""
         return load_crops(self.options.photos[:1], "val", ["photo"])
 
     @cached_property

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from legan.data.faces import FaceDataset
-    from legan.train.legan_config import LeganConfig
+    from legan.train.legan import LeganConfig
 
 STARTED = time.monotonic()
 # Import name and distribution of what the training imports, and what those import that comes with nothing else.
@@ -125,7 +125,7 @@ def _pack_weights(out: Path, init: Path | None) -> list[Path]:
     from legan.core.errors import WeightsError
     from legan.core.weights import load_weights, save_weights
     from legan.models.efficientnet import STAGES, efficientnet_file
-    from legan.train.frozen import N_PERCEPTUAL_STAGES
+    from legan.train.gan import N_PERCEPTUAL_STAGES
 
     written = []
     if init is not None:
@@ -152,7 +152,7 @@ def _rows_of(folders: Sequence[Path], split: str) -> "pd.DataFrame":
     """The manifests' rows of a split, in the order of `FaceDataset`."""
     import pandas as pd
 
-    from legan.core.manifest import read_manifest
+    from legan.data.manifest import read_manifest
 
     frame = pd.concat([read_manifest(folder) for folder in folders], ignore_index=True)
     frame["key"] = frame["key"].fillna("")
@@ -240,7 +240,7 @@ def _people_in_turns(takes: Mapping[int, int]) -> list[int]:
 def _encode(dataset: "FaceDataset", group: Group, image_format: str, quality: int) -> Packed:
     from PIL import Image
 
-    from legan.core.manifest import read_bytes
+    from legan.data.manifest import read_bytes
 
     options: dict[str, Any] = {"optimize": True, "subsampling": 2} if image_format == "jpeg" else {"method": 6}
     images, mattes, matte_of, numbers = [], [], [], {}
@@ -268,7 +268,7 @@ def _write_shards(
     A group is one file of the tar, its images and mattes one after the other: a header for each would take a fifth of the whole.
     """
     from legan.core.files import make_folder
-    from legan.core.manifest import ShardWriter
+    from legan.data.manifest import ShardWriter
 
     for index, folder in enumerate(dataset.folders):
         place, rows = make_folder(out / folder.resolve().name / "shards") / f"{split}.tar", []
@@ -286,7 +286,7 @@ def _manifest_rows(
     """Rows of a group whose first byte lies at `start` of its shard: those of the whole set but for where and what the bytes are."""
     import numpy as np
 
-    from legan.core.manifest import COLUMNS, matte_columns
+    from legan.data.manifest import COLUMNS, matte_columns
 
     places, at = [], start
     for data in (*packed.images, *packed.mattes):
@@ -309,7 +309,7 @@ def _manifest_rows(
 
 
 def _write_manifests(out: Path, folders: Sequence[Path], splits: Mapping[str, object]) -> None:
-    from legan.core.manifest import MATTE_COLUMNS, write_manifest
+    from legan.data.manifest import MATTE_COLUMNS, write_manifest
 
     for folder in folders:
         place, rows = out / folder.resolve().name, []
@@ -355,7 +355,7 @@ def train(words: argparse.Namespace) -> None:
         LeganError: as `train_legan`, or the time was up before the first step.
     """
     from legan.core.errors import LeganError
-    from legan.core.manifest import MANIFEST
+    from legan.data.manifest import MANIFEST
     from legan.train.legan import train_legan
 
     place = words.pack.resolve()
@@ -391,9 +391,8 @@ def bring(words: argparse.Namespace, newest: bool) -> None:
     """Write what comes back of a run into `words.out`: with `newest` its editor, log, samples; the parts asked for of its checkpoint."""
     from legan.core.errors import WeightsError
     from legan.core.files import make_folder, write_atomic
-    from legan.train.checkpoint import list_checkpoints
     from legan.train.export import export_editor
-    from legan.train.run import CONFIG
+    from legan.train.run_folder import CONFIG, list_checkpoints
 
     run, out = words.run.resolve(), make_folder(words.out)
     checkpoints = list_checkpoints(run)
@@ -448,8 +447,7 @@ def join(words: argparse.Namespace) -> None:
     """
     from legan.core.errors import WeightsError
     from legan.core.files import make_folder
-    from legan.train.checkpoint import FOLDER, list_checkpoints
-    from legan.train.run import held_run, open_run
+    from legan.train.run_folder import FOLDER, held_run, list_checkpoints, open_run
 
     index, files = _read_indices(words.back)
     run = make_folder(words.run.resolve())
@@ -524,7 +522,7 @@ def _config_here(index: Mapping[str, Any], words: argparse.Namespace) -> "LeganC
     import tomllib
 
     from legan.core.config import dict_to_config, load_config
-    from legan.train.legan_config import LeganConfig
+    from legan.train.legan import LeganConfig
 
     config = dict_to_config(LeganConfig, tomllib.loads(index["config"]))
     there, here = Path(config.data.folders[0]).parent, words.pack.resolve()  # packed folders lie beside each other

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from anyone import edited, read_photos
 
-from legan.apply.networks import Networks, load_networks
 from legan.core.conditions import EXPRESSIONS
 from legan.core.files import make_folder, write_atomic
 from legan.core.images import png_bytes
+from legan.data.edits import grey
 from legan.data.faces import FaceDataset
-from legan.data.variety import grey
+from legan.models.editors import Networks, load_networks
 
 N = 12
 GLASSES = {f"{number}.jpg" for number in (380, 381, 384, 393, 400, 414, 420, 421, 427, 432)}  # of all validation portraits

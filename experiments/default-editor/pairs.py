@@ -1,4 +1,4 @@
-"""Edits of rendered people whose true picture is known: L1 in [0, 1], PSNR in dB, SSIM; and how the judge sees the same edits."""
+"""Edits of rendered people whose true image is known: L1 in [0, 1], PSNR in dB, SSIM; and how the judge sees the same edits."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -9,11 +9,11 @@ from classifiers import NEAR, Judge
 from edits import Crops, edit, judged, one_hot
 from tables import Figure, Table, figure
 
-from legan.apply.networks import Networks
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.images import to_network, to_unit
-from legan.data.variety import before_backdrop
-from legan.metrics.pixels import psnr, ssim
+from legan.data.edits import before_backdrop
+from legan.metrics.images import psnr, ssim
+from legan.models.editors import Networks
 
 KINDS = ("lighting only", "expression only", "both")
 METRICS = ("L1", "PSNR", "SSIM")

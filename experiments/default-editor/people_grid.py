@@ -1,14 +1,14 @@
-"""A picture to look at: one row a photo; the photo, its six expressions in front light, and six lights on its own expression.
+"""An image to look at: one row a photo; the photo, its six expressions in front light, and six lights on its own expression.
 
-Pictures of people: to look at, not to keep in a repository.
+Images of people: to look at, not to keep in a repository.
 """
 
 import numpy as np
 from edits import Crops, edit, one_hot
 from PIL import Image, ImageDraw, ImageFont
 
-from legan.apply.networks import Networks
 from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES
+from legan.models.editors import Networks
 
 FRONT = "07"
 LIGHTS = ("00", "03", "05", "09", "11", "19")

@@ -7,12 +7,11 @@ from classifiers import NEAR, Judge, Verdict
 from edits import Crops, Edits, edit_to, judged, numbers, scores, targets_of
 from tables import Figure, Table, figure
 
-from legan.apply.embeddings import Embedding
-from legan.apply.networks import Networks
-from legan.apply.quality import QualityScorer
 from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES
-from legan.faces.dlib_embedding import SAME_PERSON_DISTANCE
-from legan.metrics.match import all_pairs, match_scores, score_pairs
+from legan.faces.embeddings import SAME_PERSON_DISTANCE, Embedding
+from legan.metrics.verification import all_pairs, match_scores, score_pairs
+from legan.models.editors import Networks
+from legan.quality.scorer import QualityScorer
 
 FAR = 0.01
 

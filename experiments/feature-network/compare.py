@@ -2,7 +2,7 @@
 
     python experiments/feature-network/compare.py --data data/rendered [--split test] [--n 150] [--seed 0]
 
-Real pictures of the split are the reference (2n), others (n) are spoiled. A ratio of 1 means that the fault is not seen.
+Real images of the split are the reference (2n), others (n) are spoiled. A ratio of 1 means that the fault is not seen.
 """
 
 import argparse
@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from legan.apply.evaluate.networks import load_fid_network, pooled
 from legan.core.images import to_network
 from legan.data.faces import FaceDataset
+from legan.evaluation.evaluators import load_fid_network, pooled
 from legan.metrics.distributions import frechet_distance
 from legan.models.lightcnn import load_lightcnn
 
@@ -37,14 +37,14 @@ def chequered(x: Tensor) -> Tensor:
 
 
 def mouth_replaced(x: Tensor, by: Tensor) -> Tensor:
-    """Another picture's mouth."""
+    """Another image's mouth."""
     y = x.clone()
     y[:, :, 88:106, 50:78] = by[:, :, 88:106, 50:78]
     return y
 
 
 def warped(x: Tensor, size: float, random: torch.Generator) -> Tensor:
-    """Smooth random displacements, `size` in halves of the picture's side."""
+    """Smooth random displacements, `size` in halves of the image's side."""
     field = functional.interpolate(torch.randn(len(x), 2, 8, 8, generator=random), (128, 128), mode="bicubic") * size
     grid = functional.affine_grid(torch.eye(2, 3).expand(len(x), 2, 3), x.shape, align_corners=False)
     return functional.grid_sample(x, grid + field.permute(0, 2, 3, 1), padding_mode="border", align_corners=False)

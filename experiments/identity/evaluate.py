@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from legan.apply.crops import prepare
-from legan.apply.embeddings import Embedding, load_embedding
 from legan.core.conditions import EXPRESSIONS
 from legan.data.faces import FaceDataset
-from legan.metrics.match import Pairs, all_pairs, auc, equal_error_rate, score_pairs, tar_at_far
+from legan.faces.align import prepare
+from legan.faces.embeddings import Embedding, load_embedding
+from legan.metrics.verification import Pairs, all_pairs, auc, equal_error_rate, score_pairs, tar_at_far
 from legan.models.lightcnn import INPUT_SIZE
 
 FAR = 1e-2

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from legan.core.manifest import write_manifest
+from legan.data.manifest import write_manifest
 
 # iBUG point -> the hand-placed points that it is the mean of; a point named twice counts double.
 BETWEEN: dict[int, tuple[int, ...]] = {

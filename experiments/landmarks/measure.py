@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from legan.core.manifest import read_manifest
+from legan.core.geometry import transform
+from legan.data.manifest import read_manifest
 from legan.faces.align import alignment
 from legan.faces.detect import find_boxes
 from legan.faces.landmarks import LandmarkNet, load_landmark_net, locate, packaged_net
-from legan.faces.resample import transform
 
 # iBUG point -> hand-placed point of the London set, and -> MediaPipe point.
 EYES = {36: 18, 39: 22, 42: 23, 45: 27}

@@ -2,7 +2,7 @@
 
     python experiments/landmarks/render.py data/wide
 
-As `legan render --view wide --identities 100 --seed 1`, with one sample a pixel instead of four: training makes the pictures
+As `legan render --view wide --identities 100 --seed 1`, with one sample a pixel instead of four: training makes the images
 smaller and softer anyway, and this takes a quarter of the time.
 """
 
@@ -10,8 +10,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from legan.synthesis.dataset import render_set
-from legan.synthesis.renderer import View
+from legan_faces3d.render.dataset import render_set
+from legan_faces3d.render.renderer import View
 
 N_IDENTITIES, SEED = 100, 1
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from legan.apply.edit import Editor, Subject
 from legan.core.images import Photo, from_network, to_network
+from legan.editing.editor import Editor, Subject
 from legan.faces.align import AlignedCrop
 from legan.faces.native import PhotoFields
 from legan.faces.paste import paste
@@ -34,7 +34,7 @@ def edit_both(editor: Editor, subject: Subject, expression: str | None, lighting
 
 
 def whole_crop(image: Image.Image, size: int) -> Subject:
-    """A picture that is an aligned crop already, such as a render, with its crop of `size` pixels."""
+    """An image that is an aligned crop already, such as a render, with its crop of `size` pixels."""
     scale = size / image.width
     small = image.resize((size, size), Image.Resampling.BOX)
     return Subject(Photo(image), (AlignedCrop(small, np.array([[scale, 0, 0], [0, scale, 0]], np.float64)),))

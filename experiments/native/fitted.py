@@ -23,7 +23,7 @@ from legan.core.conditions import EXPRESSIONS
 from legan.core.errors import LeganError
 from legan.core.files import make_folder
 from legan.core.images import to_network
-from legan.faces.dlib_embedding import DlibEmbedder
+from legan.faces.embeddings import DlibEmbedder
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "default-editor"))
 from classifiers import Judge

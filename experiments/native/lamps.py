@@ -3,7 +3,7 @@
     python experiments/native/lamps.py DATA [--people 20] [--seed 0] [--sheet lamps.png]
 
 DATA is a rendered set; the people are the first of its validation and test splits, each at rest under room light. The truth is made from
-the set's own crops of the same person (`legan.data.lamps.mixed`), which share nothing with the editor but that light adds up. The three
+the set's own crops of the same person (`legan.data.edits.mixed`), which share nothing with the editor but that light adds up. The three
 lamps are different flashes drawn by the seed, of factors 0.2 to 1, in a room of 0 to 1. Beside the mixture stand the class of the
 strongest lamp, and the best of all twenty classes, which only the truth tells.
 """
@@ -16,15 +16,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from legan.apply.edit import load_editor
-from legan.apply.networks import LightingSpec, Networks
 from legan.core.conditions import LIGHTING_NAMES
 from legan.core.images import from_network, to_network, to_unit
-from legan.core.lamps import Lamp, LightSetup
-from legan.core.manifest import MANIFEST
+from legan.core.light import Lamp, LightSetup
+from legan.data.edits import mixed
 from legan.data.faces import FaceDataset
-from legan.data.lamps import mixed
-from legan.metrics.pixels import ssim
+from legan.data.manifest import MANIFEST
+from legan.editing.editor import load_editor
+from legan.metrics.images import ssim
+from legan.models.editors import LightingSpec, Networks
 
 FLASHES = ("03", "05", "09", "11", "15", "17")  # each of them alone, for the second table
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from editing import Edited, edit_both, validation_people
 from PIL import Image
 
-from legan.apply.edit import load_editor
+from editing import Edited, edit_both, validation_people
+from legan.editing.editor import load_editor
 from legan.faces.detect import detect
 
 EDITS = (("light -45", None, -45.0), ("smile", "smile", None), ("surprise", "surprise", None), ("scream", "scream", None))
@@ -24,9 +24,9 @@ SHEET = (("smile", None), ("surprise", None), ("scream", None), ("surprise", -45
 NEAR, FAR = 3, 10  # pixels outside the outline
 
 
-def structure(picture: np.ndarray, face: np.ndarray) -> float:
+def structure(image: np.ndarray, face: np.ndarray) -> float:
     """Fine structure of the pixels of a mask."""
-    luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     return float((luma - cv2.GaussianBlur(luma, (0, 0), 2))[face].std() / luma[face].mean())
 
 
@@ -47,11 +47,11 @@ def moved_outline(outline: np.ndarray, edited: Edited) -> np.ndarray:
     return cv2.remap(outline.astype(np.uint8), x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE) > 0
 
 
-def halo(picture: np.ndarray, photo: np.ndarray, person: np.ndarray, shown: np.ndarray) -> float:
+def halo(image: np.ndarray, photo: np.ndarray, person: np.ndarray, shown: np.ndarray) -> float:
     """Mean difference in the band outside `person`, where the crop lies (`shown`)."""
     distance = cv2.distanceTransform((~person).astype(np.uint8), cv2.DIST_L2, 5)
     band = (distance >= NEAR) & (distance <= FAR) & shown
-    return float(np.abs(picture.astype(int) - photo)[band].mean())
+    return float(np.abs(image.astype(int) - photo)[band].mean())
 
 
 def main() -> None:
@@ -76,16 +76,10 @@ def main() -> None:
             left, top, right, bottom = edited.fields.box
             shown = np.zeros_like(outline)
             shown[top:bottom, left:right] = True
-            fine[label].append(
-                [structure(picture, face) / structure(photo, face) for picture in (edited.pasted, edited.native)]
-            )
+            fine[label].append([structure(image, face) / structure(photo, face) for image in (edited.pasted, edited.native)])
             both = outline | moved_outline(outline, edited)
             halos[label].append(
-                [
-                    halo(picture, photo, person, shown)
-                    for person in (both, outline)
-                    for picture in (edited.pasted, edited.native)
-                ]
+                [halo(image, photo, person, shown) for person in (both, outline) for image in (edited.pasted, edited.native)]
             )
         if words.sheets:
             words.sheets.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
     python experiments/native/pose.py --renders FOLDER [--people 4]
 
 Each person is turned by yaw (0 to 48 degrees, to either side) and by pitch (30 degrees, up and down), framed as alignment frames a turned
-face, and edited by the packaged editor: at rest to a smile, to surprise, and to a flash from the picture's left. Figures are means of the
+face, and edited by the packaged editor: at rest to a smile, to surprise, and to a flash from the image's left. Figures are means of the
 face, the hull of both landmarks. "Left" is the L1 to the truth after the edit as a share of the L1 without it: above 1 the edit is worse
 than none. The estimates of yaw and pitch are those of `legan.faces.suitability`, from the packaged network's landmarks; "detector" is
 dlib's score, 0 where it sees no face. For the resolution, frontal crops are shrunk and enlarged again before the edit.
@@ -16,14 +16,14 @@ import cv2
 import numpy as np
 from truth import agreement, face_mask
 
-from legan.apply.edit import load_editor
 from legan.core.conditions import LIGHTINGS
 from legan.core.images import from_network, to_network
+from legan.editing.editor import load_editor
 from legan.faces.detect import find_boxes
 from legan.faces.landmarks import locate_in_crop
 from legan.faces.suitability import head_pose
-from legan.synthesis import camera
-from legan.synthesis.renderer import Renderer, View
+from legan_faces3d.render import camera
+from legan_faces3d.render.renderer import Renderer, View
 
 FIRST_SEED = 900_000  # people that no model was trained with
 YAWS, PITCHES = (0, 8, 16, 24, 32, 40, 48), (-30, -20, -10, 10, 20, 30)

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from editing import edit_both, whole_crop
 from PIL import Image
 from skimage.metrics import structural_similarity
 
-from legan.apply.edit import load_editor
+from editing import edit_both, whole_crop
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
-from legan.synthesis import sensor
-from legan.synthesis.renderer import Renderer
+from legan.editing.editor import load_editor
+from legan_faces3d.render import camera as sensor
+from legan_faces3d.render.renderer import Renderer
 
 FIRST_SEED = 900_000  # people that no model was trained with
 FLASHES = ("03", "05", "07", "09", "11")
@@ -27,13 +27,13 @@ LESS = 0.01  # of the crop's side: the outline belongs to the wall too
 
 
 def rendered(renderer: list[Renderer], seed: int, expression: str, size: int, folder: Path | None) -> dict[str, np.ndarray]:
-    """Images by class of light and the landmarks; the renderer is made when the first picture is missing."""
+    """Images by class of light and the landmarks; the renderer is made when the first image is missing."""
     path = folder / f"{seed}-{expression}-{size}.npz" if folder else None
     if path and path.exists():
         return dict(np.load(path))
     if not renderer:
         renderer.append(Renderer(size))
-    # A picture without any flash cannot be rendered alone.
+    # An image without any flash cannot be rendered alone.
     names = ("00", *FLASHES) if expression == "neutral" else ("00", FLASHES[0])
     lightings = [lighting for lighting in LIGHTINGS if lighting.name in names]
     result = renderer[0].render(seed, expression, lightings=lightings)
@@ -45,7 +45,7 @@ def rendered(renderer: list[Renderer], seed: int, expression: str, size: int, fo
 
 
 def agreement(image: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
-    """PSNR in dB and SSIM of uint8 pictures over the pixels of a mask."""
+    """PSNR in dB and SSIM of uint8 images over the pixels of a mask."""
     error = (image[mask].astype(np.float64) - truth[mask]) / 255
     similar = structural_similarity(image, truth, channel_axis=2, full=True, gaussian_weights=True, sigma=1.5)[1]
     return float(-10 * np.log10((error**2).mean())), float(similar[mask].mean())
@@ -85,10 +85,10 @@ def main() -> None:
             truth, points = takes[expression][lighting], takes[expression]["landmarks"]
             edited = edit_both(editor, subject, expression, lighting)
             mask = face_mask(words.size, start["landmarks"], points)
-            pictures = (edited.before, edited.pasted, edited.native)
-            figures.setdefault(label, []).append([agreement(picture, truth, mask) for picture in pictures])
+            images = (edited.before, edited.pasted, edited.native)
+            figures.setdefault(label, []).append([agreement(image, truth, mask) for image in images])
             if seed == FIRST_SEED:
-                rows.append(np.concatenate([*pictures, truth], axis=1))
+                rows.append(np.concatenate([*images, truth], axis=1))
     print(
         f"PSNR in dB / SSIM in the face, means of {words.people} rendered people of {words.size} pixels (seeds {FIRST_SEED} on)"
         + (", without noise" if words.no_noise else "")

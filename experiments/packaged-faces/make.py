@@ -14,13 +14,14 @@ from pathlib import Path
 
 from PIL import ExifTags
 
-from legan.apply.demo import ATTRIBUTION
-from legan.core import exif, xmp
+from legan.core import metadata as exif
+from legan.core import metadata as xmp
 from legan.core.files import write_atomic
 from legan.core.images import load_photo, save_photo
-from legan.core.manifest import read_bytes, read_manifest
 from legan.core.metadata import Metadata
 from legan.core.weights import ASSETS
+from legan.data.manifest import read_bytes, read_manifest
+from legan.editing.demo import ATTRIBUTION
 
 N_FACES = 12
 PEOPLE = ("006", "107", "117", "137")  # women of 31 and 41, men of 26 and 21 years: chosen by eye, where edits look well

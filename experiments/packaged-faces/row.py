@@ -8,11 +8,11 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from legan.apply.demo import ATTRIBUTION
-from legan.apply.edit import load_editor
-from legan.apply.marks import Mark, marked_metadata
 from legan.core.images import save_photo
 from legan.core.weights import asset
+from legan.editing.demo import ATTRIBUTION
+from legan.editing.editor import load_editor
+from legan.editing.marks import Mark, marked_metadata
 
 EDITS = {
     "smile": ("smile", None),

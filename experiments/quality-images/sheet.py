@@ -1,6 +1,6 @@
 """Contact sheets of a set that `legan synthesize` made: `python experiments/quality-images/sheet.py SET OUT`.
 
-One picture a kind, a row a setting in the order of its fault (the clean counterpart above each picture where there is one), and one
+One image a kind, a row a setting in the order of its fault (the clean counterpart above each image where there is one), and one
 of the degradations, a row each, strengths from left to right.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
-from legan.core.manifest import image_names, read_bytes, read_manifest
+from legan.data.manifest import image_names, read_bytes, read_manifest
 
 N_COLUMNS = 12
 MARGIN = 150
@@ -25,7 +25,7 @@ def read(folder: Path, row: dict) -> np.ndarray:
 
 
 def write_sheet(rows: list[tuple[str, list[np.ndarray]]], path: Path) -> None:
-    """Labelled rows of pictures of one size."""
+    """Labelled rows of images of one size."""
     side = rows[0][1][0].shape[0]
     sheet = Image.new("RGB", (MARGIN + side * max(len(images) for _, images in rows), side * len(rows)), "white")
     draw = ImageDraw.Draw(sheet)
@@ -51,7 +51,7 @@ def kind_rows(folder: Path, frame: pd.DataFrame, kind: str) -> list[tuple[str, l
 
 
 def ladder_rows(folder: Path, frame: pd.DataFrame) -> list[tuple[str, list[np.ndarray]]]:
-    """Two pictures a degradation: clean, then its five strengths."""
+    """Two images a degradation: clean, then its five strengths."""
     by_name = frame.set_index("name")
     found = []
     for degradation, group in frame[(frame["fault"] == 0) & (frame["degradation"] != "none")].groupby("degradation"):

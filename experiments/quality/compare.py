@@ -17,12 +17,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from legan.apply.quality import load_quality
-from legan.core.manifest import image_names, read_manifest
-from legan.data.agreement import agreement
+from legan.data.manifest import image_names, read_manifest
 from legan.data.rated import RatedImages
 from legan.data.ratings import clean, image_labels, is_simulated, read_ratings, with_splits, write_table
-from legan.metrics.human_agreement import bootstrap, figures
+from legan.metrics.agreement import agreement, bootstrap, figures
+from legan.quality.scorer import load_quality
 from legan.train.quality import WEIGHTS, train_quality
 
 MIN_IMAGES = 20  # of a kind, to tell a correlation

@@ -15,11 +15,11 @@ import pandas as pd
 import torch
 from compare import by_kind, falls, scores_of
 
-from legan.core.manifest import image_names, read_manifest
 from legan.core.weights import packaged
+from legan.data.manifest import image_names, read_manifest
 from legan.data.rated import RatedImages
 from legan.data.ratings import clean, image_labels, is_simulated, read_ratings, with_splits
-from legan.metrics.human_agreement import figures
+from legan.metrics.agreement import figures
 
 
 def main() -> None:

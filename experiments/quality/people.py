@@ -4,7 +4,7 @@
 
 Trains one network a fold from scratch and, with --init, one that starts from those weights; --init alone is the zero-shot score.
 Folds are drawn within each generator. Every image is scored by the network that did not see it. Writes `people.json` into the
-scratch folder and prints it as a table. The same command again continues. The pictures and the weights trained on them stay in
+scratch folder and prints it as a table. The same command again continues. The images and the weights trained on them stay in
 the scratch folder: the authors of the ratings state no licence.
 """
 
@@ -18,25 +18,24 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from legan.apply.crops import list_pictures, prepare_many
-from legan.apply.quality import load_quality
-from legan.core.manifest import write_manifest
-from legan.data.agreement import agreement
+from legan.data.manifest import write_manifest
+from legan.data.public.lago2022 import HUMAN_ORDER, read_generators, read_lago2022
 from legan.data.ratings import image_labels, write_table
-from legan.data.sources.lago2022 import HUMAN_ORDER, read_generators, read_lago2022
-from legan.metrics.human_agreement import bootstrap
+from legan.faces.align import find_images, prepare_many
+from legan.metrics.agreement import agreement, bootstrap
+from legan.quality.scorer import load_quality
 from legan.train.quality import WEIGHTS, train_quality
 
 N_FOLDS = 5
 
 
 def make_set(source: Path, folder: Path) -> Path:
-    """Align the pictures and write them as a data set; does nothing where it is done."""
+    """Align the images and write them as a data set; does nothing where it is done."""
     if (folder / "manifest.parquet").exists():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     generators, rows = read_generators(source), []
-    for one in prepare_many(list_pictures([source / "images"]), faces="detect"):
+    for one in prepare_many(find_images([source / "images"]), faces="detect"):
         if one.crop is None or one.path is None:
             print(f"left out: {one.path}: {one.reason}")
             continue

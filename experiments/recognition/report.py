@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from legan.apply.roc_plot import plot_rocs
 from legan.core.files import atomic_write, make_folder, write_atomic
-from legan.metrics.match import roc
+from legan.evaluation.verification import plot_rocs
+from legan.metrics.verification import roc
 
 TRAININGS = ("original", "repeated", "classical", "augmented", "unfiltered")
 Results = dict[str, dict[int, dict[str, float]]]  # training, seed, measure

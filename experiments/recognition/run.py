@@ -21,16 +21,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from legan.apply.embeddings import load_embedding
-from legan.apply.expression import ExpressionClassifier, expression_figures
 from legan.core.files import atomic_write, make_folder, write_atomic
 from legan.data.faces import LabelledFaces
-from legan.metrics.match import Pairs, draw_pairs, score_pairs
-from legan.metrics.verification import verification_figures
+from legan.evaluation.expression import ExpressionClassifier, expression_figures
+from legan.faces.embeddings import load_embedding
+from legan.metrics.verification import Pairs, draw_pairs, score_pairs, verification_figures
 from legan.train.expression import WEIGHTS as EXPRESSION_WEIGHTS
 from legan.train.expression import train_expression
-from legan.train.recognition import WEIGHTS as IDENTITY_WEIGHTS
-from legan.train.recognition import train_recognition
+from legan.train.identity import WEIGHTS as IDENTITY_WEIGHTS
+from legan.train.identity import train_recognition
 
 TRAININGS = ("original", "augmented", "repeated", "unfiltered", "classical")
 SETS = {"augmented": "augmented", "unfiltered": "unfiltered"}  # the others train on the original set

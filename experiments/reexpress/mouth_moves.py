@@ -1,4 +1,4 @@
-"""How far true and re-expressed smiles move the mouth, in millimetres: landmarks alone, no pictures are made.
+"""How far true and re-expressed smiles move the mouth, in millimetres: landmarks alone, no images are made.
 
 python experiments/reexpress/mouth_moves.py ../shared/london ../shared/london/faces.csv
 """
@@ -9,13 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from legan.apply.photo_list import PhotoEntry, list_photos
-from legan.apply.relight import find_face, seed_of
-from legan.core.geometry import fit_similarity
-from legan.faces.resample import transform
-from legan.synthesis.fit import HeadFit, HeadFitter
-from legan.synthesis.head import Head
-from legan.synthesis.reexpress import new_actions
+from legan.core.geometry import fit_similarity, transform
+from legan_faces3d.head.head import Head
+from legan_faces3d.photo.fit import HeadFit, HeadFitter
+from legan_faces3d.photo.reexpress import new_actions
+from legan_faces3d.photos import PhotoEntry, find_face, list_photos, seed_of
 
 _STILL = slice(27, 48)
 _SHOWN = {

@@ -2,7 +2,7 @@
 
     python experiments/reexpress/true_smiles.py ../shared/london ../shared/london/faces.csv --sheet smiles.png
 
-Each person has a neutral and a smiling photo. Landmarks are found anew on the re-expressed picture by the packaged network.
+Each person has a neutral and a smiling photo. Landmarks are found anew on the re-expressed image by the packaged network.
 """
 
 import argparse
@@ -12,19 +12,23 @@ import numpy as np
 import torch
 from PIL import Image
 
-from legan.apply.embeddings import load_embedding
-from legan.apply.photo_list import PhotoEntry, list_photos
-from legan.apply.photo_set import DroppedPhotoError
-from legan.apply.reexpress import PhotoReexpresser
-from legan.apply.relight import cut_window, find_face, reasons, seed_of
-from legan.core.geometry import fit_similarity
+from legan.core.geometry import fit_similarity, transform
 from legan.faces.align import align
 from legan.faces.detect import detect
-from legan.faces.dlib_embedding import DlibEmbedder
-from legan.faces.resample import transform
-from legan.synthesis.fine_fit import check_fine_fit
-from legan.synthesis.head import Head
-from legan.synthesis.photo_checks import check_fit
+from legan.faces.embeddings import DlibEmbedder, load_embedding
+from legan_faces3d.head.head import Head
+from legan_faces3d.photo.checks import check_fit
+from legan_faces3d.photo.fine_fit import check_fine_fit
+from legan_faces3d.photos import (
+    DroppedPhotoError,
+    PhotoEntry,
+    PhotoReexpresser,
+    cut_window,
+    find_face,
+    list_photos,
+    reasons,
+    seed_of,
+)
 
 _STILL = slice(27, 48)  # nose and eyes, which align two faces
 _MOUTH, _CORNERS = slice(48, 68), [48, 54]
@@ -73,7 +77,7 @@ def main() -> None:
             continue
         found = detect(Image.fromarray(made))
         if not found:
-            print(name, "no face in the re-expressed picture")
+            print(name, "no face in the re-expressed image")
             continue
         errors.append([*mouth_errors(points, true_points), *mouth_errors(found[0].landmarks, true_points)])
         three = ((neutral, points), (made, found[0].landmarks), (true, true_points))

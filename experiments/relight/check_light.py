@@ -17,7 +17,7 @@ from PIL import Image
 from torch import nn
 
 from legan.core.conditions import LIGHTING_NAMES, LIGHTINGS
-from legan.core.manifest import read_bytes, read_manifest
+from legan.data.manifest import read_bytes, read_manifest
 
 SIDE = 40
 NEIGHBOUR = 24.5  # degrees: the next flash of a row, at most
@@ -54,18 +54,16 @@ def main() -> None:
 
 def features(folder: Path, rows) -> tuple[torch.Tensor, torch.Tensor]:
     """Relative log luminance of the face (n, 1, SIDE, SIDE) and classes (n,)."""
-    pictures = []
+    images = []
     for row in rows.to_dict("records"):
         image = np.asarray(Image.open(io.BytesIO(read_bytes(folder, row))).convert("L"), np.float32)
         small = cv2.resize(np.log(image[FACE] + 8), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-        pictures.append(
-            small - small.mean() * 0.7 - 0.3 * 4.5
-        )  # most of the exposure taken out, so that room light can be told
+        images.append(small - small.mean() * 0.7 - 0.3 * 4.5)  # most of the exposure taken out, so that room light can be told
     classes = [LIGHTING_NAMES.index(name) for name in rows["lighting"]]
-    return torch.from_numpy(np.stack(pictures)[:, None]), torch.tensor(classes)
+    return torch.from_numpy(np.stack(images)[:, None]), torch.tensor(classes)
 
 
-def learn(pictures: torch.Tensor, classes: torch.Tensor, n_epochs: int) -> nn.Module:
+def learn(images: torch.Tensor, classes: torch.Tensor, n_epochs: int) -> nn.Module:
     """Train the classifier, with gain and contrast varied."""
     layers: list[nn.Module] = []
     for n_in, n_out in ((1, 16), (16, 32), (32, 64)):
@@ -76,7 +74,7 @@ def learn(pictures: torch.Tensor, classes: torch.Tensor, n_epochs: int) -> nn.Mo
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, n_steps)
     for _ in range(n_steps):
         chosen = torch.randint(len(classes), (64,))
-        x = pictures[chosen] * (1 + 0.15 * torch.randn(64, 1, 1, 1)) + 0.1 * torch.randn(64, 1, 1, 1)
+        x = images[chosen] * (1 + 0.15 * torch.randn(64, 1, 1, 1)) + 0.1 * torch.randn(64, 1, 1, 1)
         x = torch.roll(x, tuple(torch.randint(-2, 3, (2,)).tolist()), (2, 3)) + 0.05 * torch.randn_like(x)
         loss = nn.functional.cross_entropy(net(x), classes[chosen], label_smoothing=0.05)
         optimizer.zero_grad()
@@ -90,9 +88,9 @@ def report(name: str, net: nn.Module, folder: Path, rows) -> None:
     """Print one row of the table."""
     if not len(rows):
         return
-    pictures, classes = features(folder, rows)
+    images, classes = features(folder, rows)
     with torch.inference_mode():
-        named = torch.cat([net(part).argmax(dim=1) for part in pictures.split(512)])
+        named = torch.cat([net(part).argmax(dim=1) for part in images.split(512)])
     angles = ANGLES[named.numpy(), classes.numpy()]
     right, near = 100 * (named == classes).float().mean(), 100 * (angles <= NEIGHBOUR).mean()
     n_people = rows["identity"].nunique()

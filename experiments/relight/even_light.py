@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from legan.apply.photo_list import list_photos
-from legan.apply.relight import PhotoRelighter, cut_window
 from legan.faces.detect import detect
-from legan.synthesis.even_light import dimming, harmonics
-from legan.synthesis.head import Head
+from legan_faces3d.head.head import Head
+from legan_faces3d.photo.even_light import dimming, harmonics
+from legan_faces3d.photos import PhotoRelighter, cut_window, list_photos
 
 _RIDGE = np.array([0, 20, 20, 20, 200, 200, 200, 200, 200.0])  # against colours of the face passing for light
 LUMINANCE = np.array([0.3, 0.5, 0.2])

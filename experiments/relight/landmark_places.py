@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-import legan.synthesis.fit as fitting
-from legan.apply.photo_list import list_photos
+import legan_faces3d.photo.fit as fitting
 from legan.faces.detect import detect
 from legan.faces.landmarks import MIRRORED
-from legan.synthesis.fit import HeadFitter
-from legan.synthesis.head import Head
+from legan_faces3d.head.head import Head
+from legan_faces3d.photo.fit import HeadFitter
+from legan_faces3d.photos import list_photos
 
 N_ROUNDS = 6
 DOUBTFUL = np.r_[17:31, 49:54, 55:60]  # trusted less in the first rounds

@@ -14,10 +14,10 @@ import numpy as np
 from PIL import Image
 
 from legan.core.conditions import LIGHTING_NAMES
-from legan.core.manifest import read_bytes, read_manifest
-from legan.synthesis.dataset import identity_seed
-from legan.synthesis.identity import draw_identity
-from legan.synthesis.srgb import to_linear
+from legan.core.light import pixels_to_linear as pixels_to_linear
+from legan.data.manifest import read_bytes, read_manifest
+from legan_faces3d.head.identity import draw_identity
+from legan_faces3d.render.dataset import identity_seed
 
 LEFT, RIGHT = (slice(62, 100), slice(34, 50)), (slice(62, 100), slice(78, 94))
 LUMINANCE = np.array([0.3, 0.5, 0.2])
@@ -60,7 +60,7 @@ def main() -> None:
 
 def cheeks(folder: Path, row: dict) -> np.ndarray:
     """Luminance (2,) of the left and right cheek."""
-    light = to_linear(np.asarray(Image.open(io.BytesIO(read_bytes(folder, row))).convert("RGB"))) @ LUMINANCE
+    light = pixels_to_linear(np.asarray(Image.open(io.BytesIO(read_bytes(folder, row))).convert("RGB"))) @ LUMINANCE
     return np.array([np.median(light[LEFT]), np.median(light[RIGHT])])
 
 

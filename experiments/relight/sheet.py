@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from legan.core.manifest import EVEN_LIGHT, read_bytes, read_manifest
+from legan.data.manifest import EVEN_LIGHT, read_bytes, read_manifest
 
 
 def main() -> None:
@@ -28,8 +28,8 @@ def main() -> None:
     for name, crops in frame[frame["photo"].str.startswith(beginnings)].groupby("photo"):
         by_lighting = crops.set_index("lighting")
         chosen = [by_lighting.loc[lighting].to_dict() for lighting in (EVEN_LIGHT, *options.lightings.split(","))]
-        pictures = [Image.open(io.BytesIO(read_bytes(options.data, row))).convert("RGB") for row in chosen]
-        rows.append(np.concatenate([np.asarray(picture) for picture in pictures], axis=1))
+        images = [Image.open(io.BytesIO(read_bytes(options.data, row))).convert("RGB") for row in chosen]
+        rows.append(np.concatenate([np.asarray(image) for image in images], axis=1))
         print(name, f"confidence {by_lighting['confidence'].max():.2f}")
     Image.fromarray(np.concatenate(rows)).save(options.out)
 

@@ -11,9 +11,8 @@ import cv2
 import numpy as np
 import torch
 
-from legan.apply.photo_list import list_photos
-from legan.apply.relight import PhotoRelighter
-from legan.synthesis.head import Head
+from legan_faces3d.head.head import Head
+from legan_faces3d.photos import PhotoRelighter, list_photos
 
 
 def main() -> None:

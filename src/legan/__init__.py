@@ -11,39 +11,38 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from legan.apply.edit import Editor, edit, load_editor
-    from legan.apply.edited import Edit
-    from legan.apply.marks import Mark, read_mark
-    from legan.apply.match import Match, match
-    from legan.apply.quality import QualityLoss, QualityScorer, load_quality, score
-    from legan.apply.quality_metric import QualityScore
-    from legan.apply.readings import Readings
     from legan.core.conditions import EXPRESSIONS, LIGHTINGS
     from legan.core.errors import LeganError
-    from legan.core.lamps import Lamp, LightSetup
+    from legan.core.light import Lamp, LightSetup
+    from legan.editing.editor import Edit, Editor, Readings, edit, load_editor
+    from legan.editing.marks import Mark, read_mark
+    from legan.matching import Match, match
+    from legan.quality.metric import QualityScore
+    from legan.quality.scorer import QualityLoss, QualityScorer, load_quality, score
+
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Edit": "legan.apply.edited",
-    "Editor": "legan.apply.edit",
-    "edit": "legan.apply.edit",
-    "load_editor": "legan.apply.edit",
-    "Mark": "legan.apply.marks",
-    "read_mark": "legan.apply.marks",
-    "Match": "legan.apply.match",
-    "match": "legan.apply.match",
-    "Readings": "legan.apply.readings",
-    "QualityLoss": "legan.apply.quality",
-    "QualityScorer": "legan.apply.quality",
-    "QualityScore": "legan.apply.quality_metric",
-    "load_quality": "legan.apply.quality",
-    "score": "legan.apply.quality",
+    "Edit": "legan.editing.editor",
+    "Editor": "legan.editing.editor",
+    "edit": "legan.editing.editor",
+    "load_editor": "legan.editing.editor",
+    "Mark": "legan.editing.marks",
+    "read_mark": "legan.editing.marks",
+    "Match": "legan.matching",
+    "match": "legan.matching",
+    "Readings": "legan.editing.editor",
+    "QualityLoss": "legan.quality.scorer",
+    "QualityScorer": "legan.quality.scorer",
+    "QualityScore": "legan.quality.metric",
+    "load_quality": "legan.quality.scorer",
+    "score": "legan.quality.scorer",
     "EXPRESSIONS": "legan.core.conditions",
     "LIGHTINGS": "legan.core.conditions",
     "LeganError": "legan.core.errors",
-    "Lamp": "legan.core.lamps",
-    "LightSetup": "legan.core.lamps",
+    "Lamp": "legan.core.light",
+    "LightSetup": "legan.core.light",
 }
 __all__ = [
     "EXPRESSIONS",

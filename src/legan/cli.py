@@ -12,11 +12,28 @@ from typing import Annotated, Any
 import typer
 
 from legan import __version__
+from legan.commands import data as images
+from legan.commands import evaluate, options, quality, study
+from legan.commands import evaluate as recognition
+from legan.commands import train as baselines
+from legan.commands.options import (
+    Device,
+    Devices,
+    DryRun,
+    Force,
+    Group,
+    Json,
+    Measure,
+    MinMatch,
+    Run,
+    Settings,
+    Weights,
+    allow_all_names,
+    renamed,
+    set_classes,
+    show_notes,
+)
 from legan.core.errors import LeganError
-from legan.verbs import baselines, evaluate, images, options, quality, recognition, study
-from legan.verbs.command import Group, renamed, set_classes
-from legan.verbs.notes import allow_all_names, show_notes
-from legan.verbs.options import Device, Devices, DryRun, Force, Json, Measure, MinMatch, Run, Settings, Weights
 
 
 class _Group(Group):
@@ -103,8 +120,8 @@ def edit(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File, or folder for several photos.")] = None,
     face: Annotated[str, typer.Option(help="largest, 1, 2, ... (1 is the largest), all, or aligned")] = "largest",
     all_faces: Annotated[bool, typer.Option("--all", help="Edit every face: the same as --face all.")] = False,
-    masks: Annotated[bool, typer.Option("--masks", help="Also write the two masks as pictures.")] = False,
-    grid: Annotated[bool, typer.Option("--grid", help="One picture: all expressions under the lights named.")] = False,
+    masks: Annotated[bool, typer.Option("--masks", help="Also write the two masks as images.")] = False,
+    grid: Annotated[bool, typer.Option("--grid", help="One image: all expressions under the lights named.")] = False,
     no_mark: Annotated[bool, typer.Option("--no-mark", help="Do not say in the file that an algorithm edited it.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
     force: Force = False,
@@ -129,8 +146,8 @@ def edit(
 
       legan edit photo.jpg --grid --lighting left --lighting right -o grid.png
     """
-    from legan.apply.files import Choice, edit_photos
-    from legan.apply.lights import LightWords
+    from legan.editing.folders import Choice, edit_photos
+    from legan.editing.lights import LightWords
 
     light = LightWords(tuple(lighting or ()), ambient, softness, light_color, environment, light_like)
     face = "all" if all_faces else face
@@ -155,7 +172,7 @@ def demo(
 
       legan demo
     """
-    from legan.apply.demo import make_demo
+    from legan.editing.demo import make_demo
 
     page = make_demo(out, weights, device)
     typer.echo(f"{page}\nopen it in a browser: {page.resolve().as_uri()}")
@@ -177,16 +194,16 @@ def match(
 
       legan match edited.jpg photo.jpg --identity dlib
     """
-    from legan.apply.match import match_pictures
+    from legan.matching import match_images
 
-    found = match_pictures(a, b, identity, device=device)
+    found = match_images(a, b, identity, device=device)
     typer.echo(json.dumps(found.as_json()) if as_json else str(found))
 
 
 @app.command()
 def models(as_json: Json = False) -> None:
     """List presets with their cost, and the weights that come with the package."""
-    from legan.apply.catalogue import catalogue, tables
+    from legan.commands.catalogue import catalogue, tables
 
     found = catalogue()
     typer.echo(json.dumps(found) if as_json else tables(found))
@@ -197,7 +214,7 @@ def render(
     identities: Annotated[int, typer.Option(help="Number of people; each gives 6 expressions x 20 lights.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Data set folder.")],
     workers: Annotated[int, typer.Option(help="Processes.")] = 1,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same pictures.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same images.")] = 0,
     view: Annotated[
         str,
         typer.Option(
@@ -211,9 +228,9 @@ def render(
 
       legan render --identities 250 --workers 2 --out data/rendered
     """
-    from legan.apply.progress import counted_progress
-    from legan.synthesis.dataset import render_set
-    from legan.synthesis.renderer import View
+    from legan.core.workers import counted_progress
+    from legan_faces3d.render.dataset import render_set
+    from legan_faces3d.render.renderer import View
 
     with counted_progress("rendering people") as progress:
         typer.echo(render_set(out, identities, workers, seed, View(view), progress))
@@ -245,8 +262,8 @@ def relight(
 
       legan relight photos/ --identity-from-name '(?P<identity>\\d+)_(?P<expression>[a-z]+)' --out data/relit
     """
-    from legan.apply.progress import counted_progress
-    from legan.apply.relight import relight_folder
+    from legan.core.workers import counted_progress
+    from legan_faces3d.photos import relight_folder
 
     with counted_progress("relighting people") as progress:
         report = relight_folder(photos, out, identity_from_name, manifest, workers, source, licence, progress)
@@ -280,8 +297,8 @@ def reexpress(
 
       legan reexpress photos/ --manifest photos/faces.csv --workers 2 --out data/reexpressed
     """
-    from legan.apply.progress import counted_progress
-    from legan.apply.reexpress import reexpress_folder
+    from legan.core.workers import counted_progress
+    from legan_faces3d.photos import reexpress_folder
 
     with counted_progress("re-expressing people") as progress:
         report = reexpress_folder(photos, out, identity_from_name, manifest, workers, source, licence, even_only, progress)
@@ -352,7 +369,7 @@ def train_identity(
 
       legan train identity --data data/rendered --data data/relit --run runs/identity
     """
-    from legan.train import recognition as training
+    from legan.train import identity as training
 
     outcome = training.train_recognition(preset, data or [], run, settings or [], devices, dry_run)
     typer.echo(str(outcome))
@@ -382,7 +399,7 @@ def export(
       legan export packaged -o editor.onnx
     """
     if out.suffix == ".onnx":
-        from legan.apply.onnx_file import export_onnx
+        from legan.editing.onnx import export_onnx
 
         metadata = export_onnx(source, out, faults or ())
     else:

@@ -91,7 +91,7 @@ def landmark_displacement(displacement: Tensor, points_from: Tensor, points_to: 
     Args:
         displacement: (B, 2, H, W), x and y in fractions of the side: where in the input a pixel of the output comes from.
         points_from, points_to: landmarks (B, n, 2) of input and true output in fractions of the side. Those that are not known lie
-            half a side or more outside the picture; output ones must lie in it to count.
+            half a side or more outside the image; output ones must lie in it to count.
     """
     is_known = (((points_from - 0.5).abs() < 1) & ((points_to - 0.5).abs() < 0.5)).all(2)  # (B, n)
     found = F.grid_sample(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from legan.core.cells import escaped, read_number, unescaped
+from legan.core.table import escaped, read_number, unescaped
 
 FORMULAS = ("=HYPERLINK(1).jpg", "+1+1", "-2+3", "@SUM(1)", "\t=1", "\r=1", "\n=1", "＝1", "--", "=", "-x.png", "-1_0", "-١")
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import ExifTags, Image, ImageCms
 from tests.core.image_files import png, tiff, write
 
-from legan.core import colour_spaces
+from legan.core import colours as colour_spaces
 from legan.core.colours import srgb_profile
 from legan.core.errors import ImageError
 from legan.core.images import decode_rgb, load_photo, save_photo

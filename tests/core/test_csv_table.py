@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from legan.core.csv_table import read_csv_table
 from legan.core.errors import DataError
+from legan.core.table import read_csv_table
 
 RIGHT = [["ann", "a,b.png", "3.5"], ["NA", "null", "4"]]
 

@@ -14,19 +14,21 @@ from tests.core.image_files import POSTSCRIPT, png_of_size, tiff, write
 from tests.face_sets import row
 from tests.rated_sets import make_rated_set
 
-from legan.apply import augment_shards, ratings, verification
-from legan.apply.crops import prepare
-from legan.apply.filter import list_pictures
-from legan.apply.marks import read_mark
-from legan.apply.quality_images.catalogue import Catalogue
-from legan.apply.quality_images.imports import import_faces
-from legan.core import formats
+from legan import augmentation as augment_shards
+from legan.core import images as formats
 from legan.core.errors import DataError, ImageError, LeganError
 from legan.core.images import decode_rgb, load_photo, photo_of
-from legan.core.manifest import QUALITY_COLUMNS, write_manifest
 from legan.data.faces import LabelledFaces, read_crop
-from legan.study.create import Wish, create_study
+from legan.data.import_faces import import_faces
+from legan.data.manifest import QUALITY_COLUMNS, write_manifest
+from legan.editing.marks import read_mark
+from legan.evaluation import verification
+from legan.faces.align import prepare
+from legan.quality import ratings
+from legan.quality.filter import find_images
 from legan.train.landmarks import MarkedFaces
+from legan_faces3d.fakes.images import Catalogue
+from legan_study.create import StudyRequest, create_study
 
 SOURCE = Path(formats.__file__).parent.parent
 
@@ -45,15 +47,15 @@ def one_image_set(folder: Path, data: bytes) -> Path:
 
 READERS: dict[str, Callable[[Path, Path], Any]] = {
     "photo": lambda folder, out: load_photo(folder / "a.png"),
-    "crop of a folder": lambda folder, out: prepare(list_pictures([folder])[0]),
+    "crop of a folder": lambda folder, out: prepare(find_images([folder])[0]),
     "data set": lambda folder, out: LabelledFaces([folder], "train", 128).images([0]),
     "manifest row": lambda folder, out: read_crop(folder, row("p", "", "", path="a.png"), "a.png", 128),
     "landmarks": lambda folder, out: MarkedFaces(folder, "train")[0],
     "faces to synthesize from": lambda folder, out: Catalogue([folder]).image(0),
     "augment": lambda folder, out: augment_shards.aligned_crop(folder, row("p", "", "", path="a.png", name="a"), 128),
     "bin set": lambda folder, out: verification.aligned_crop((folder / "a.png").read_bytes(), "a"),
-    "study of a data set": lambda folder, out: create_study(Wish(folder, "rating", out, n_practice=0)),
-    "study of a folder": lambda folder, out: create_study(Wish(without_manifest(folder), "rating", out, n_practice=0)),
+    "study of a data set": lambda folder, out: create_study(StudyRequest(folder, "rating", out, n_practice=0)),
+    "study of a folder": lambda folder, out: create_study(StudyRequest(without_manifest(folder), "rating", out, n_practice=0)),
     "mark": lambda folder, out: read_mark(folder / "a.png"),
     "import": lambda folder, out: import_faces("photo", folder, out),
 }

@@ -12,12 +12,7 @@ from PIL import ExifTags, Image, ImageCms, ImageFile
 
 from legan.core import images
 from legan.core.errors import ImageError, LeganError
-from legan.core.images import (
-    encode_photo,
-    load_photo,
-    photo_of,
-    save_photo,
-)
+from legan.core.images import encode_photo, load_photo, photo_of, save_photo
 
 XMP_PACKET = b"""<?xpacket begin='\xef\xbb\xbf' id='W5M0MpCehiHzreSzNTczkc9d'?>
 <x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'>
@@ -82,12 +77,12 @@ def save_as(folder: Path, image: Image.Image, name: str, **options: object) -> P
 
 
 def test_grey_palette_and_alpha_modes_become_rgb(tmp_path: Path) -> None:
-    picture = gradient()
-    grey = load_photo(save_as(tmp_path, picture.convert("L"), "grey.png"))
-    assert np.array_equal(np.asarray(grey.image), np.asarray(picture.convert("L").convert("RGB")))
-    palette = picture.quantize(200)
+    image = gradient()
+    grey = load_photo(save_as(tmp_path, image.convert("L"), "grey.png"))
+    assert np.array_equal(np.asarray(grey.image), np.asarray(image.convert("L").convert("RGB")))
+    palette = image.quantize(200)
     assert np.array_equal(np.asarray(load_photo(save_as(tmp_path, palette, "p.png")).image), np.asarray(palette.convert("RGB")))
-    one_bit = load_photo(save_as(tmp_path, picture.convert("1"), "bits.png"))
+    one_bit = load_photo(save_as(tmp_path, image.convert("1"), "bits.png"))
     assert set(np.unique(one_bit.image)) <= {0, 255}
     assert grey.alpha is None and grey.notes == ()
 
@@ -127,7 +122,7 @@ def test_lab_tiff_keeps_its_colours(tmp_path: Path) -> None:
     assert np.abs(np.asarray(photo.image).astype(int) - [200, 90, 60]).max() <= 4
 
 
-def test_floating_point_pictures_are_refused(tmp_path: Path) -> None:
+def test_floating_point_images_are_refused(tmp_path: Path) -> None:
     path = save_as(tmp_path, Image.fromarray(np.ones((32, 32), np.float32)), "float.tif")
     with pytest.raises(ImageError, match="save it with 8 or 16 bits"):
         load_photo(path)
@@ -135,10 +130,10 @@ def test_floating_point_pictures_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", ["png", "webp"])
 def test_alpha_is_kept_where_the_format_can(tmp_path: Path, ending: str) -> None:
-    picture = gradient()
+    image = gradient()
     alpha = Image.fromarray(np.tile(np.linspace(0, 255, 48).astype(np.uint8), (32, 1)))
-    picture.putalpha(alpha)
-    photo = load_photo(save_as(tmp_path, picture, "cutout.png"))
+    image.putalpha(alpha)
+    photo = load_photo(save_as(tmp_path, image, "cutout.png"))
     assert photo.alpha is not None and photo.image.mode == "RGB"
     assert photo.image.getpixel((0, 5)) == (255, 255, 255)  # fully transparent: white
     assert photo.image.getpixel((30, 5)) == gradient().getpixel((30, 5))  # half transparent: its own colour
@@ -148,8 +143,8 @@ def test_alpha_is_kept_where_the_format_can(tmp_path: Path, ending: str) -> None
 
 
 def test_alpha_is_laid_on_white_for_jpeg(tmp_path: Path) -> None:
-    picture = Image.new("RGBA", (32, 32), (0, 0, 0, 128))
-    photo = load_photo(save_as(tmp_path, picture, "cutout.png"))
+    image = Image.new("RGBA", (32, 32), (0, 0, 0, 128))
+    photo = load_photo(save_as(tmp_path, image, "cutout.png"))
     save_photo(photo.image, tmp_path / "out.jpg", photo)
     with Image.open(tmp_path / "out.jpg") as saved:
         assert saved.mode == "RGB" and abs(saved.getpixel((16, 16))[0] - 127) <= 2
@@ -273,17 +268,17 @@ def test_malformed_xmp_is_left_out(tmp_path: Path) -> None:
 
 
 def test_pillow_image_in_memory_is_left_alone() -> None:
-    picture = gradient()
-    picture.info["icc_profile"] = wide_profile()
-    before = picture.tobytes()
-    photo_of(picture)
-    assert picture.tobytes() == before and "icc_profile" in picture.info
+    image = gradient()
+    image.info["icc_profile"] = wide_profile()
+    before = image.tobytes()
+    photo_of(image)
+    assert image.tobytes() == before and "icc_profile" in image.info
 
 
 # Bad input
 
 
-def test_huge_picture_is_refused_from_its_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_huge_image_is_refused_from_its_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(self: ImageFile.ImageFile) -> None:
         raise AssertionError("decoded")
 
@@ -320,7 +315,7 @@ def test_truncated_jpeg_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("text.png", b"Dear diary,\nno picture today.\n", "is a text file: give a PNG, JPEG"),
+        ("text.png", b"Dear diary,\nno image today.\n", "is a text file: give a PNG, JPEG"),
         ("empty.jpg", b"", "is empty: copy or export"),
         (
             "phone.heic",
@@ -332,7 +327,7 @@ def test_truncated_jpeg_says_so(tmp_path: Path) -> None:
         ("script.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n", "is a PostScript file: export"),
     ],
 )
-def test_what_is_no_picture(tmp_path: Path, name: str, data: bytes, message: str) -> None:
+def test_what_is_no_image(tmp_path: Path, name: str, data: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(ImageError, match=message):
         load_photo(tmp_path / name)

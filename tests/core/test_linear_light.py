@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from legan.core.linear_light import to_linear, to_srgb, with_tone, without_tone
+from legan.core.light import to_linear, to_srgb, with_tone, without_tone
 
 
 def test_values_of_the_standard() -> None:

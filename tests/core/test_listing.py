@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from legan.apply.files import plan
-from legan.apply.filter import list_pictures
-from legan.apply.photo_list import list_photos
 from legan.core import listing
-from legan.core.listing import find_images, list_images, utf8_name
-from legan.data.sources.source import pictures_in
-from legan.study.sources import read_items
+from legan.core.listing import images_in_folder, list_images, utf8_name
+from legan.data.public.layout import images_in
+from legan.editing.folders import plan
+from legan.quality.filter import find_images
+from legan_faces3d.photos import list_photos
+from legan_study.sources import read_items
 
 SOURCE = Path(listing.__file__).parent.parent
 
@@ -47,7 +47,7 @@ def test_many_left_out_are_counted_by_ending(tmp_path: Path) -> None:
 
 def test_what_is_left_out_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = touch(tmp_path / "in", "a.png", "b.dng")
-    assert names(find_images(folder), folder) == ["a.png"]
+    assert names(images_in_folder(folder), folder) == ["a.png"]
     assert caplog.messages == [f"{folder}: left out, not of a format that is read: b.dng"]
 
 
@@ -112,8 +112,8 @@ def test_every_command_lists_the_same_files(tmp_path: Path) -> None:
     touch(tmp_path / "elsewhere", "d.pgm")
     (folder / "link").symlink_to(tmp_path / "elsewhere")
     expected = ["a.jpg", "link/d.pgm", "x/c.HEIC"]
-    assert names(list_pictures([folder]), folder) == expected
-    assert names(pictures_in(folder), folder) == expected
+    assert names(find_images([folder]), folder) == expected
+    assert names(images_in(folder), folder) == expected
     assert sorted(names([entry.path for entry in list_photos(folder)], folder)) == expected
     assert [item.name for item in read_items(folder, "rating")[0]] == expected
     assert names([job.photo for job in plan([folder], tmp_path / "out")[0]], folder) == expected

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from legan.core.errors import LeganError
-from legan.core.lock import held_file
+from legan.core.files import held_file
 
 
 def hold(path: Path, ready: Path) -> None:

@@ -8,10 +8,10 @@ import pytest
 from PIL import ExifTags, Image
 from tests.core.image_files import png_chunk
 
-from legan.apply.marks import Mark, marked_metadata, read_mark
-from legan.core import xmp
+from legan.core import metadata as xmp
 from legan.core.images import encode_photo, load_photo, save_photo
 from legan.core.metadata import MAX_JPEG_EXIF, MAX_JPEG_XMP, Metadata
+from legan.editing.marks import Mark, marked_metadata, read_mark
 
 TEXT = "Légende 李"
 GAIN_MAP = ("hdr-gain-map", "GainMap", "MotionPhoto", "MicroVideo", "HDRGainMap", "depthmap", "GDepth")

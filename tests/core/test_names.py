@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from legan.core.errors import DataError
-from legan.core.names import ImageNames, found_file
+from legan.core.listing import ImageNames, found_file
 
 NAMES = ["shards/r1/a.png", "shards/r1/b.png", "shards/r2/b.png", "Zoe\u0308.png"]
 

@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from legan.core.plain import parse_json, parse_toml
+from legan.core.config import parse_json, parse_toml
 
 
 def test_plain_values() -> None:

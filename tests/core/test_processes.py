@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from legan.core.processes import one_thread_each
+from legan.core.workers import one_thread_each
 
 PARENT = """
 import os, sys, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from legan.core.processes import end_with_parent
+from legan.core.workers import end_with_parent
 if __name__ == "__main__":
     with ProcessPoolExecutor(1, get_context("spawn"), initializer=end_with_parent) as pool:
         print(pool.submit(os.getpid).result(), flush=True)

@@ -11,9 +11,9 @@ from tests.face_sets import draw_face, make_face_set
 from legan.core.conditions import LIGHTINGS
 from legan.core.errors import ConfigError
 from legan.core.images import from_network
-from legan.data.edit_batches import EditBatches, EditsConfig
+from legan.data.batches import DataConfig
+from legan.data.edits import EditBatches, EditsConfig
 from legan.data.faces import FaceDataset
-from legan.data.loaders import DataConfig
 
 PLAIN = DataConfig(batch_size=32, flip=False)
 BARE = EditsConfig(lamps=0.0, backdrops=0.0, jitter=0.0, degradation=0.0, grey=0.0)

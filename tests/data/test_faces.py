@@ -9,8 +9,8 @@ from PIL import Image
 from tests.face_sets import draw_face, make_face_set, png, row
 
 from legan.core.errors import DataError
-from legan.core.manifest import write_manifest
 from legan.data.faces import FaceDataset, LabelledFaces
+from legan.data.manifest import write_manifest
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from legan.core.conditions import LIGHTINGS
-from legan.data.lamps import Lamps, developed, draw_lamps, mixed
+from legan.data.edits import Lamps, developed, draw_lamps, mixed
 
 
 def _linear(light: np.ndarray) -> np.ndarray:

@@ -11,10 +11,9 @@ from tests.face_sets import draw_face, make_face_set, png, row
 from legan.core.conditions import LIGHTINGS
 from legan.core.errors import ConfigError
 from legan.core.images import from_network
-from legan.core.manifest import read_manifest, write_manifest
+from legan.data.batches import MIRRORED, DataConfig, FaceBatches, flip_images, flip_lightings
 from legan.data.faces import FaceDataset
-from legan.data.loaders import DataConfig, FaceBatches
-from legan.data.transforms import MIRRORED, flip_images, flip_lightings
+from legan.data.manifest import read_manifest, write_manifest
 
 PLAIN = DataConfig(batch_size=8, flip=False)
 

@@ -55,9 +55,9 @@ def test_augmented_crops_are_flips_or_shifts_of_their_image(rated: tuple[Path, p
     batches = RatedBatches(images, 16, shift=3, flip=True, seed=0)
     pictures = from_network(batches(0, 0, 1)["x"])
     flips = 0
-    for picture, index in zip(pictures, batches._indices(0), strict=True):
+    for image, index in zip(pictures, batches._indices(0), strict=True):
         ways = {
-            (y, x, flip): np.array_equal(picture[:, ::-1] if flip else picture, shifted(images.images[index], y, x, 3))
+            (y, x, flip): np.array_equal(image[:, ::-1] if flip else image, shifted(images.images[index], y, x, 3))
             for y in range(-3, 4)
             for x in range(-3, 4)
             for flip in (False, True)

@@ -8,7 +8,7 @@ import pytest
 from tests.rated_sets import make_rated_set
 
 from legan.core.errors import DataError
-from legan.core.manifest import image_names, read_manifest
+from legan.data.manifest import image_names, read_manifest
 from legan.data.ratings import Rules, clean, image_labels, read_gold, read_labels, read_ratings, with_splits
 
 

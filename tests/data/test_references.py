@@ -9,9 +9,8 @@ from tests.face_sets import draw_face, make_face_set
 
 from legan.core.errors import DataError
 from legan.core.images import from_network
+from legan.data.batches import DataConfig, FaceBatches, ReferenceBatches
 from legan.data.faces import FaceDataset
-from legan.data.loaders import DataConfig, FaceBatches
-from legan.data.references import ReferenceBatches
 
 HELD = (0, 1, 7, 13)  # 1 and 13 mirror each other
 
@@ -30,9 +29,9 @@ def classes(batch: dict, role: str) -> tuple[np.ndarray, np.ndarray]:
     return tuple(batch[f"{name}_{role}"].argmax(1).numpy() for name in ("expression", "lighting"))  # type: ignore[return-value]
 
 
-def people_with(picture: np.ndarray, expression: int, lighting: int) -> list[int]:
+def people_with(image: np.ndarray, expression: int, lighting: int) -> list[int]:
     """Who of the ten looks just like this under a condition."""
-    return [i for i in range(10) if np.array_equal(picture, draw_face(i, expression, lighting, 32))]
+    return [i for i in range(10) if np.array_equal(image, draw_face(i, expression, lighting, 32))]
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -42,9 +41,9 @@ def test_references_show_the_target_condition(dataset: FaceDataset, flip: bool) 
     assert set(lighting) <= set(HELD)
     shown = []
     for name in ("x_ref", "x_ref2"):
-        for picture, e, light in zip(from_network(batch[name]), expression, lighting, strict=True):
+        for image, e, light in zip(from_network(batch[name]), expression, lighting, strict=True):
             # Drawn faces are symmetric but for their light, so a flipped one is the same person under the mirrored light.
-            shown.append(people_with(picture, e, light))
+            shown.append(people_with(image, e, light))
     assert all(len(people) == 1 for people in shown)
     assert len({people[0] for people in shown}) > 4, "of whomever"
     assert shown[:32] != shown[32:], "two draws"
@@ -68,13 +67,13 @@ def test_one_attribute_alone(dataset: FaceDataset) -> None:
     batch = by_expression(2, 0, 1)
     assert torch.equal(batch["lighting_trg"], plain.batches(2, 0, 1)["lighting_trg"]), "light plays no part: nothing to replace"
     seen = []
-    for picture, e in zip(from_network(batch["x_ref"]), classes(batch, "trg")[0], strict=True):
-        seen.append([light for light in HELD if people_with(picture, e, light)])
+    for image, e in zip(from_network(batch["x_ref"]), classes(batch, "trg")[0], strict=True):
+        seen.append([light for light in HELD if people_with(image, e, light)])
     assert all(seen) and len({lights[0] for lights in seen}) == 3, "any light; drawn faces look alike in room and frontal light"
     batch = by_lighting(2, 0, 1)
     assert torch.equal(batch["expression_trg"], plain.batches(2, 0, 1)["expression_trg"])
-    for picture, light in zip(from_network(batch["x_ref"]), classes(batch, "trg")[1], strict=True):
-        assert any(people_with(picture, e, light) for e in range(6))
+    for image, light in zip(from_network(batch["x_ref"]), classes(batch, "trg")[1], strict=True):
+        assert any(people_with(image, e, light) for e in range(6))
 
 
 def test_a_function_of_the_step(dataset: FaceDataset) -> None:

@@ -10,8 +10,8 @@ from tests.conftest import textured
 from tests.rated_sets import spoil
 
 from legan.core.errors import DataError
-from legan.data.agreement import intraclass_correlation
 from legan.data.simulated_raters import SimulationConfig, distance, naturalness, simulate_ratings
+from legan.metrics.agreement import intraclass_correlation
 
 
 def test_distance_grows_with_damage() -> None:
@@ -92,6 +92,6 @@ def test_impossible_wishes() -> None:
         simulate_ratings(names, same, SimulationConfig(n_raters=2))
 
 
-def test_a_picture_equals_itself() -> None:
-    picture = np.asarray(Image.new("RGB", (16, 16), (90, 80, 70)))
-    assert distance(picture, picture) == 0
+def test_an_image_equals_itself() -> None:
+    image = np.asarray(Image.new("RGB", (16, 16), (90, 80, 70)))
+    assert distance(image, image) == 0

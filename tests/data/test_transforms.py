@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from legan.data.transforms import apply_tones, draw_tones, flip_images, flip_points
+from legan.data.batches import apply_tones, draw_tones, flip_images, flip_points
 
 
 def test_no_strength_changes_nothing() -> None:

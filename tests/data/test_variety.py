@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from legan.data import variety
+from legan.data import edits as variety
 
 
 @pytest.fixture

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from skimage.transform import SimilarityTransform
-from tests.faces.face_pictures import frontal_landmarks
+from tests.faces.face_images import frontal_landmarks
 
-from legan.core.geometry import fit_similarity
+from legan.core.geometry import fit_similarity, inverse, scale_of, transform
 from legan.faces.align import align, alignment, anchors
-from legan.faces.resample import inverse, scale_of, transform
 
 
 def turned(points: np.ndarray, degrees: float, scale: float = 1.0) -> np.ndarray:

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.faces.face_pictures import london_photos, photo_with, rendered_faces
+from tests.faces.face_images import london_photos, photo_with, rendered_faces
 
+from legan.core.geometry import transform
 from legan.faces import detect as detection
 from legan.faces.align import align, anchors
 from legan.faces.detect import detect, detect_largest
-from legan.faces.resample import transform
 
 
 @pytest.mark.parametrize(
-    "picture",
+    "image",
     [
         Image.new("RGB", (1, 1)),
         Image.new("RGB", (16, 300), (200, 10, 10)),
@@ -25,8 +25,8 @@ from legan.faces.resample import transform
     ],
     ids=["1x1", "narrow", "grey", "clear", "noise"],
 )
-def test_no_face_gives_an_empty_list(picture: Image.Image) -> None:
-    assert detect(picture) == []
+def test_no_face_gives_an_empty_list(image: Image.Image) -> None:
+    assert detect(image) == []
 
 
 def test_rendered_face_is_found_where_it_is() -> None:

@@ -5,19 +5,21 @@ import numpy as np
 import pytest
 
 from legan.core.errors import WeightsError
-from legan.core.geometry import fit_similarity
-from legan.faces import dlib_embedding
-from legan.faces.dlib_embedding import CHIP_PADDING, CHIP_POINTS, CHIP_SIZE, CROP_POINTS, DlibEmbedder, model_path
-from legan.faces.resample import inverse, transform
+from legan.core.geometry import fit_similarity, inverse, transform
+from legan.faces import embeddings as dlib_embedding
+from legan.faces.embeddings import CHIP_PADDING, CHIP_POINTS, CHIP_SIZE, DlibEmbedder, model_path
+from legan.faces.embeddings import DLIB_CROP_POINTS as DLIB_CROP_POINTS
 
 
 def test_chips_are_cut_as_dlib_cuts_them() -> None:
-    """dlib's alignment of the same five points, in a large picture since it takes whole pixels."""
+    """dlib's alignment of the same five points, in a large image since it takes whole pixels."""
     side = 8192
-    points = dlib.points([dlib.point(round(x), round(y)) for x, y in CROP_POINTS * side])
+    points = dlib.points([dlib.point(round(x), round(y)) for x, y in DLIB_CROP_POINTS * side])
     face = dlib.full_object_detection(dlib.rectangle(0, 0, side, side), list(points))
     details = dlib.get_face_chip_details(face, CHIP_SIZE, CHIP_PADDING)
-    corners = transform(inverse(fit_similarity(CROP_POINTS * side, CHIP_POINTS)), np.array([[0, 0], [CHIP_SIZE, CHIP_SIZE]]))
+    corners = transform(
+        inverse(fit_similarity(DLIB_CROP_POINTS * side, CHIP_POINTS)), np.array([[0, 0], [CHIP_SIZE, CHIP_SIZE]])
+    )
     rect = details.rect
     assert corners.ravel() == pytest.approx(
         [rect.left(), rect.top(), rect.right(), rect.bottom()], abs=0.002 * side

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.faces.face_pictures import frontal_landmarks, photo_with, rendered_faces
+from tests.faces.face_images import frontal_landmarks, photo_with, rendered_faces
 
 from legan.core.errors import WeightsError
+from legan.core.geometry import transform
 from legan.core.weights import packaged, save_weights
 from legan.faces.landmarks import (
     INPUT_SIZE,
@@ -19,7 +20,6 @@ from legan.faces.landmarks import (
     load_landmark_net,
     locate,
 )
-from legan.faces.resample import transform
 
 
 def new_net(seed: int = 0) -> LandmarkNet:
@@ -87,7 +87,7 @@ def test_weights_of_something_else_are_refused(tmp_path: Path) -> None:
         load_landmark_net(tmp_path / "none.safetensors")
 
 
-def test_packaged_network_follows_the_picture() -> None:
+def test_packaged_network_follows_the_image() -> None:
     """Move and enlarge the photo: the landmarks move and grow with it."""
     packaged("landmarks")
     face = rendered_faces()[0]

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from tests.faces.face_pictures import rendered_faces
+from tests.faces.face_images import rendered_faces
 
-from legan.faces.matte import matte_of
+from legan.faces.paste import matte_of
 
 
 def head(background: tuple[int, int, int], size: int = 128) -> tuple[np.ndarray, np.ndarray]:

@@ -4,14 +4,13 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from tests.faces.face_pictures import frontal_landmarks
+from tests.faces.face_images import frontal_landmarks
 
 from legan.core.errors import ImageError
+from legan.core.geometry import inverse, scale_of
 from legan.faces import native
 from legan.faces.align import AlignedCrop, align
-from legan.faces.fields import CropFields, fill
-from legan.faces.native import Person, PhotoFields, find_person
-from legan.faces.resample import inverse, scale_of
+from legan.faces.native import CropFields, Person, PhotoFields, fill, find_person
 
 SIZE = 128
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image
-from tests.faces.face_pictures import frontal_landmarks
+from tests.faces.face_images import frontal_landmarks
 
 from legan.core.errors import ImageError
 from legan.faces.align import AlignedCrop, align

@@ -52,7 +52,7 @@ def test_pose_of_the_mean_head_is_found_exactly(angles: tuple[float, float, floa
 
 
 def test_rigid_points_are_those_of_the_rendered_heads() -> None:
-    table = pytest.importorskip("legan.synthesis.landmarks")
+    table = pytest.importorskip("legan_faces3d.head.landmarks")
     for index, (x, y, z) in RIGID_POINTS.items():
         is_own = index in table._TABLE
         own = table._TABLE[index if is_own else {partner: k for k, partner in table.MIRROR.items()}[index]]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from legan.metrics.human_agreement import bootstrap, figures, pearson, spearman
+from legan.metrics.agreement import bootstrap, figures, pearson, spearman
 
 RANDOM = np.random.default_rng(0)
 MEANS = RANDOM.uniform(0, 10, 80)

@@ -6,7 +6,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from sklearn.metrics.pairwise import cosine_similarity
 
 from legan.core.errors import DataError
-from legan.metrics.match import (
+from legan.metrics.verification import (
     Pairs,
     all_pairs,
     auc,
@@ -94,7 +94,7 @@ def test_what_cannot_be_verified_is_refused() -> None:
         fold_accuracies(np.ones(4), np.array([True, False, True, False]))
 
 
-def test_drawing_ends_where_one_person_has_nearly_all_pictures() -> None:
+def test_drawing_ends_where_one_person_has_nearly_all_images() -> None:
     people = np.concatenate([np.repeat(np.arange(200), 2), np.full(100, 200)])
     pairs = draw_pairs(people, 2 * 1200, np.random.default_rng(0))
     same = np.stack([pairs.first, pairs.second], 1)[pairs.same]

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from legan.core.errors import DataError
-from legan.metrics import backbones
-from legan.metrics.inception import Inception
-from legan.metrics.perceptual import layer_distance
+from legan.metrics import feature_networks as backbones
+from legan.metrics.feature_networks import Inception
+from legan.metrics.images import layer_distance
 
 Layers = list[torch.Tensor]
 

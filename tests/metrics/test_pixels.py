@@ -6,7 +6,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from legan.core.errors import ImageError
-from legan.metrics.pixels import MAX_PSNR, psnr, ssim
+from legan.metrics.images import MAX_PSNR, psnr, ssim
 
 BOTH = pytest.mark.parametrize("metric", [ssim, psnr])
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from legan.core.errors import DataError
-from legan.metrics.templates import template_features
+from legan.metrics.verification import template_features
 
 
 def test_media_first_then_templates_by_hand() -> None:

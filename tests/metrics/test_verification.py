@@ -6,8 +6,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from sklearn.model_selection import KFold
 
 from legan.core.errors import DataError
-from legan.metrics.match import all_pairs, draw_pairs
-from legan.metrics.verification import one_vs_rest_auc, verification_figures
+from legan.metrics.verification import all_pairs, draw_pairs, one_vs_rest_auc, verification_figures
 
 # Twelve pairs in three folds of four, two of one person in each.
 #         fold 1                fold 2                fold 3
@@ -77,5 +76,5 @@ def test_pairs_are_different_and_by_turns(n_pairs: int) -> None:
 
 def test_pairs_need_people() -> None:
     for people in ([0, 0, 0], [0, 1, 2]):
-        with pytest.raises(DataError, match="a person with two pictures"):
+        with pytest.raises(DataError, match="a person with two images"):
             draw_pairs(np.array(people), 10, np.random.default_rng(0))

@@ -12,22 +12,16 @@ import torch
 from safetensors.torch import save
 from tests.recognition_weights import TINY
 
-from legan.apply.expression import ExpressionClassifier
-from legan.apply.networks import load_networks
 from legan.core.errors import WeightsError
 from legan.core.weights import save_weights
+from legan.evaluation.expression import ExpressionClassifier
 from legan.models.critic import Critic, CriticConfig
+from legan.models.editors import load_networks
 from legan.models.from_weights import network_of_config
 from legan.models.generator import Generator, GeneratorConfig
 from legan.models.lightcnn import LightCNN, load_lightcnn
 from legan.models.quality import MODEL, Quality, QualityConfig, load_quality_net
-from legan.models.stargan import (
-    StarGANCritic,
-    StarGANCriticConfig,
-    StarGANGenerator,
-    StarGANGeneratorConfig,
-    load_published,
-)
+from legan.models.stargan import StarGANCritic, StarGANCriticConfig, StarGANGenerator, StarGANGeneratorConfig, load_published
 from legan.models.starganv2 import Mapping as StyleMapping
 from legan.models.starganv2 import StarGANv2Config, StarGANv2Generator
 

@@ -52,8 +52,8 @@ def official(n_layers: int, n_classes: int = 7) -> dict[str, Tensor]:
     return {f"module.{name}": scale[name] * torch.randn(shape, generator=random) for name, shape in shapes.items()}
 
 
-def published(state: dict[str, Tensor], n_layers: int, picture: Tensor) -> Tensor:
-    """The published forward pass on grey pictures (B, 1, 128, 128), written out by the official names."""
+def published(state: dict[str, Tensor], n_layers: int, image: Tensor) -> Tensor:
+    """The published forward pass on grey images (B, 1, 128, 128), written out by the official names."""
 
     def mfm(name: str, x: Tensor) -> Tensor:
         weight, bias = state[f"module.{name}.filter.weight"], state[f"module.{name}.filter.bias"]
@@ -71,10 +71,10 @@ def published(state: dict[str, Tensor], n_layers: int, picture: Tensor) -> Tenso
         return mfm(f"{name}.conv", mfm(f"{name}.conv_a", x))
 
     if n_layers == 9:
-        x = pool(mfm("features.0", picture))
+        x = pool(mfm("features.0", image))
         x = pool(group("features.4", pool(group("features.2", x))))
         return mfm("fc1", pool(group("features.7", group("features.6", x))).flatten(1))
-    x = pool(mfm("conv1", picture))
+    x = pool(mfm("conv1", image))
     for block, n in enumerate((1, 2, 3, 4), start=1):
         for i in range(n):
             x = x + mfm(f"block{block}.{i}.conv2", mfm(f"block{block}.{i}.conv1", x))

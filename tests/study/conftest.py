@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.study.studies import make_study
 
-from legan.study.study import Study, open_study
+from legan_study.study import Study, open_study
 
 
 class Clock:

@@ -19,10 +19,9 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from tests.face_sets import draw_face
 
-from legan.study.create import Wish, create_study
-from legan.study.limits import Limits
-from legan.study.serve import Address, make_server
-from legan.study.study import Study, open_study
+from legan_study.create import StudyRequest, create_study
+from legan_study.serve import Address, Limits, make_server
+from legan_study.study import Study, open_study
 
 CONSENT = 'consent = "We ask how natural faces look.\\n\\nTaking part is voluntary."'
 
@@ -39,7 +38,7 @@ def write_pictures(folder: Path, n: int, size: int = 64, spoil: float = 0.0) -> 
 
 
 def write_compared(folder: Path, n: int, models: tuple[str, ...] = ("legan", "stargan"), size: int = 64) -> Path:
-    """Pictures of several models, the first the best, and the originals."""
+    """Images of several models, the first the best, and the originals."""
     for index, model in enumerate(models):
         write_pictures(folder / model, n, size, 0.5 * index)
     write_pictures(folder / "input", n, size)
@@ -59,7 +58,7 @@ def set_up(folder: Path, *settings: str, texts: tuple[str, ...] = ()) -> None:
 def make_study(folder: Path, *settings: str, n: int = 12, n_practice: int = 2, **wish: object) -> Path:
     """A rating study of `n` items that count, without breaks, gold and repeats unless a setting says otherwise."""
     source = write_pictures(folder.parent / f"{folder.name}-pictures", n + n_practice)
-    create_study(Wish(source, "rating", folder, n_practice=n_practice, **wish))  # type: ignore[arg-type]
+    create_study(StudyRequest(source, "rating", folder, n_practice=n_practice, **wish))  # type: ignore[arg-type]
     set_up(folder, "repeats_per_rater = 0", "break_every = 0", *settings)
     return folder
 
@@ -149,7 +148,7 @@ def taker(app: object, link: str = "/") -> Taker:
 
 def records_of(folder: Path) -> list[dict[str, object]]:
     """All answers of a study."""
-    from legan.study.records import read_records
+    from legan_study.results import read_records
 
     with open_study(folder) as study, study.store.reading() as connection:
         return read_records(study, connection)
@@ -157,7 +156,7 @@ def records_of(folder: Path) -> list[dict[str, object]]:
 
 def counts_are_true(study: Study) -> bool:
     """Whether every item's count is what its answers and assignments add up to, and none is above what was asked for."""
-    from legan.study.raters import true_counts
+    from legan_study.raters import true_counts
 
     with study.store.reading() as connection:
         counts = true_counts(connection).values()

@@ -9,13 +9,13 @@ import pytest
 from tests.study.conftest import Clock
 from tests.study.studies import Taker, counts_are_true, make_study, records_of, set_up, taker, write_pictures
 
-from legan.study import raters
-from legan.study.assignment import make_plan
-from legan.study.config import StudyConfig
-from legan.study.create import Wish, create_study
-from legan.study.status import in_words, status
-from legan.study.study import Study, note_missing, open_study
-from legan.study.web import make_app
+from legan_study import raters
+from legan_study.assignment import make_plan
+from legan_study.config import StudyConfig
+from legan_study.create import StudyRequest, create_study
+from legan_study.results import in_words, status
+from legan_study.study import Study, note_missing, open_study
+from legan_study.web import make_app
 
 
 def test_every_item_gets_exactly_k_raters(study: Study) -> None:
@@ -27,7 +27,7 @@ def test_every_item_gets_exactly_k_raters(study: Study) -> None:
         codes.add(page.code)
     assert len(codes) == 3
     late = taker(app)
-    assert "No pictures are left" in late.get().text
+    assert "No images are left" in late.get().text
     records = records_of(study.folder)
     counted = [record for record in records if record["counts"]]
     assert set(Counter(record["item"] for record in counted).values()) == {3} and len(counted) == 36
@@ -79,7 +79,7 @@ def test_abandoned_items_go_to_others_and_come_back_while_there_is_room(tmp_path
         app = make_app(opened, clock=clock)
         away = taker(app)
         page = away.enter()
-        assert "No pictures are left" in taker(app).get().text  # both are in flight
+        assert "No images are left" in taker(app).get().text  # both are in flight
         clock.now += 60 * opened.config.timeout_minutes + 1
         # Nobody else has come: the answer is taken as if nothing had happened.
         page = away.answer(page)
@@ -108,7 +108,7 @@ def test_plan_mixes_gold_and_repeats_late_enough(tmp_path: Path) -> None:
     source = write_pictures(tmp_path / "pictures", 34)
     gold = tmp_path / "gold.csv"
     gold.write_text("image,low,high\nf00.png,6,10\nf01.png,0,4\n")
-    create_study(Wish(source, "rating", tmp_path / "study", gold=gold, n_practice=2))
+    create_study(StudyRequest(source, "rating", tmp_path / "study", gold=gold, n_practice=2))
     with open_study(tmp_path / "study") as opened:
         config = StudyConfig(items_per_rater=20, gold_per_rater=5, repeats_per_rater=4, repeat_distance=10)
         plans = set()
@@ -125,7 +125,7 @@ def test_gold_and_repeats_are_told_apart_in_the_records_only(tmp_path: Path) -> 
     source = write_pictures(tmp_path / "pictures", 16)
     gold = tmp_path / "gold.csv"
     gold.write_text("image,low,high\nf00.png,6,10\nf01.png,0,4\n")
-    create_study(Wish(source, "rating", tmp_path / "study", gold=gold, n_practice=2))
+    create_study(StudyRequest(source, "rating", tmp_path / "study", gold=gold, n_practice=2))
     set_up(tmp_path / "study", "repeats_per_rater = 2", "break_every = 5", "gold_per_rater = 2")
     with open_study(tmp_path / "study") as opened:
         rater = taker(make_app(opened))

@@ -11,13 +11,12 @@ from itsdangerous import URLSafeTimedSerializer
 from tests.study.conftest import Clock
 from tests.study.studies import Taker, counts_are_true, make_study, records_of, set_up, taker
 
-from legan.study import raters
-from legan.study.guard import MAX_BODY, Limiter
-from legan.study.keys import Keys
-from legan.study.records import coverage
-from legan.study.sessions import RATER
-from legan.study.study import Study, open_study
-from legan.study.web import make_app
+from legan_study import raters
+from legan_study.config import Keys
+from legan_study.http import MAX_BODY, RATER, Limiter
+from legan_study.results import coverage
+from legan_study.study import Study, open_study
+from legan_study.web import make_app
 
 
 @pytest.fixture
@@ -194,7 +193,7 @@ def test_other_names_of_the_host(study: Study, rater: Taker) -> None:
 
 
 def test_too_many_requests(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("legan.study.web.PER_SESSION", (0.001, 5.0))
+    monkeypatch.setattr("legan_study.web.PER_SESSION", (0.001, 5.0))
     rater = taker(make_app(study))
     rater.get()
     codes = [rater.client.get("/static/study.css").status_code for _ in range(6)]
@@ -207,9 +206,9 @@ def test_too_many_requests(study: Study, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_nothing_on_the_page_tells_the_file_or_the_model(tmp_path: Path) -> None:
     from tests.study.studies import write_compared
 
-    from legan.study.create import Wish, create_study
+    from legan_study.create import StudyRequest, create_study
 
-    create_study(Wish(write_compared(tmp_path / "compared", 4), "preference", tmp_path / "study", n_practice=1))
+    create_study(StudyRequest(write_compared(tmp_path / "compared", 4), "preference", tmp_path / "study", n_practice=1))
     with open_study(tmp_path / "study") as study:
         rater = taker(make_app(study))
         page, firsts = rater.enter(), set()
@@ -232,9 +231,9 @@ def test_nothing_on_the_page_tells_the_file_or_the_model(tmp_path: Path) -> None
 def test_the_original_and_other_items_cannot_be_picked(tmp_path: Path) -> None:
     from tests.study.studies import write_compared
 
-    from legan.study.create import Wish, create_study
+    from legan_study.create import StudyRequest, create_study
 
-    create_study(Wish(write_compared(tmp_path / "compared", 4), "preference", tmp_path / "study", n_practice=1))
+    create_study(StudyRequest(write_compared(tmp_path / "compared", 4), "preference", tmp_path / "study", n_practice=1))
     with open_study(tmp_path / "study") as study:
         rater = taker(make_app(study))
         page = rater.enter()
@@ -265,7 +264,7 @@ def test_one_visit_s_consent_makes_one_rater(study: Study) -> None:
         raters.exclude(connection, 1, 0.0)
     again = taker(app)
     again.client.cookies.update(visit)
-    assert "No pictures are left" in again.post("/consent", **form).text and n_raters(study) == 1
+    assert "No images are left" in again.post("/consent", **form).text and n_raters(study) == 1
     other = taker(app)
     other.enter()
     assert n_raters(study) == 2, "another visit is another rater"

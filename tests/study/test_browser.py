@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from tests.study.studies import make_study, records_of, serving, set_up, write_compared
 
-from legan.study.create import Wish, create_study
-from legan.study.export import export_study
-from legan.study.study import open_study
+from legan_study.create import StudyRequest, create_study
+from legan_study.export import export_study
+from legan_study.study import open_study
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the browser test needs playwright: pip install playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -48,7 +48,7 @@ def axe_faults(page: Any) -> list[str]:
 
 
 def ready(page: Any) -> None:
-    """Wait until the item's pictures are drawn and its clock runs."""
+    """Wait until the item's images are drawn and its clock runs."""
     page.wait_for_function("() => document.getElementById('answer') && shownAt > 0 && !sending")
 
 
@@ -112,7 +112,7 @@ def test_rating_by_keyboard_with_a_reload(browser: Any, tmp_path: Path) -> None:
 
 
 def test_preference_on_a_phone(browser: Any, tmp_path: Path) -> None:
-    create_study(Wish(write_compared(tmp_path / "compared", 7), "preference", tmp_path / "study", n_practice=1))
+    create_study(StudyRequest(write_compared(tmp_path / "compared", 7), "preference", tmp_path / "study", n_practice=1))
     set_up(tmp_path / "study", "repeats_per_rater = 0", "break_every = 3")
     page, faults = new_page(browser, phone=True, scheme="dark")
     choices = ["tie", "picked", "picked", "none", "picked", "picked", "picked"]

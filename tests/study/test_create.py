@@ -12,13 +12,12 @@ from tests.face_sets import make_face_set
 from tests.study.studies import make_study, write_compared, write_pictures
 
 from legan.core.errors import ConfigError, DataError, ImageError, LeganError, StudyError
-from legan.core.manifest import image_names, read_manifest, write_manifest
-from legan.study import tables
-from legan.study.check import check_study
-from legan.study.config import StudyConfig, read_settings, write_settings
-from legan.study.create import Wish, create_study
-from legan.study.keys import read_keys
-from legan.study.study import open_study
+from legan.data.manifest import image_names, read_manifest, write_manifest
+from legan_study import store as tables
+from legan_study.check import check_study
+from legan_study.config import StudyConfig, read_keys, read_settings, write_settings
+from legan_study.create import StudyRequest, create_study
+from legan_study.study import open_study
 
 
 def names(folder: Path, role: str = "main") -> set[str]:
@@ -35,7 +34,7 @@ def test_a_data_set_gives_no_pictures_from_elsewhere(tmp_path: Path, name: str) 
     own = {"path": name.format(folder=tmp_path), "key": "", "offset": None, "n_bytes": None}
     write_manifest([{**rows[0], **own}, *({**row, "offset": int(row["offset"])} for row in rows[1:])], data)
     with pytest.raises(DataError, match="outside of it"):
-        create_study(Wish(data, "rating", tmp_path / "study"))
+        create_study(StudyRequest(data, "rating", tmp_path / "study"))
     assert not (tmp_path / "study").exists()
 
 
@@ -44,7 +43,7 @@ def test_names_that_are_not_utf_8(tmp_path: Path, kind: str) -> None:
     source = write_compared(tmp_path / "compared", 4) if kind == "preference" else write_pictures(tmp_path / "pictures", 4)
     for picture in list(source.rglob("f00.png")):
         picture.rename(picture.with_name(os.fsdecode(b"f\xff.png")))
-    create_study(Wish(source, kind, tmp_path / "study", n_practice=0))
+    create_study(StudyRequest(source, kind, tmp_path / "study", n_practice=0))
     assert r"f\xff" in {name.removesuffix(".png") for name in names(tmp_path / "study")}
 
 
@@ -58,7 +57,7 @@ def test_a_study_serves_no_files_from_elsewhere(tmp_path: Path) -> None:
 
 def test_from_a_data_set(tmp_path: Path) -> None:
     data = make_face_set(tmp_path / "data", n_identities=2, size=32, lightings=(0,))
-    made = create_study(Wish(data, "rating", tmp_path / "study", n_practice=2))
+    made = create_study(StudyRequest(data, "rating", tmp_path / "study", n_practice=2))
     assert (made.n_main, made.n_practice) == (10, 2)
     assert names(tmp_path / "study") | names(tmp_path / "study", "practice") == set(image_names(read_manifest(data)))
     with open_study(tmp_path / "study") as study:
@@ -71,7 +70,7 @@ def test_copies_tell_nothing(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x010E] = "made by StarGAN"
     image.save(source / "f02.jpg", exif=exif, quality=90)
-    made = create_study(Wish(source, "rating", tmp_path / "study", n_practice=0))
+    made = create_study(StudyRequest(source, "rating", tmp_path / "study", n_practice=0))
     files = list((tmp_path / "study" / "pictures").iterdir())
     assert len(files) == made.n_main == 3 and {file.suffix for file in files} == {".png"}
     for file in files:
@@ -81,7 +80,7 @@ def test_copies_tell_nothing(tmp_path: Path) -> None:
 
 def test_pixels_are_kept(tmp_path: Path) -> None:
     source = write_pictures(tmp_path / "source", 3)
-    create_study(Wish(source, "rating", tmp_path / "study", n_practice=0))
+    create_study(StudyRequest(source, "rating", tmp_path / "study", n_practice=0))
     kept = {Image.open(file).tobytes() for file in (tmp_path / "study" / "pictures").iterdir()}
     assert kept == {Image.open(file).convert("RGB").tobytes() for file in source.iterdir()}
 
@@ -91,7 +90,7 @@ def test_draws_are_repeatable_and_roles_exclude_each_other(tmp_path: Path) -> No
     gold = tmp_path / "gold.csv"
     gold.write_text("image,low,high\nf03.png,7,10\n")
     for name in ("a", "b"):
-        create_study(Wish(source, "rating", tmp_path / name, gold=gold, n_practice=3, n_items=8, seed=4))
+        create_study(StudyRequest(source, "rating", tmp_path / name, gold=gold, n_practice=3, n_items=8, seed=4))
     roles = [names(tmp_path / "a", role) for role in ("main", "gold", "practice")]
     assert [len(role) for role in roles] == [8, 1, 3] and len(set.union(*roles)) == 12 and roles[1] == {"f03.png"}
     assert roles == [names(tmp_path / "b", role) for role in ("main", "gold", "practice")]
@@ -104,22 +103,24 @@ def test_gold_and_practice_from_elsewhere(tmp_path: Path) -> None:
     (extra / "f00.png").rename(extra / "bad.png")
     (extra / "gold.csv").write_text("image,low,high\nbad.png,0,3\n")
     practice = write_pictures(tmp_path / "practice", 5)
-    made = create_study(Wish(source, "rating", tmp_path / "study", gold=extra / "gold.csv", practice=practice, n_practice=2))
+    made = create_study(
+        StudyRequest(source, "rating", tmp_path / "study", gold=extra / "gold.csv", practice=practice, n_practice=2)
+    )
     assert (made.n_main, made.n_gold, made.n_practice) == (4, 1, 2)
 
 
 def test_preference(tmp_path: Path) -> None:
     source = write_compared(tmp_path / "compared", 4, ("a", "b", "c"))
     (source / "b" / "f00.png").rename(source / "b" / "f00.webp")  # endings may differ
-    made = create_study(Wish(source, "preference", tmp_path / "study", n_practice=1))
+    made = create_study(StudyRequest(source, "preference", tmp_path / "study", n_practice=1))
     assert made.models == ("a", "b", "c") and made.n_main == 3 and made.notes == ()
     Image.open(source / "a" / "f01.png").resize((32, 32)).save(source / "a" / "f01.png")
-    made = create_study(Wish(source, "preference", tmp_path / "other", n_practice=0))
+    made = create_study(StudyRequest(source, "preference", tmp_path / "other", n_practice=0))
     assert "differ in size" in made.notes[0] and names(tmp_path / "other") == {"f00", "f01", "f02", "f03"}
 
 
 def test_secrets_are_for_the_owner_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    create_study(Wish(write_pictures(tmp_path / "source", 3), "rating", tmp_path / "study", n_practice=0))
+    create_study(StudyRequest(write_pictures(tmp_path / "source", 3), "rating", tmp_path / "study", n_practice=0))
     for name in ("secrets.toml", "study.sqlite"):
         assert stat.S_IMODE((tmp_path / "study" / name).stat().st_mode) == 0o600
     keys = read_keys(tmp_path / "study")
@@ -160,7 +161,7 @@ def test_settings_are_read_as_written(tmp_path: Path) -> None:
     ("wish", "message"),
     [
         ({"source": "none"}, "is no folder"),
-        ({"source": "empty"}, "holds no pictures"),
+        ({"source": "empty"}, "holds no images"),
         ({"kind": "ranking"}, "unknown kind"),
         ({"out": "source"}, "exists already"),
         ({"kind": "preference"}, "needs 2 to 4"),
@@ -192,7 +193,7 @@ def test_bad_wishes_leave_nothing_behind(tmp_path: Path, wish: dict[str, Any], m
     paths = {name: tmp_path / value for name, value in wish.items() if name in ("source", "out", "gold")}
     asked = {"source": tmp_path / "source", "kind": "rating", "out": tmp_path / "study", "n_practice": 0, **wish, **paths}
     with pytest.raises((StudyError, ImageError, LeganError), match=message):
-        create_study(Wish(**asked))  # type: ignore[arg-type]
+        create_study(StudyRequest(**asked))  # type: ignore[arg-type]
     assert {path for path in tmp_path.rglob("*")} == before
 
 
@@ -201,7 +202,7 @@ def test_gold_of_preferences_is_named_with_or_without_its_ending(tmp_path: Path,
     write_compared(tmp_path / "compared", 4)
     gold = tmp_path / "gold.csv"
     gold.write_text(f"image,best\n{name},legan\n")
-    made = create_study(Wish(tmp_path / "compared", "preference", tmp_path / "study", gold=gold, n_practice=0))
+    made = create_study(StudyRequest(tmp_path / "compared", "preference", tmp_path / "study", gold=gold, n_practice=0))
     assert (made.n_main, made.n_gold) == (3, 1)
 
 

@@ -16,10 +16,10 @@ from benchmarks.study import Load, Outcome, Result, compare, make, run
 from sqlalchemy import create_engine, text
 from tests.study.studies import counts_are_true, free_port, make_study, taker
 
-from legan.study.records import coverage
-from legan.study.store import _LOCK, Store
-from legan.study.study import open_study
-from legan.study.web import make_app
+from legan_study.results import coverage
+from legan_study.store import _LOCK, Store
+from legan_study.study import open_study
+from legan_study.web import make_app
 
 
 def load(folder: Path, wanted: Load) -> tuple[Result, Outcome]:
@@ -122,7 +122,7 @@ def test_postgres_has_the_same_tables(postgres: str, tmp_path: Path) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
-    from legan.study import tables
+    from legan_study import store as tables
 
     store = Store(_database(postgres, "tables"), tmp_path)
     store.migrate()

@@ -8,13 +8,14 @@ from tests.study.conftest import Clock
 from tests.study.studies import counts_are_true, make_study, records_of, set_up, taker
 
 from legan.core.errors import StudyError
-from legan.study import raters, tables
-from legan.study.check import look_up
-from legan.study.export import files_of
-from legan.study.invite import forget_rater, make_links
-from legan.study.records import coverage, read_records
-from legan.study.study import Study, open_study
-from legan.study.web import make_app
+from legan_study import raters
+from legan_study import store as tables
+from legan_study.check import look_up
+from legan_study.export import files_of
+from legan_study.raters import forget_rater, make_links
+from legan_study.results import coverage, read_records
+from legan_study.study import Study, open_study
+from legan_study.web import make_app
 
 
 def everything_in(study: Study) -> str:
@@ -147,7 +148,7 @@ def test_a_full_study_has_a_way_back(tmp_path: Path, settings: tuple[str, ...], 
         # Who finds it full on arrival, and who agreed to take part while the last places went.
         pages = [late.get(late.link), early.post("/consent", token=form.field("token"), agree="yes")]
     for page in pages:
-        assert page.status == 200 and "No pictures are left" in page.text and page.code is None
+        assert page.status == 200 and "No images are left" in page.text and page.code is None
         assert all(words in page.text for words in shown) and not any(words in page.text for words in absent)
 
 
@@ -202,7 +203,7 @@ def test_excluding_gives_the_items_to_others(study: Study) -> None:
     takers = [taker(app) for _ in range(3)]
     for one in takers:
         one.finish(one.enter())
-    assert "No pictures are left" in taker(app).get().text
+    assert "No images are left" in taker(app).get().text
     with study.store.writing() as connection:
         raters.exclude(connection, 1, 0.0)
         raters.exclude(connection, 1, 0.0)  # twice is once
@@ -270,7 +271,7 @@ def test_excluded_in_a_break_takes_no_places(tmp_path: Path) -> None:
         with study.store.writing() as connection:
             raters.exclude(connection, 1, 0.0)
         full = rater.post("/go-on", token=page.field("token"))
-        assert "No pictures are left" in full.text and full.code is None
+        assert "No images are left" in full.text and full.code is None
         assert counts_are_true(study)
 
 

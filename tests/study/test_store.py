@@ -16,10 +16,11 @@ from typer.testing import CliRunner, Result
 
 from legan.cli import app as cli
 from legan.core.errors import StudyError
-from legan.study import raters, tables
-from legan.study.store import MIGRATIONS, Store, StoreError
-from legan.study.study import Study, note_missing, open_study
-from legan.study.web import make_app
+from legan_study import raters
+from legan_study import store as tables
+from legan_study.store import MIGRATIONS, Store, StoreError
+from legan_study.study import Study, note_missing, open_study
+from legan_study.web import make_app
 
 
 def test_migrations_make_the_tables(tmp_path: Path) -> None:
@@ -130,7 +131,7 @@ def test_picture_deleted(study: Study) -> None:
     assert note_missing(study) == []
     second = taker(make_app(study))
     second.finish(second.enter())
-    assert len(second.saved) == 14, "the restored picture is given out again"
+    assert len(second.saved) == 14, "the restored image is given out again"
 
 
 def test_all_pictures_deleted(tmp_path: Path) -> None:
@@ -139,7 +140,7 @@ def test_all_pictures_deleted(tmp_path: Path) -> None:
         rater.enter()
         for one in study.pictures.values():
             one.path.unlink()
-        assert "No pictures are left" in rater.get().text
+        assert "No images are left" in rater.get().text
 
 
 def verbs(folder: Path, tmp_path: Path) -> list[Result]:

@@ -10,8 +10,8 @@ from tests.study.studies import CONSENT, make_study, set_up, taker, write_pictur
 from typer.testing import CliRunner, Result
 
 from legan.cli import app
-from legan.study.study import open_study
-from legan.study.web import make_app
+from legan_study.study import open_study
+from legan_study.web import make_app
 
 
 def legan(*words: object) -> Result:
@@ -33,7 +33,7 @@ def test_create_check_serve_settings(tmp_path: Path) -> None:
     assert result.exit_code == 0 and "ready" in result.stdout, result.stdout
     next((tmp_path / "study" / "pictures").iterdir()).unlink()
     result = legan("study", "check", tmp_path / "study", "--json")
-    assert result.exit_code == 1 and "a picture of it is gone" in json.loads(result.stdout)[0]
+    assert result.exit_code == 1 and "an image of it is gone" in json.loads(result.stdout)[0]
 
 
 def test_rater_verbs(tmp_path: Path) -> None:
@@ -110,8 +110,8 @@ import legan.cli
 assert not [m for m in ("fastapi", "sqlalchemy", "torch") if m in sys.modules], "the command line alone needs none of these"
 from pathlib import Path
 from legan.study import admin, check, export, serve, status
-from legan.study.study import open_study
-from legan.study.web import make_app
+from legan_study.study import open_study
+from legan_study.web import make_app
 with open_study(Path({str(folder)!r})) as study:
     make_app(study, admin="on")
 print(time.process_time() - start, *[m for m in ("torch", "cv2", "dlib", "pandas", "scipy") if m in sys.modules])
@@ -129,9 +129,9 @@ def test_export_and_status_need_no_torch(tmp_path: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path
-from legan.study.export import export_study
-from legan.study.status import status
-from legan.study.study import open_study
+from legan_study.export import export_study
+from legan_study.results import status
+from legan_study.study import open_study
 with open_study(Path({str(folder)!r})) as study:
     export_study(study, Path({str(tmp_path / "out")!r}))
     assert "icc" in status(study)["agreement"]

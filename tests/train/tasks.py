@@ -10,8 +10,7 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from legan.train.checkpoint import task_state
-from legan.train.run import LoopConfig
+from legan.train.run_folder import LoopConfig, task_state
 from legan.train.task import Batch, Task, Update, reseed
 
 

@@ -15,8 +15,9 @@ import torch
 from tests.train.tasks import FakeConfig, FakeTask, build, fresh_state, same
 
 from legan.core.errors import LeganError, WeightsError
-from legan.train import checkpoint
-from legan.train.checkpoint import (
+from legan.train import run_folder as checkpoint
+from legan.train.loop import run_task
+from legan.train.run_folder import (
     list_checkpoints,
     load_task_state,
     newest_checkpoint,
@@ -24,7 +25,6 @@ from legan.train.checkpoint import (
     save_checkpoint,
     task_state,
 )
-from legan.train.loop import run_task
 
 ROOT = Path(__file__).parents[2]
 # Trains the fake task; `slow_from`: the checkpoint from which on each written piece takes long.
@@ -33,8 +33,9 @@ import sys, time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from tests.train.tasks import FakeConfig, build
-from legan.train import checkpoint
+from tests.train.tasks import FakeConfig
+from tests.train.tasks import build
+from legan.train import run_folder as checkpoint
 from legan.train.loop import run_task
 
 run, n_steps, slow_from = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])

@@ -10,16 +10,16 @@ import torch
 from tests.face_sets import make_face_set, png, row
 from tests.train.tasks import InterruptAt, same
 
-from legan.apply.expression import evaluate_expressions
 from legan.core.config import load_config
 from legan.core.errors import ConfigError, DataError
-from legan.core.manifest import read_manifest, write_manifest
 from legan.data.faces import LabelledFaces
+from legan.data.manifest import read_manifest, write_manifest
+from legan.evaluation.expression import evaluate_expressions
 from legan.models.lightcnn import load_lightcnn
 from legan.train import expression as training
-from legan.train.checkpoint import newest_checkpoint
 from legan.train.expression import WEIGHTS, ExpressionBatches, ExpressionConfig, build_expression, preset, train_expression
 from legan.train.loop import Rehearsal
+from legan.train.run_folder import newest_checkpoint
 
 CPU = torch.device("cpu")
 TINY = [
@@ -78,9 +78,9 @@ def stripes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for label, angle, n in (("anger", x, 20), ("contempt", y, 10), ("fear", x + y, 2), ("", x, 5)):
         for number in range(n + 6):
             noise = np.random.default_rng(len(rows)).normal(0, 20, (128, 128, 3))
-            picture = 128 + 60 * np.sin(angle / 5 + number)[..., None] + noise
+            image = 128 + 60 * np.sin(angle / 5 + number)[..., None] + noise
             name = f"{label or 'unknown'}_{number}.png"
-            (folder / name).write_bytes(png(picture.clip(0, 255).astype(np.uint8)))
+            (folder / name).write_bytes(png(image.clip(0, 255).astype(np.uint8)))
             rows.append(row(f"{label}{number}", label, "", path=name, split="train" if number < n else "val"))
     write_manifest(rows, folder)
     return folder
@@ -105,7 +105,7 @@ def test_images_are_drawn_as_they_are(stripes: Path) -> None:
     labels = np.concatenate([batches(step, 0, 1)["label"].numpy() for step in range(30)])
     assert np.bincount(labels) / len(labels) == pytest.approx([20 / 32, 10 / 32, 2 / 32], abs=0.04)
     whole, halves = batches(7, 0, 1), [batches(7, rank, 2) for rank in range(2)]
-    for name in ("picture", "label"):
+    for name in ("image", "label"):
         assert torch.equal(whole[name], torch.cat([half[name] for half in halves]))
 
 

@@ -18,10 +18,10 @@ from tests.train.tasks import same
 
 from legan.core.conditions import LIGHTINGS
 from legan.core.weights import load_weights, save_weights
-from legan.data.edit_batches import EditBatches, EditsConfig
+from legan.data.batches import DataConfig
+from legan.data.edits import EditBatches, EditsConfig
 from legan.data.faces import FaceDataset
-from legan.data.loaders import DataConfig
-from legan.train.checkpoint import list_checkpoints, newest_checkpoint
+from legan.train.run_folder import list_checkpoints, newest_checkpoint
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "default-editor" / "gpu.py"
 TINY = [

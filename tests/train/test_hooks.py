@@ -13,7 +13,7 @@ from tests.train.tasks import FakeConfig, FakeTask, build
 
 from legan.train.hooks import Checkpoints, Logs, Progress, ProgressLine, Samples
 from legan.train.loop import run_task
-from legan.train.run import LoopConfig
+from legan.train.run_folder import LoopConfig
 
 
 class DrawingTask(FakeTask):

@@ -1,4 +1,4 @@
-"""Training of the landmark network: pictures keep their points, batches are functions of the step, a short run gives weights."""
+"""Training of the landmark network: images keep their points, batches are functions of the step, a short run gives weights."""
 
 import signal
 from pathlib import Path
@@ -12,19 +12,28 @@ from tests.train.tasks import same
 from torch.distributions import Categorical, kl_divergence
 
 from legan.core.errors import ConfigError, DataError
-from legan.core.manifest import split_of, write_manifest
 from legan.core.weights import load_metadata
+from legan.data.manifest import split_of, write_manifest
 from legan.faces.landmarks import load_landmark_net
-from legan.train import landmark_pictures
-from legan.train.checkpoint import newest_checkpoint
-from legan.train.landmark_pictures import held_out_picture, pattern, training_picture
-from legan.train.landmarks import WEIGHTS, LandmarkBatches, LandmarkTask, MarkedFaces, map_loss, train_landmarks
+from legan.train import landmarks as landmark_images
+from legan.train.landmarks import (
+    WEIGHTS,
+    LandmarkBatches,
+    LandmarkTask,
+    MarkedFaces,
+    held_out_image,
+    map_loss,
+    pattern,
+    train_landmarks,
+    training_image,
+)
+from legan.train.run_folder import newest_checkpoint
 
 SIZE = 256
 
 
 def plain_face(shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """A picture of spots, one at each of 68 points that stand like a face's."""
+    """An image of spots, one at each of 68 points that stand like a face's."""
     random = np.random.default_rng(3)
     points = np.zeros((68, 2))
     points[:17] = [[40 + 11 * i, 130 + 95 * np.sin(np.pi * i / 16)] for i in range(17)]
@@ -55,24 +64,24 @@ def write_set(folder: Path, n_identities: int = 10, landmarks: bool = True) -> P
     return folder
 
 
-def brightest_near(picture: np.ndarray, point: np.ndarray) -> np.ndarray:
+def brightest_near(image: np.ndarray, point: np.ndarray) -> np.ndarray:
     """Centre of the bright spot about a point."""
     x, y = point.astype(int)
-    window = picture[max(y - 5, 0) : y + 6, max(x - 5, 0) : x + 6].astype(float).mean(axis=2)
+    window = image[max(y - 5, 0) : y + 6, max(x - 5, 0) : x + 6].astype(float).mean(axis=2)
     weights = np.maximum(window - 150, 0)
     down, across = np.mgrid[: window.shape[0], : window.shape[1]]
     return np.array([(weights * across).sum(), (weights * down).sum()]) / weights.sum() + [max(x - 5, 0), max(y - 5, 0)] + 0.5
 
 
-def test_bent_pictures_carry_their_points_along(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bent_images_carry_their_points_along(monkeypatch: pytest.MonkeyPatch) -> None:
     """With colours, covers and blur left out, each spot stands where its point says."""
     for step in ("made_up", "_on_background", "_covered", "_shaded", "_coloured", "_blurred", "_recorded"):
-        monkeypatch.setattr(landmark_pictures, step, lambda light, *_: light)
-    monkeypatch.setattr(landmark_pictures, "_GAZE", np.zeros(2, np.float32))
+        monkeypatch.setattr(landmark_images, step, lambda light, *_: light)
+    monkeypatch.setattr(landmark_images, "_GAZE", np.zeros(2, np.float32))
     image, points = plain_face()
     errors = []
     for seed in range(12):
-        light, moved = training_picture(image, points, np.random.default_rng(seed))
+        light, moved = training_image(image, points, np.random.default_rng(seed))
         picture = 255 * light
         for number in (36, 45, 30):
             if moved[number].min() > 6 and moved[number].max() < 122:
@@ -81,10 +90,10 @@ def test_bent_pictures_carry_their_points_along(monkeypatch: pytest.MonkeyPatch)
     assert np.mean(errors) < 0.2
 
 
-def test_pictures_are_functions_of_the_random_state() -> None:
+def test_images_are_functions_of_the_random_state() -> None:
     image, points = plain_face()
-    first, second = (training_picture(image, points, np.random.default_rng(5)) for _ in range(2))
-    other = training_picture(image, points, np.random.default_rng(6))
+    first, second = (training_image(image, points, np.random.default_rng(5)) for _ in range(2))
+    other = training_image(image, points, np.random.default_rng(6))
     assert np.array_equal(first[0], second[0])
     assert np.array_equal(first[1], second[1])
     assert not np.array_equal(first[0], other[0])
@@ -92,18 +101,18 @@ def test_pictures_are_functions_of_the_random_state() -> None:
     assert first[0].dtype == np.uint8
 
 
-def test_held_out_pictures_show_the_face_upright_in_its_place() -> None:
+def test_held_out_images_show_the_face_upright_in_its_place() -> None:
     image, points = plain_face()
-    placed = np.mean([held_out_picture(image, points, np.random.default_rng(i))[1] for i in range(40)], axis=0)
+    placed = np.mean([held_out_image(image, points, np.random.default_rng(i))[1] for i in range(40)], axis=0)
     assert placed[36:42].mean(axis=0) == pytest.approx([43, 40], abs=5)
     assert placed[42:48].mean(axis=0) == pytest.approx([85, 40], abs=5)
 
 
 def test_pattern_is_in_range() -> None:
-    pictures = np.stack([pattern(np.random.default_rng(i)) for i in range(20)])
-    assert pictures.min() >= 0
-    assert pictures.max() <= 1
-    assert pictures.std(axis=(1, 2, 3)).min() > 0.01
+    images = np.stack([pattern(np.random.default_rng(i)) for i in range(20)])
+    assert images.min() >= 0
+    assert images.max() <= 1
+    assert images.std(axis=(1, 2, 3)).min() > 0.01
 
 
 def test_map_loss_is_the_divergence_from_a_gaussian() -> None:
@@ -122,19 +131,19 @@ def test_batches_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> Non
     batches = LandmarkBatches(MarkedFaces(write_set(tmp_path / "set"), "train"), batch_size=4, seed=1)
     whole = batches(7, 0, 1)
     halves = [batches(7, rank, 2) for rank in range(2)]
-    assert torch.equal(whole["picture"], torch.cat([half["picture"] for half in halves]))
+    assert torch.equal(whole["image"], torch.cat([half["image"] for half in halves]))
     assert torch.equal(whole["points"], torch.cat([half["points"] for half in halves]))
-    assert not torch.equal(whole["picture"], batches(8, 0, 1)["picture"])
-    assert -1 <= whole["picture"].min() <= whole["picture"].max() <= 1
+    assert not torch.equal(whole["image"], batches(8, 0, 1)["image"])
+    assert -1 <= whole["image"].min() <= whole["image"].max() <= 1
 
 
-def test_photos_take_their_share_of_the_pictures(tmp_path: Path) -> None:
+def test_photos_take_their_share_of_the_images(tmp_path: Path) -> None:
     renders = MarkedFaces(write_set(tmp_path / "renders"), "train")
     photos = MarkedFaces(write_set(tmp_path / "photos", n_identities=1), "train")
     without, few, all_photos = (LandmarkBatches(renders, 64, 1, photos, share) for share in (0.0, 0.25, 1.0))
     assert not torch.equal(without(0, 0, 1)["points"], all_photos(0, 0, 1)["points"])
-    with_few = few(0, 0, 1)["picture"]
-    n_photos = sum(torch.equal(a, b) for a, b in zip(with_few, all_photos(0, 0, 1)["picture"], strict=True))
+    with_few = few(0, 0, 1)["image"]
+    n_photos = sum(torch.equal(a, b) for a, b in zip(with_few, all_photos(0, 0, 1)["image"], strict=True))
     assert 8 <= n_photos <= 26  # 16 expected, binomial
 
 

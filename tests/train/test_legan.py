@@ -12,22 +12,21 @@ from tests.face_sets import make_face_set
 from tests.train.tasks import InterruptAt, same
 from torch import Tensor, nn
 
-from legan.apply.networks import load_networks
 from legan.core.conditions import LIGHTINGS
 from legan.core.config import dict_to_config, load_config
 from legan.core.errors import ConfigError, DataError, WeightsError
 from legan.core.weights import PACKAGED, load_metadata, load_weights, packaged, save_weights
+from legan.data.batches import FaceBatches
 from legan.data.faces import FaceDataset
-from legan.data.loaders import FaceBatches
+from legan.models.editors import load_networks
 from legan.models.efficientnet import load_efficientnet
 from legan.models.generator import Generator, GeneratorConfig
 from legan.train import legan as training
-from legan.train.checkpoint import newest_checkpoint
-from legan.train.critic_game import schedule
 from legan.train.export import export_editor
-from legan.train.legan import LeganTask, build_legan, paired_gradient, paired_l1, quality_loss, train_legan
-from legan.train.legan_config import LeganConfig, OptimizerConfig, preset
+from legan.train.gan import OptimizerConfig, schedule
+from legan.train.legan import LeganConfig, LeganTask, build_legan, paired_gradient, paired_l1, preset, quality_loss, train_legan
 from legan.train.loop import Rehearsal
+from legan.train.run_folder import newest_checkpoint
 
 CPU = torch.device("cpu")
 TINY = [
@@ -68,8 +67,8 @@ def updates(task: LeganTask, batch: dict[str, Tensor], step: int = 0) -> dict[st
 
 def test_a_run_leaves_what_it_promises(run: Path, faces: Path) -> None:
     assert load_config(LeganConfig, run / "config.toml") == tiny(data=faces.resolve())
-    picture = Image.open(run / "samples" / "step_000006.png")
-    assert picture.width == 13 * 32 and picture.height == 2 * 32, "one held-out person: input and 12 edits over the truths"
+    image = Image.open(run / "samples" / "step_000006.png")
+    assert image.width == 13 * 32 and image.height == 2 * 32, "one held-out person: input and 12 edits over the truths"
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "critic/loss" in line] == [3, 6, 9, 12]
     assert {"generator/pair", "generator/gradient", "generator/displacement", "images_per_second"} <= lines[0].keys()

@@ -10,12 +10,12 @@ import torch
 from tests.train.tasks import FakeConfig, FakeTask, InterruptAt, build, same
 
 from legan.core.config import load_config
+from legan.core.device import mixed_dtype
 from legan.core.errors import ConfigError, DataError, LeganError
 from legan.train import hooks
-from legan.train.checkpoint import list_checkpoints, newest_checkpoint
 from legan.train.loop import Rehearsal, rehearse, run_task
-from legan.train.run import LoopConfig, held_run
-from legan.train.task import Update, mixed_dtype, reseed
+from legan.train.run_folder import LoopConfig, held_run, list_checkpoints, newest_checkpoint
+from legan.train.task import Update, reseed
 
 
 def interrupted_at(step: int):

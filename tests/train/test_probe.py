@@ -10,8 +10,8 @@ from torch import Tensor
 
 from legan.core.conditions import EXPRESSIONS
 from legan.core.images import to_network
-from legan.core.manifest import write_manifest
 from legan.data.faces import FaceDataset
+from legan.data.manifest import write_manifest
 from legan.train.probe import TARGETS, Probe
 
 SIZE = 32
@@ -36,11 +36,11 @@ def test_doing_nothing_scores_as_the_copy_whatever_the_batch_size(dataset: FaceD
     assert figures["val/drawn/copy_l1"] == pytest.approx(error, rel=1e-5)
 
 
-def test_a_perfect_edit_scores_zero_and_fills_the_picture(dataset: FaceDataset) -> None:
+def test_a_perfect_edit_scores_zero_and_fills_the_image(dataset: FaceDataset) -> None:
     probe = Probe(dataset, n_faces=3, n_pairs=10)
 
     def perfect(x: Tensor, expression: Tensor, lighting: Tensor) -> Tensor:
-        """Look the person up by the picture, and return the picture asked for; black where there is none."""
+        """Look the person up by the image, and return the image asked for; black where there is none."""
         found = []
         for image, e, l in zip(x, expression.argmax(1), lighting.argmax(1), strict=True):  # noqa: E741
             index = next(i for i in range(len(dataset)) if torch.equal(to_network(dataset.images([i]))[0], image))
@@ -49,7 +49,7 @@ def test_a_perfect_edit_scores_zero_and_fills_the_picture(dataset: FaceDataset) 
         return torch.stack(found)
 
     assert probe.figures(perfect)["val/drawn/l1"] == 0
-    picture = probe.picture(perfect)
+    picture = probe.image(perfect)
     assert picture.shape == (3 * 2 * SIZE, (1 + len(TARGETS)) * SIZE, 3)
     for face in range(3):
         edits, truths = picture[2 * face * SIZE : (2 * face + 1) * SIZE], picture[(2 * face + 1) * SIZE : (2 * face + 2) * SIZE]
@@ -74,4 +74,4 @@ def test_photos_without_truths_are_shown_and_not_measured(tmp_path: Path) -> Non
     write_manifest([row("a", "neutral", "00", domain="photo", **place) for place in rows[:1]], folder)
     probe = Probe(FaceDataset([folder], "train", size=SIZE))
     assert probe.figures(nothing) == {}
-    assert probe.picture(nothing).shape[0] == SIZE, "one row: edits without truths below"
+    assert probe.image(nothing).shape[0] == SIZE, "one row: edits without truths below"

@@ -15,16 +15,14 @@ from tests.train.tasks import same
 from legan.core.config import load_config
 from legan.core.errors import ConfigError, DataError, WeightsError
 from legan.core.weights import load_metadata
+from legan.data.degradations import degrade
 from legan.data.rated import RatedBatches, RatedImages, shifted
 from legan.data.ratings import read_labels
 from legan.models.quality import load_quality_net
-from legan.synthesis.degradations import degrade
-from legan.train import quality_ranks
-from legan.train.checkpoint import newest_checkpoint
+from legan.train import quality as quality_ranks
 from legan.train.hooks import _lines
-from legan.train.quality import WEIGHTS, QualityTrainingConfig, build_quality, preset, train_quality
-from legan.train.quality_ranks import RankedBatches
-from legan.train.run import LoopConfig
+from legan.train.quality import WEIGHTS, QualityTrainingConfig, RankedBatches, build_quality, preset, train_quality
+from legan.train.run_folder import LoopConfig, newest_checkpoint
 from legan.train.task import reseed
 
 SMALL = ["network.size=64", "network.width=4", "network.n_hidden=8", "batch_size=16", "precision=fp32"]
@@ -77,9 +75,9 @@ def test_five_steps_and_seven_equal_twelve(rated: tuple[Path, Path], tmp_path: P
     from lightning_fabric import Fabric
 
     from legan.core.config import load_config
-    from legan.train.checkpoint import load_task_state, task_state
     from legan.train.loop import fit
     from legan.train.quality import QualityTrainingConfig, preset
+    from legan.train.run_folder import load_task_state, task_state
 
     words = [*SMALL, f"data={[str(rated[0])]}", f"labels={str(rated[1])!r}"]
     config = load_config(QualityTrainingConfig, overrides=words, base=preset("lite"))

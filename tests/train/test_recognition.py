@@ -12,17 +12,24 @@ from tests.train.tasks import InterruptAt, same
 
 from legan.core.config import load_config
 from legan.core.errors import ConfigError, DataError
-from legan.core.manifest import split_of, write_manifest
 from legan.core.weights import load_metadata
 from legan.data.faces import FaceDataset
+from legan.data.manifest import split_of, write_manifest
 from legan.models.lightcnn import load_lightcnn
-from legan.train import recognition as training
-from legan.train.checkpoint import newest_checkpoint
+from legan.train import identity as training
 from legan.train.export import export_run
+from legan.train.identity import (
+    WEIGHTS,
+    IdentityBatches,
+    RecognitionConfig,
+    build_recognition,
+    changed,
+    preset,
+    train_recognition,
+    with_margin,
+)
 from legan.train.loop import Rehearsal
-from legan.train.recognition import WEIGHTS, IdentityBatches, build_recognition, train_recognition, with_margin
-from legan.train.recognition_config import RecognitionConfig, preset
-from legan.train.recognition_pictures import changed
+from legan.train.run_folder import newest_checkpoint
 
 CPU = torch.device("cpu")
 TINY = [
@@ -38,7 +45,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two pictures of each of ten people, three of whom are among those of `faces`, as plain files."""
+    """Two images of each of ten people, three of whom are among those of `faces`, as plain files."""
     folder = tmp_path_factory.mktemp("photos") / "photos"
     folder.mkdir()
     rows = []
@@ -146,13 +153,13 @@ def test_every_person_and_domain_is_drawn_as_often(faces: Path, photos: Path) ->
 def test_batches_do_not_depend_on_the_number_of_processes(faces: Path) -> None:
     batches = IdentityBatches(FaceDataset([faces], "train", ()), config(data=(faces,)).data, seed=1)
     whole, halves = batches(7, 0, 1), [batches(7, rank, 2) for rank in range(2)]
-    for name in ("picture", "person"):
+    for name in ("image", "person"):
         assert torch.equal(whole[name], torch.cat([half[name] for half in halves]))
-    assert not torch.equal(whole["picture"], batches(8, 0, 1)["picture"])
-    assert whole["picture"].shape == (4, 3, 128, 128) and whole["picture"].abs().max() <= 1
+    assert not torch.equal(whole["image"], batches(8, 0, 1)["image"])
+    assert whole["image"].shape == (4, 3, 128, 128) and whole["image"].abs().max() <= 1
 
 
-def test_changed_pictures_are_functions_of_the_random_state() -> None:
+def test_changed_images_are_functions_of_the_random_state() -> None:
     crop = draw_face(3, 1, 7, 128)
     first, again, other = (changed(crop, np.random.default_rng(seed)) for seed in (5, 5, 6))
     assert np.array_equal(first, again) and not np.array_equal(first, other)

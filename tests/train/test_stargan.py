@@ -11,19 +11,18 @@ from tests.face_sets import make_face_set
 from tests.train.tasks import InterruptAt, same
 from torch import Tensor
 
-from legan.apply.networks import Codes, load_networks
 from legan.core.config import config_to_dict, load_config
 from legan.core.errors import ConfigError, DataError, WeightsError
 from legan.core.weights import load_weights, save_weights
+from legan.data.batches import FaceBatches
 from legan.data.faces import FaceDataset
-from legan.data.loaders import FaceBatches
+from legan.models.editors import Codes, load_networks
 from legan.models.quality import MODEL, Quality, QualityConfig
 from legan.models.stargan import StarGANGenerator
 from legan.train import stargan as training
-from legan.train.checkpoint import newest_checkpoint
 from legan.train.export import export_run
-from legan.train.stargan import StarGANTask, build_stargan, train_stargan
-from legan.train.stargan_config import StarGANConfig, preset
+from legan.train.run_folder import newest_checkpoint
+from legan.train.stargan import StarGANConfig, StarGANTask, build_stargan, preset, train_stargan
 from legan.train.task import reseed
 
 CPU = torch.device("cpu")
@@ -73,8 +72,8 @@ def updates(task: StarGANTask, batch: dict[str, Tensor], step: int = 0) -> dict[
 def test_a_run_leaves_what_it_promises(run: Path, faces: Path, q: Path) -> None:
     expected = tiny("loss.quality=1", f"quality={q}", data=faces.resolve())
     assert load_config(StarGANConfig, run / "config.toml") == expected
-    with Image.open(run / "samples" / "step_000006.png") as picture:
-        assert picture.width == 13 * 32
+    with Image.open(run / "samples" / "step_000006.png") as image:
+        assert image.width == 13 * 32
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "critic/loss" in line] == [3, 6, 9, 12]
     assert {"critic/penalty", "generator/reconstruction", "generator/quality"} <= lines[0].keys()
@@ -176,7 +175,7 @@ def test_faces_under_their_own_light_teach_no_lighting(batch: dict[str, Tensor])
 
 
 def test_quality_is_one_line_and_what_users_get(batch: dict[str, Tensor], q: Path) -> None:
-    from legan.apply.quality import QualityLoss
+    from legan.quality.scorer import QualityLoss
 
     with pytest.raises(ConfigError, match="there is no quality network"):
         StarGANTask(tiny("loss.quality=2"), CPU)

@@ -12,17 +12,24 @@ from tests.train.tasks import InterruptAt, same
 from torch import Tensor
 from torch.nn import functional as F
 
-from legan.apply.edit import load_editor
-from legan.apply.networks import Codes, load_networks
 from legan.core.config import load_config
 from legan.core.errors import ConditionError, ConfigError
 from legan.core.weights import load_weights
+from legan.editing.editor import load_editor
+from legan.models.editors import Codes, load_networks
 from legan.models.starganv2 import Mapping, StarGANv2Generator, mean_styles
 from legan.train import starganv2 as training
-from legan.train.checkpoint import newest_checkpoint
 from legan.train.export import export_run
-from legan.train.starganv2 import StarGANv2Task, build_starganv2, diversity_weight, train_starganv2
-from legan.train.starganv2_config import StarGANv2LossConfig, StarGANv2TrainingConfig, preset
+from legan.train.run_folder import newest_checkpoint
+from legan.train.starganv2 import (
+    StarGANv2LossConfig,
+    StarGANv2Task,
+    StarGANv2TrainingConfig,
+    build_starganv2,
+    diversity_weight,
+    preset,
+    train_starganv2,
+)
 
 CPU = torch.device("cpu")
 TINY = [
@@ -71,8 +78,8 @@ def step_once(task: StarGANv2Task, batch: dict[str, Tensor], step: int = 0) -> l
 
 def test_a_run_leaves_what_it_promises(run: Path, faces: Path) -> None:
     assert load_config(StarGANv2TrainingConfig, run / "config.toml") == tiny(data=faces.resolve())
-    with Image.open(run / "samples" / "step_000012.png") as picture:
-        assert picture.width == 13 * 32
+    with Image.open(run / "samples" / "step_000012.png") as image:
+        assert image.width == 13 * 32
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     names = {"discriminator/noise", "discriminator/reference", "generator/noise_cycle", "generator/reference_style"}
     assert names <= lines[1].keys() and any("val/drawn/l1" in line for line in lines)

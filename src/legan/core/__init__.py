@@ -1,1 +1,1 @@
-"""What every other part stands on: types, images, conditions, config, weights. Imports nothing else of legan."""
+"""What every other part stands on: errors, config, images, files, weights. Imports nothing else of legan."""

@@ -1,20 +1,154 @@
-"""Bringing images of any mode to 8-bit sRGB, by what their file says of black, white and colours, and their alpha channel."""
+"""Colour: any mode, profile or colour space of a file to 8-bit sRGB."""
 
 import io
 import struct
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms
 
-from legan.core import colour_spaces, exif
+from legan.core import metadata as exif
 from legan.core.errors import ImageError
+
+# Colour spaces that files state other than by an ICC profile, as ICC profiles, so that one engine converts them all.
+#
+# Primaries and transfer functions by code point: ITU-T H.273 (what PNG's cICP chunk and AVIF's colr box hold); chromaticities and
+# gamma: PNG's cHRM and gAMA (PNG, third edition, sections 4.3 and 11.3.2); Adobe RGB: DCF 2.0's option file, told in EXIF.
+
+
+Array = np.ndarray
+# White, red, green and blue as CIE 1931 x, y.
+_D65, _C, _DCI = (0.3127, 0.3290), (0.310, 0.316), (0.314, 0.351)
+SRGB = (*_D65, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
+ADOBE_RGB = (*_D65, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
+_PRIMARIES = {
+    1: SRGB,
+    2: SRGB,  # unspecified
+    4: (*_C, 0.67, 0.33, 0.21, 0.71, 0.14, 0.08),
+    5: (*_D65, 0.64, 0.33, 0.29, 0.60, 0.15, 0.06),
+    6: (*_D65, 0.630, 0.340, 0.310, 0.595, 0.155, 0.070),
+    7: (*_D65, 0.630, 0.340, 0.310, 0.595, 0.155, 0.070),
+    9: (*_D65, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046),  # BT.2020
+    11: (*_DCI, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),
+    12: (*_D65, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),  # Display P3
+    22: (*_D65, 0.630, 0.340, 0.295, 0.605, 0.155, 0.077),
+}
+_PEAK_NITS, _WHITE_NITS = 10_000, 203  # of PQ; of diffuse white in HDR (ITU-R BT.2408)
+_N_STEPS = 4096  # of a curve
+_D50 = np.array([0.9642, 1.0, 0.8249])  # the white of ICC profiles
+_BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+
+
+def srgb_to_linear(v: Array) -> Array:
+    """IEC 61966-2-1."""
+    return np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4)
+
+
+def _pq(v: Array) -> Array:
+    """SMPTE ST 2084, with diffuse white at 1."""
+    m1, m2, c1, c2, c3 = 2610 / 16384, 2523 / 4096 * 128, 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
+    root = v ** (1 / m2)
+    return (np.maximum(root - c1, 0) / (c2 - c3 * root)) ** (1 / m1) * (_PEAK_NITS / _WHITE_NITS)
+
+
+def _hlg(v: Array) -> Array:
+    """ITU-R BT.2100 on a display of 1,000 nits (system gamma 1.2 on each channel), with diffuse white (a signal of 0.75) at 1."""
+    a, b, c = 0.17883277, 0.28466892, 0.55991073
+    light = np.where(v <= 0.5, v**2 / 3, (np.exp((v - c) / a) + b) / 12) ** 1.2
+    return light * 1000 / _WHITE_NITS
+
+
+# BT.709 and its kin are shown by the sRGB curve in practice, as browsers do: their own curve is the camera's, not the display's.
+_TRANSFERS: dict[int, Callable[[Array], Array]] = {
+    **dict.fromkeys((1, 2, 6, 13, 14, 15), srgb_to_linear),
+    4: lambda v: v**2.2,
+    5: lambda v: v**2.8,
+    8: lambda v: v,
+    16: _pq,
+    18: _hlg,
+}
+HDR = (16, 18)
+
+
+@lru_cache
+def profile_of_code_points(primaries: int, transfer: int, full_range: bool = True) -> bytes | None:
+    """Return the profile of H.273 code points, or None for those that are not known here."""
+    if primaries not in _PRIMARIES or transfer not in _TRANSFERS:
+        return None
+    v = np.linspace(0, 1, _N_STEPS)
+    if not full_range:  # black at 16 and white at 235 of 255
+        v = np.clip((v * 255 - 16) / 219, 0, 1)
+    return matrix_profile(_PRIMARIES[primaries], tuple(_TRANSFERS[transfer](v).tolist()))
+
+
+@lru_cache
+def profile_of_gamma(gamma: float, chromaticities: tuple[float, ...] = SRGB) -> bytes | None:
+    """Return the profile for a file gamma (0.45455 for 1/2.2) and chromaticities; None where they describe no colours."""
+    if not 0.05 < gamma < 20:
+        return None
+    # A gamma near 1/2.2 with sRGB's primaries stands for the sRGB curve (libpng's threshold of 5%).
+    is_srgb = abs(gamma * 2.2 - 1) <= 0.05 and np.allclose(chromaticities, SRGB, atol=0.005)
+    v = np.linspace(0, 1, _N_STEPS)
+    return matrix_profile(chromaticities, tuple((srgb_to_linear(v) if is_srgb else v ** (1 / gamma)).tolist()))
+
+
+def matrix_profile(chromaticities: tuple[float, ...], curve: tuple[float, ...]) -> bytes | None:
+    """Return an ICC profile (version 2, three primaries and one curve).
+
+    Args:
+        chromaticities: x and y of white, red, green and blue.
+        curve: linear light at equal steps of the coded value, 1 for white; what is brighter is clipped.
+
+    Returns:
+        the profile, or None where the primaries lie on a line.
+    """
+    xy = np.array(chromaticities, float).reshape(4, 2)
+    if (xy[:, 1] <= 0).any():
+        return None
+    white, *primaries = np.stack([xy[:, 0] / xy[:, 1], np.ones(4), (1 - xy.sum(1)) / xy[:, 1]], 1)
+    columns = np.array(primaries).T
+    if abs(np.linalg.det(columns)) < 1e-6:
+        return None
+    columns = columns * np.linalg.solve(columns, white)
+    # Bring the white to that of all profiles, as the ICC asks (Bradford's adaptation).
+    adapted = np.linalg.inv(_BRADFORD) @ np.diag((_BRADFORD @ _D50) / (_BRADFORD @ white)) @ _BRADFORD @ columns
+    levels = np.round(np.clip(curve, 0, 1) * 65535).astype(">u2")
+    curv = b"curv\0\0\0\0" + struct.pack(">I", len(levels)) + levels.tobytes()
+    tags = [
+        (b"desc", b"desc\0\0\0\0\0\0\0\x07stated\0" + bytes(79)),
+        (b"cprt", b"text\0\0\0\0CC0\0"),
+        (b"wtpt", _xyz(_D50)),
+        *zip((b"rXYZ", b"gXYZ", b"bXYZ"), map(_xyz, adapted.T), strict=True),
+        *((name, curv) for name in (b"rTRC", b"gTRC", b"bTRC")),
+    ]
+    table, body, start = b"", b"", 132 + 12 * len(tags)
+    for name, data in tags:
+        data += bytes(-len(data) % 4)
+        table += name + struct.pack(">II", start + len(body), len(data))
+        body += data
+    head = bytearray(128)
+    head[0:4], head[8:24], head[36:40] = struct.pack(">I", start + len(body)), b"\2\x10\0\0mntrRGB XYZ ", b"acsp"
+    head[68:80] = _fixed(_D50)
+    return bytes(head) + struct.pack(">I", len(tags)) + table + body
+
+
+def _xyz(values: Array) -> bytes:
+    return b"XYZ \0\0\0\0" + _fixed(values)
+
+
+def _fixed(values: Array) -> bytes:
+    return b"".join(struct.pack(">i", round(float(value) * 65536)) for value in values)
+
+
+# Bringing images of any mode to 8-bit sRGB, by what their file says of black, white and colours, and their alpha channel.
+
 
 INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
 FLAGS = ImageCms.Flags.BLACKPOINTCOMPENSATION
 _PHOTOMETRIC, _BITS, _SAMPLE_FORMAT = 262, 258, 339  # TIFF tags
-_TRANSFER_FUNCTION, _WHITE_POINT, _PRIMARIES = 301, 318, 319
+_TRANSFER_FUNCTION, _WHITE_POINT, _PRIMARIES_TAG = 301, 318, 319
 _MIN_IS_WHITE, _UNSIGNED = 0, 1
 _MAX_DIFFERENCE = 2  # of 255, between an sRGB profile and another one's sRGB
 _BROKEN_PROFILE = (ImageCms.PyCMSError, OSError, ValueError)
@@ -92,15 +226,15 @@ def _stated_profile(image: Image.Image) -> tuple[bytes | None, bool, list[str]]:
     unknown = ["its statement of colours is not understood and was left out: sRGB is assumed"]
     if "cicp" in info and (image.format == "PNG" or not info.get("icc_profile")) and info["cicp"][:2] != (2, 2):
         primaries, transfer, _, is_full = info["cicp"]
-        profile = colour_spaces.profile_of_code_points(primaries, transfer, bool(is_full))
-        is_hdr = transfer in colour_spaces.HDR
+        profile = profile_of_code_points(primaries, transfer, bool(is_full))
+        is_hdr = transfer in HDR
         return profile, False, unknown if profile is None else ["HDR: what is brighter than white is white"] if is_hdr else []
     if info.get("icc_profile"):
         return info["icc_profile"], True, []
     if "srgb" in info:
         return srgb_profile(), False, []
     if "gamma" in info or "chromaticity" in info:
-        profile = colour_spaces.profile_of_gamma(info.get("gamma", 1 / 2.2), info.get("chromaticity", colour_spaces.SRGB))
+        profile = profile_of_gamma(info.get("gamma", 1 / 2.2), info.get("chromaticity", SRGB))
         return profile, False, unknown if profile is None else []
     return _tagged_profile(image), False, []
 
@@ -108,15 +242,15 @@ def _stated_profile(image: Image.Image) -> tuple[bytes | None, bool, list[str]]:
 def _tagged_profile(image: Image.Image) -> bytes | None:
     """The profile that TIFF or EXIF tags describe, if any."""
     tags: Any = getattr(image, "tag_v2", {})
-    if _PRIMARIES in tags and _WHITE_POINT in tags and _PHOTOMETRIC in tags:
-        points = tuple(float(value) for value in (*tags[_WHITE_POINT], *tags[_PRIMARIES]))
+    if _PRIMARIES_TAG in tags and _WHITE_POINT in tags and _PHOTOMETRIC in tags:
+        points = tuple(float(value) for value in (*tags[_WHITE_POINT], *tags[_PRIMARIES_TAG]))
         curve = tags.get(_TRANSFER_FUNCTION, ())
         n_steps = 2 ** (tags.get(_BITS) or (8,))[0]
         if len(points) == 8 and len(curve) in (n_steps, 3 * n_steps):
-            return colour_spaces.matrix_profile(points, tuple(level / 65535 for level in curve[:n_steps]))
-        return colour_spaces.profile_of_gamma(1 / 2.2, points) if len(points) == 8 else None
+            return matrix_profile(points, tuple(level / 65535 for level in curve[:n_steps]))
+        return profile_of_gamma(1 / 2.2, points) if len(points) == 8 else None
     if exif.states_adobe_rgb(image):
-        return colour_spaces.profile_of_gamma(256 / 563, colour_spaces.ADOBE_RGB)
+        return profile_of_gamma(256 / 563, ADOBE_RGB)
     return None
 
 

@@ -32,7 +32,7 @@ class Lighting:
 
     Args:
         name: two digits, "00" to "19".
-        azimuth: degrees, negative where the light comes from the left edge of the picture; None for room light.
+        azimuth: degrees, negative where the light comes from the left edge of the image; None for room light.
         elevation: degrees above eye level; None for room light.
     """
 
@@ -42,7 +42,7 @@ class Lighting:
 
     @property
     def direction(self) -> np.ndarray | None:
-        """Unit vector (3,) from the face to the flash: x to the picture's right, y up, z to the camera; None for room light."""
+        """Unit vector (3,) from the face to the flash: x to the image's right, y up, z to the camera; None for room light."""
         if self.azimuth is None or self.elevation is None:
             return None
         return _direction(self.azimuth, self.elevation)
@@ -197,7 +197,7 @@ def are_neighbours(a: int, b: int) -> bool:
 
 
 def mirrored_lighting(index: int) -> int:
-    """Return the class that a lighting becomes when the picture is flipped left to right."""
+    """Return the class that a lighting becomes when the image is flipped left to right."""
     lighting = LIGHTINGS[index]
     if lighting.azimuth is None:
         return index

@@ -13,11 +13,11 @@ class LeganError(Exception):
 
 
 class ImageError(LeganError):
-    """A picture cannot be read, or cannot be written."""
+    """An image cannot be read, or cannot be written."""
 
 
 class FaceError(LeganError):
-    """No usable face in a picture."""
+    """No usable face in an image."""
 
 
 class ConditionError(LeganError):

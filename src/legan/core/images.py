@@ -1,28 +1,235 @@
-"""Images in and out: the only place where range, layout or size of an image changes.
-
-A photo comes in as any file that a camera, a phone or a scanner writes, and is one thing inside: upright 8-bit sRGB, with its
-alpha channel and its metadata beside it. Networks see float32 (B, 3, H, W) in [-1, 1].
-"""
+"""Image files in and out, and between arrays, tensors and PIL images: the only place where range, layout or size changes."""
 
 import io
 import struct
-from collections.abc import Mapping, Sequence
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError, features
 
 from legan.core.colours import to_eight_bits, to_srgb, with_alpha
-from legan.core.errors import DataError, ImageError, nearest
+from legan.core.errors import ImageError, nearest
 from legan.core.files import write_atomic
-from legan.core.formats import MAX_PIXELS, check_size, decoded, one_line
-from legan.core.manifest import read_bytes
 from legan.core.metadata import Metadata, read_metadata, save_options, with_segments
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+# Opening image files: one list of formats for every reader, and limits that are checked before any pixel is decoded.
+
+
+MIN_SIDE = 16  # pixels; nothing smaller holds a face
+MAX_PIXELS = 100_000_000
+MAX_BYTES = 1 << 30
+# Opened by these decoders only: Pillow has others that run programs (EPS starts Ghostscript) or are rarely tested. JPEG also opens
+# MPO, PPM also PGM and PBM; HEIF is pillow-heif's.
+READ_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM", "HEIF")
+READ_SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".avif", ".jp2", ".j2k",
+    ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif", ".hif",
+)  # fmt: skip
+_READ_WORDS = "give a PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, HEIC, JPEG 2000 or PPM image"
+# What Pillow's decoders raise on broken files, beside its own errors.
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError, OverflowError, struct.error, zlib.error)
+_HEAD_BYTES = 1 << 20  # chunks and boxes about colours stand before the pixels
+_DNG_VERSION, _SUBFILE_TYPE = 50706, 254  # TIFF tags
+# What a file is by its first bytes, where it is none of the formats that are read.
+_OTHERS = (
+    (b"%PDF-", "is a PDF: export the image in it as JPEG or PNG"),
+    (b"%!PS", "is a PostScript file: export it as JPEG or PNG"),
+    (b"\xc5\xd0\xd3\xc6", "is a PostScript file: export it as JPEG or PNG"),
+    (b"8BPS", "is a Photoshop file: export it as JPEG or PNG"),
+    (b"\xff\x0a", "is a JPEG XL image, which cannot be read: export it as JPEG or PNG"),
+    (b"\0\0\0\x0cJXL ", "is a JPEG XL image, which cannot be read: export it as JPEG or PNG"),
+    (b"II*\0", "is damaged, or a TIFF of a kind that cannot be read: export it as PNG or JPEG"),
+    (b"MM\0*", "is damaged, or a TIFF of a kind that cannot be read: export it as PNG or JPEG"),
+)
+_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis")
+# Grey TIFF whose lowest value is white, in the kinds that Pillow's table lacks; `grey_levels` in `colours` turns them round.
+TiffImagePlugin.OPEN_INFO.setdefault((TiffImagePlugin.MM, 0, (1,), 1, (16,), ()), ("I;16B", "I;16B"))
+TiffImagePlugin.OPEN_INFO.setdefault((TiffImagePlugin.II, 0, (1,), 1, (12,), ()), ("I;16", "I;12"))
+
+
+@contextmanager
+def decoded(source: Path | bytes, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
+    """Open and decode an image; its file closes when the block ends, since Pillow reads metadata late.
+
+    Args:
+        source: a file, or the bytes of one.
+        name: stands in messages; by default the file's.
+        max_pixels: of an image.
+
+    Yields:
+        the first frame as Pillow decodes it. `info["cicp"]` holds the code points (primaries, transfer, matrix, full range; ITU-T
+        H.273) that a PNG or AVIF file states, `info["icc_profile"]` also the profiles of BMP and JPEG 2000 files.
+
+    Raises:
+        ImageError: not one of `READ_FORMATS`, damaged, smaller than 16 pixels a side, or larger than `max_pixels` or 1 GiB (told
+            before any pixel is decoded).
+    """
+    name = name or str(source)
+    with _quiet_decoders():
+        image = _opened(source, name, max_pixels)
+        try:
+            yield image
+        finally:
+            image.close()
+
+
+def check_size(size: tuple[int, int], name: str, max_pixels: int = MAX_PIXELS) -> None:
+    """Check width and height in pixels.
+
+    Raises:
+        ImageError: too small or too large.
+    """
+    width, height = size
+    if min(size) < MIN_SIDE:
+        raise ImageError(f"{name} is {width}x{height} pixels: too small, at least {MIN_SIDE} pixels a side are needed")
+    if width * height > max_pixels:
+        raise ImageError(_too_large(f"{name} is {width}x{height} pixels:", max_pixels))
+
+
+def _opened(source: Path | bytes, name: str, max_pixels: int) -> Image.Image:
+    try:
+        n_bytes = len(source) if isinstance(source, bytes) else source.stat().st_size
+        if n_bytes > MAX_BYTES:
+            raise ImageError(f"{name} has {n_bytes >> 20} MiB: too large, at most {MAX_BYTES >> 20} are read")
+        with ExitStack() as files:
+            file = io.BytesIO(source) if isinstance(source, bytes) else source
+            image = files.enter_context(Image.open(file, formats=_formats()))
+            check_size(image.size, name, max_pixels)
+            _refuse_raw(image, name)
+            image.load()
+            _read_head(image, source)
+            files.pop_all()  # stays open for the caller
+    except UnidentifiedImageError:
+        raise ImageError(f"{name} {_what_it_is(_bytes_of(source, 4096))}") from None
+    except Image.DecompressionBombError:
+        raise ImageError(_too_large(f"{name} is", max_pixels)) from None
+    except FileNotFoundError:
+        raise ImageError(f"{name} does not exist: check the name") from None
+    except PermissionError:
+        raise ImageError(f"{name} cannot be read: permission denied") from None
+    except _BROKEN as error:
+        raise ImageError(f"{name} is damaged ({one_line(error)}): copy or export the image again") from error
+    return image
+
+
+def one_line(error: BaseException) -> str:
+    """Return the message of another library's error as one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+@cache
+def _formats() -> list[str]:
+    import pillow_heif  # not at the top: `legan --help` needs no decoder
+
+    pillow_heif.register_heif_opener()
+    return [name for name in READ_FORMATS if name != "AVIF" or features.check("avif")]
+
+
+@contextmanager
+def _quiet_decoders() -> Iterator[None]:
+    """Silence Pillow's own words on large images and odd metadata: both are checked, and told, here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+        yield
+
+
+def _too_large(start: str, max_pixels: int) -> str:
+    return f"{start} too large, at most {max_pixels // 1_000_000} megapixels are read: scale it down first"
+
+
+def _refuse_raw(image: Image.Image, name: str) -> None:
+    """Refuse cameras' raw files: they are TIFF files whose first image is a small preview."""
+    tags = getattr(image, "tag_v2", {})
+    if _DNG_VERSION in tags or tags.get(_SUBFILE_TYPE, 0) & 1:
+        raise ImageError(f"{name} is a camera's raw file, of which only a preview could be read: export it as JPEG or PNG")
+
+
+def _bytes_of(source: Path | bytes, n_bytes: int, start: int = 0) -> bytes:
+    if isinstance(source, bytes):
+        return source[start : start + n_bytes]
+    with source.open("rb") as file:
+        file.seek(start)
+        return file.read(n_bytes)
+
+
+def _read_head(image: Image.Image, source: Path | bytes) -> None:
+    """Add to `image.info` what a file states about its colours and Pillow does not read."""
+    head = _bytes_of(source, _HEAD_BYTES)
+    if image.format == "PNG":
+        at = 8
+        while at + 12 <= len(head) and head[at + 4 : at + 8] not in (b"IDAT", b"IEND"):
+            n_bytes = int.from_bytes(head[at : at + 4], "big")
+            if head[at + 4 : at + 8] == b"cICP" and n_bytes == 4:
+                image.info["cicp"] = tuple(head[at + 8 : at + 12])
+            at += 12 + n_bytes
+    elif image.format in ("AVIF", "HEIF") and (at := head.find(b"colrnclx")) >= 0:
+        primaries, transfer, matrix = struct.unpack(">HHH", head[at + 8 : at + 14])
+        image.info["cicp"] = primaries, transfer, matrix, 1  # the decoder has stretched the range already
+    elif image.format == "JPEG2000" and (at := head.find(b"colr\2")) >= 4:  # a restricted ICC profile
+        image.info["icc_profile"] = head[at + 7 : at - 4 + int.from_bytes(head[at - 4 : at], "big")]
+    elif image.format == "BMP":
+        _read_bitmap_head(image, source, head[14:138])
+
+
+def _read_bitmap_head(image: Image.Image, source: Path | bytes, head: bytes) -> None:
+    """The colour space of a BITMAPV4HEADER or BITMAPV5HEADER: primaries and gammas, or an ICC profile."""
+    size, kind = int.from_bytes(head[:4], "little"), head[56:60]
+    if size >= 124 and kind == b"DEBM":  # PROFILE_EMBEDDED
+        start, n_bytes = struct.unpack("<II", head[112:120])
+        image.info["icc_profile"] = _bytes_of(source, n_bytes, 14 + start)
+    elif size >= 108 and kind == bytes(4):  # LCS_CALIBRATED_RGB
+        primaries = [struct.unpack("<3i", head[at : at + 12]) for at in (60, 72, 84)]
+        gamma = int.from_bytes(head[96:100], "little") / 65536
+        points = [tuple(map(sum, zip(*primaries, strict=True))), *primaries]
+        if gamma and all(min(point) >= 0 and sum(point) for point in points):
+            image.info["gamma"] = 1 / gamma
+            image.info["chromaticity"] = tuple(value / sum(point) for point in points for value in point[:2])
+
+
+def _what_it_is(head: bytes) -> str:
+    """Say why a file that no decoder knows is no image, and what to do."""
+    if not head:
+        return "is empty: copy or export the image again"
+    for start, words in _OTHERS:
+        if head.startswith(start):
+            return words
+    if head[4:8] == b"ftyp":
+        if head[8:12] in _HEIF_BRANDS:
+            return "is damaged, or a HEIC image of a kind that cannot be read: export it as JPEG or PNG"
+        return "is a video or a camera's raw file, which cannot be read: export an image from it as JPEG or PNG"
+    if not _is_text(head):
+        return f"is not an image, or is damaged: {_READ_WORDS}"
+    return f"{'is an SVG drawing' if b'<svg' in head else 'is a text file'}: {_READ_WORDS}"
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether the first bytes are UTF-8 (perhaps cut within a character) without control characters."""
+    try:
+        text = head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 3:
+            return False
+        text = head[: error.start].decode("utf-8")
+    return all(character in "\t\n\r\f" or ord(character) >= 32 for character in text)
+
+
+# Images in and out: the only place where range, layout or size of an image changes.
+#
+# A photo comes in as any file that a camera, a phone or a scanner writes, and is one thing inside: upright 8-bit sRGB, with its
+# alpha channel and its metadata beside it. Networks see float32 (B, 3, H, W) in [-1, 1].
+
 
 WRITE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _TURN = Image.Transpose
@@ -35,7 +242,7 @@ _UPRIGHT = {
 
 @dataclass(frozen=True)
 class Photo:
-    """An upright picture.
+    """An upright image.
 
     Args:
         image: RGB, 8 bits a channel, sRGB.
@@ -101,18 +308,6 @@ def decode_rgb(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarr
         return np.asarray(photo_of(image, Path(name)).image)
 
 
-def read_pixels(folder: Path, row: Mapping[str, Any], name: str) -> np.ndarray:
-    """Return the image of a manifest row as uint8 (H, W, 3); `name` stands in error messages.
-
-    Raises:
-        DataError: it is missing, or cannot be decoded.
-    """
-    try:
-        return decode_rgb(read_bytes(folder, row), name)
-    except ImageError as error:
-        raise DataError(str(error)) from error
-
-
 def _frame_notes(image: Image.Image) -> list[str]:
     """What is said of a file that holds more than the image used. A phone's MPO file holds one image several times."""
     n_frames = getattr(image, "n_frames", 1)
@@ -124,7 +319,7 @@ def _frame_notes(image: Image.Image) -> list[str]:
 
 
 def as_photo(image: "str | Path | Image.Image | np.ndarray | Photo") -> Photo:
-    """Bring whatever shows one picture to a `Photo`: a path, a PIL image, or an array RGB (H, W, 3), uint8 or floats in [0, 1].
+    """Bring whatever shows one image to a `Photo`: a path, a PIL image, or an array RGB (H, W, 3), uint8 or floats in [0, 1].
 
     Raises:
         ImageError: as `load_photo` and `photo_of`; an array of another layout, type or range.
@@ -171,7 +366,7 @@ def save_photo(
     Args:
         image: RGB, upright, sRGB.
         path: the file to write; one that exists is replaced.
-        photo: where the image comes from: its metadata and its alpha channel (PNG and WebP; on JPEG the picture is laid on
+        photo: where the image comes from: its metadata and its alpha channel (PNG and WebP; on JPEG the image is laid on
             white) are written too.
         quality: of JPEG and WebP, 1..100.
         metadata: to write instead of the photo's own.
@@ -188,7 +383,7 @@ def write_format(path: str | Path) -> str:
     """Return Pillow's name of the format that a file name asks for.
 
     Raises:
-        ImageError: pictures are not written under this ending.
+        ImageError: images are not written under this ending.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in WRITE_FORMATS:
@@ -203,7 +398,7 @@ def encode_photo(
     photo: Photo | None = None,
     quality: int = 95,
     metadata: Metadata | None = None,
-    name: str = "the picture",
+    name: str = "the image",
 ) -> bytes:
     """Return the bytes that `save_photo` writes; `format` is PNG, JPEG or WEBP, `name` stands in error messages."""
     metadata = metadata or (photo.metadata if photo else Metadata())

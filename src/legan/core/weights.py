@@ -1,4 +1,4 @@
-"""Weights: safetensors files with JSON metadata. The only place that imports safetensors; nothing is ever unpickled."""
+"""Weights: safetensors files with JSON metadata, from disk, from the package, or from the Hugging Face hub; nothing is unpickled."""
 
 import json
 import pickle
@@ -8,12 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from legan.core.config import parse_json
 from legan.core.errors import WeightsError
 from legan.core.files import write_atomic
-from legan.core.plain import parse_json
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+# Weights: safetensors files with JSON metadata. The only place that imports safetensors; nothing is ever unpickled.
+
 
 # What torch.load raises on files that are cut off, overwritten, no pickles, or pickles of more than plain values.
 _UNREADABLE = (
@@ -177,3 +181,69 @@ def _refuse_pickle(path: Path, head: bytes) -> None:
         raise WeightsError(
             f"{path} is a pickle, which can run code when it is opened: convert it to safetensors where you trust it"
         )
+
+
+# An editor by name: a file, or the id of a model on the Hugging Face hub, `owner/name` or `owner/name@revision`.
+#
+# The hub is asked only for a name that is no file here; what was fetched once is kept by huggingface_hub and found again offline.
+
+
+HUB_FILE = "editor.safetensors"
+_WORD = r"[A-Za-z0-9][\w.-]*"
+_HUB_ID = re.compile(rf"(?P<repository>{_WORD}/{_WORD})(@(?P<revision>[\w./-]+))?")
+_FILE_ENDINGS = (".safetensors", ".pt", ".pth", ".tar", ".ckpt", ".bin", ".onnx")
+
+
+def editor_file(name: str | Path) -> Path:
+    """Return the weights file that `name` means: the packaged editor for `packaged`, else `name` itself, or the file fetched from the
+    hub where `name` is an id of it.
+
+    Raises:
+        WeightsError: an id, but huggingface_hub is not installed, the hub is out of reach and the file was never fetched, or the hub
+            has no such model, revision or file.
+    """
+    path = weights_file(name, "editor")
+    parts = _HUB_ID.fullmatch(path.as_posix())
+    if path.exists() or parts is None or path.suffix in _FILE_ENDINGS:
+        return path
+    return _fetched(parts["repository"], parts["revision"])
+
+
+def _fetched(repository: str, revision: str | None) -> Path:
+    called = repository if revision is None else f"{repository}@{revision}"
+    try:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import (
+            EntryNotFoundError,
+            GatedRepoError,
+            LocalEntryNotFoundError,
+            RepositoryNotFoundError,
+            RevisionNotFoundError,
+        )
+    except ImportError as error:
+        raise WeightsError(
+            f"there is no file {called}; if it is a model on the Hugging Face hub, run `pip install legan[hub]` first"
+        ) from error
+    try:
+        return Path(hf_hub_download(repository, HUB_FILE, revision=revision))
+    except LocalEntryNotFoundError as error:
+        raise WeightsError(
+            f"there is no file {called}, and the Hugging Face hub cannot be reached: check the name or the connection, or fetch "
+            f"{HUB_FILE} of {called} elsewhere and give its path"
+        ) from error
+    except GatedRepoError as error:
+        raise WeightsError(f"{repository} asks for consent: accept its terms on the hub, then run `hf auth login`") from error
+    except RevisionNotFoundError as error:
+        raise WeightsError(
+            f"{repository} on the Hugging Face hub has no revision '{revision}': leave it out or check it"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise WeightsError(
+            f"there is no file {called}, and no model {repository} on the Hugging Face hub: check the name; for a private one, run "
+            "`hf auth login`"
+        ) from error
+    except EntryNotFoundError as error:
+        raise WeightsError(f"{called} on the Hugging Face hub holds no {HUB_FILE}: it is no editor of legan") from error
+    except OSError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(f"{called} cannot be fetched from the Hugging Face hub ({reason}): try again later") from error

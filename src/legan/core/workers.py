@@ -1,13 +1,61 @@
-"""Work shared out to processes of one thread each."""
+"""Worker processes, one numeric thread each, and the progress bar of what they do."""
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
 from legan.core.errors import LeganError
-from legan.core.processes import end_with_parent, one_thread_each
+
+# Worker processes: one numeric thread each, and none that outlives the process that started it.
+
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Within this, started processes compute in one thread: libraries read these variables when a worker imports them.
+
+    More threads would cost time where processes share the cores, and change the rounding.
+    """
+    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def end_with_parent() -> None:
+    """Called in a worker: end it when the process that started it ends in any way, even killed.
+
+    A pool's workers would wait for work for ever, since each holds the other end of its own queue.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="end with parent").start()
+
+
+# Work shared out to processes of one thread each.
+
 
 Job = TypeVar("Job")
 
@@ -59,3 +107,28 @@ def run_jobs(
 def _start(start: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     end_with_parent()
     start(*arguments)
+
+
+# Progress bars on stderr, where a person is watching.
+
+
+@contextmanager
+def shown_progress(what: str, n: int, hidden: bool = False) -> Iterator[Callable[[], None]]:
+    """Show a bar of `n` things while the block runs; call what it gives once for each thing done."""
+    with _bar(hidden) as progress:
+        task = progress.add_task(what, total=n)
+        yield lambda: progress.advance(task)
+
+
+@contextmanager
+def counted_progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar while the block runs; call what it gives with the number done and the number in all."""
+    with _bar(hidden=False) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda n_done, n: progress.update(task, completed=n_done, total=n)
+
+
+def _bar(hidden: bool) -> Progress:
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    return Progress(*columns, console=console, transient=True, disable=hidden or not console.is_terminal)

@@ -1,1 +1,1 @@
-"""Data sets: reading folders of face crops, and drawing training batches from them."""
+"""Data sets of faces and of rated images: manifests, shards, batches, ratings, and importers."""

@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.progress import track
 
 from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES, expression_name
-from legan.core.crop import CROP_SIZE
 from legan.core.errors import DataError, nearest
 from legan.core.files import sha256_of
-from legan.core.images import read_pixels
-from legan.core.manifest import EVEN_LIGHT, MANIFEST, MATTE_COLUMNS, no_split, read_manifest
+from legan.core.geometry import CROP_SIZE
+from legan.data.manifest import EVEN_LIGHT, MANIFEST, MATTE_COLUMNS, no_split, read_manifest, read_pixels
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 # Domains whose images of one identity differ in nothing but the conditions. Two photos of a person differ in pose and more.
 PAIRED_DOMAINS = ("render", "relit", "reexpressed")
@@ -132,12 +132,12 @@ class FaceDataset(LabelledFaces):
     """Face crops of one split.
 
     Attributes, one entry an image: `person` number, the same in all folders that name this source and identity; `domain` name;
-    `folder` index of the folder; `identity` number, never shared between folders; `take` number of the picture that it was made
+    `folder` index of the folder; `identity` number, never shared between folders; `take` number of the image that it was made
     from; `expression` and `lighting` classes, the latter -1 for a photo under its own even light;
     `mattes`, where in its folder an image's matte lies, as a row that `read_bytes` takes, or None;
     `landmarks` (68, 2), x and y in fractions of the side, -1 where the data has none. `truth` (n_takes, 6, 20) holds the image of
     a take under each condition, -1 where the data has none, or several between which it does not tell; `has_pair` (n,) says
-    whether the truths of an image are the same picture under other conditions.
+    whether the truths of an image are the same image under other conditions.
 
     A take is one person in one pose: all renders of a person, or all that was made from one photo, which its alignment tells,
     in whichever folder. Two photos of a person are two takes.

@@ -1,6 +1,6 @@
 """The rated data set: crops with the mean and the standard deviation of their ratings, and batches of them for training Q.
 
-Augmentation is a flip and a small shift of the crop's window, nothing else: whatever changes the picture may change how natural it is.
+Augmentation is a flip and a small shift of the crop's window, nothing else: whatever changes the image may change how natural it is.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from legan.core.crop import CROP_SIZE
 from legan.core.errors import DataError
+from legan.core.geometry import CROP_SIZE
 from legan.core.images import to_network
-from legan.core.manifest import image_names, read_manifest
 from legan.data.faces import read_crop
+from legan.data.manifest import image_names, read_manifest
 from legan.data.ratings import own_names
 
 if TYPE_CHECKING:
@@ -123,12 +123,12 @@ class RatedBatches:
         index = self._indices(step)[mine]
         shifts = random.integers(-self.shift, self.shift + 1, (self.batch_size, 2))[mine]
         flipped = ((random.random(self.batch_size) < 0.5) & self.flip)[mine]
-        pictures = np.stack(
+        images = np.stack(
             [shifted(self.images.images[i], y, x, self.shift) for i, (y, x) in zip(index, shifts.tolist(), strict=True)]
         )
-        pictures[flipped] = pictures[flipped, :, ::-1]
+        images[flipped] = images[flipped, :, ::-1]
         labels = {name: torch.from_numpy(getattr(self.images, name)[index]) for name in ("mean", "std")}
-        return {"x": to_network(pictures), **labels}
+        return {"x": to_network(images), **labels}
 
     def _indices(self, step: int) -> np.ndarray:
         """The images of a step: the data in a new order for each epoch, every image once."""

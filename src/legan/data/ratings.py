@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from legan.core.cells import escaped
-from legan.core.csv_table import CsvTable, read_csv_table
 from legan.core.errors import DataError
 from legan.core.files import write_atomic
-from legan.core.manifest import SPLITS, image_names, read_manifest, split_of
-from legan.core.names import ImageNames
+from legan.core.listing import ImageNames
+from legan.core.table import CsvTable, escaped, read_csv_table
+from legan.data.manifest import SPLITS, image_names, read_manifest, split_of
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 COLUMNS = ("rater", "image", "rating", "seconds", "order")
 LABEL_COLUMNS = ("name", "mean", "std", "split")

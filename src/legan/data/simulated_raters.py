@@ -13,11 +13,12 @@ import numpy as np
 from pydantic.dataclasses import dataclass
 
 from legan.core.errors import DataError
-from legan.data.agreement import intraclass_correlation
 from legan.data.ratings import HIGHEST, LOWEST
+from legan.metrics.agreement import intraclass_correlation
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 _SCALES = 3  # octaves of detail that the distance looks at
 _GRADIENT_FLOOR = 0.01  # squared contrast, below which differences are not seen; images lie in 0..1
@@ -39,10 +40,10 @@ class SimulationConfig:
         step: grid of the slider in points; 0 for none.
         threshold: defect at which naturalness is 5.
         width: defect over which it falls by a factor e of its odds; smaller is steeper.
-        base: defect of the worst setting of each kind, without regard to the picture; `fault` scales it.
+        base: defect of the worst setting of each kind, without regard to the image; `fault` scales it.
         weight: how much the distance counts for each kind; below 1 where a counterpart differs in harmless ways too.
         other_base: base of kinds that are not named.
-        render_defect: defect that every rendered picture has: no renderer is perfect.
+        render_defect: defect that every rendered image has: no renderer is perfect.
     """
 
     n_raters: int = 60
@@ -67,7 +68,7 @@ DEFAULT_SIMULATION = SimulationConfig()
 
 
 def distance(image: np.ndarray, reference: np.ndarray) -> float:
-    """Full-reference distance of two pictures: 0 for equal ones, about 1 for unrelated ones.
+    """Full-reference distance of two images: 0 for equal ones, about 1 for unrelated ones.
 
     Similarity of gradients at three scales (in the manner of Xue et al., "Gradient magnitude similarity deviation", 2014), pooled
     with a high power, since people judge a face by its worst part; plus the differences of brightness and colour, pooled alike.

@@ -1,1 +1,1 @@
-"""Faces in photos: found, measured, cut out aligned, and put back."""
+"""Faces in photos: detection, landmarks, alignment, identity embeddings, and how an edit returns to the photo."""

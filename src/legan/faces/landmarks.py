@@ -4,7 +4,7 @@ The network draws one heat map a point and takes its centre of mass, which is di
 (soft-argmax; Nibali et al., "Numerical coordinate regression with convolutional neural networks", 2018). It runs twice: on the
 detector's box, then on the face turned upright and scaled by what the first pass found.
 
-Points: 0-16 jaw, 17-26 brows, 27-35 nose, 36-47 eyes, 48-67 mouth; left and right as seen in the picture.
+Points: 0-16 jaw, 17-26 brows, 27-35 nose, 36-47 eyes, 48-67 mouth; left and right as seen in the image.
 """
 
 from functools import lru_cache
@@ -15,18 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from legan.core.crop import EYE_DISTANCE, EYES_Y
 from legan.core.errors import WeightsError
-from legan.core.geometry import fit_similarity
+from legan.core.geometry import EYE_DISTANCE, EYES_Y, Matrix, fit_similarity, inverse, transform, warp
 from legan.core.images import to_network
 from legan.core.weights import load_weights, weights_file
-from legan.faces.resample import Matrix, inverse, transform, warp
 
 N_POINTS = 68
 INPUT_SIZE = 128
 _STRIDE = 4  # of the heat maps
 
-# Point i of a mirrored picture is point MIRRORED[i] of the picture.
+# Point i of a mirrored image is point MIRRORED[i] of the image.
 MIRRORED = np.array(
     [
         *range(16, -1, -1),
@@ -62,7 +60,7 @@ class _Residual(nn.Module):
 
 
 class LandmarkNet(nn.Module):
-    """Picture of a face (B, 3, 128, 128) in [-1, 1] -> landmarks (B, 68, 2) in input pixels, and log heat maps (B, 68, 32, 32).
+    """ImageInput of a face (B, 3, 128, 128) in [-1, 1] -> landmarks (B, 68, 2) in input pixels, and log heat maps (B, 68, 32, 32).
 
     An encoder to 1/16 of the side and a decoder back to 1/4, joined by sums; 0.96 million parameters.
     """

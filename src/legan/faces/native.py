@@ -1,20 +1,7 @@
-"""An edit rendered at the photo's own pixels: the fields of the crop are enlarged, not its image.
-
-The person is a layer over what lies behind. With the matte a, the photo x (in [0, 2]: the network's x + 1) and the background B, the
-layer is P = x - (1 - a) B, its colours times its matte. The edit moves the layer, scales and shifts it, and lays it down again:
-
-    result = exp(gain) P(p + d) + a(p + d) bias + (1 - a(p + d)) B(p)
-
-B is the photo itself where the matte is 0, and inpainted where the person stands, so a cheek that moves over the wall takes its own
-outline along, and what it uncovers is wall. Where the matte is 0 before and after, the photo stays, bit for bit.
-
-The crop cuts neck and hair. Its fields are continued round it, from the person's pixels alone, and fade out there.
-
-Work goes tile by tile in float32: what it needs beside the photo and the result does not grow with the photo.
-"""
+"""Edits at the resolution of the photo: displacement, gain and bias of a face crop, enlarged and applied to its pixels."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,10 +9,104 @@ import cv2
 import numpy as np
 
 from legan.core.errors import ImageError
+from legan.core.geometry import Matrix, cut, indexed, inverse, scale_of
 from legan.faces.align import AlignedCrop
-from legan.faces.fields import CropFields, fill, resampled
-from legan.faces.matte import frame_matte
-from legan.faces.resample import Matrix, cut, indexed, inverse, scale_of
+from legan.faces.paste import frame_matte
+
+# What an editor did to a face crop, as fields that can be applied at any resolution.
+#
+# An editor that moves, scales and shifts its input gives image = (warp(x, displacement) + 1) * exp(gain) - 1 + bias, x in [-1, 1]. The
+# three are smoother than the image, so they can be enlarged to a photo's own pixels where the image itself would come out blurred.
+
+
+@dataclass(frozen=True, eq=False)
+class CropFields:
+    """Fields of one edited crop, pixel by pixel.
+
+    Args:
+        displacement: float32 (size, size, 2), x and y in fractions of the crop's side: where in the crop each pixel comes from,
+            seen from its own place.
+        gain: float32 (size, size, 3), logarithm of the factor of each channel.
+        bias: float32 (size, size, 3), what is added afterwards, for values in [-1, 1].
+    """
+
+    displacement: np.ndarray
+    gain: np.ndarray
+    bias: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """Side of the crop in pixels."""
+        return self.gain.shape[0]
+
+    def scaled(self, strength: float) -> "CropFields":
+        """Return the fields of a part of the edit, 0 none, 1 the whole, more an exaggerated one.
+
+        Everything moves a part of its way. The mean of the image before and the image after would show two mouths.
+        """
+        return CropFields(*(np.float32(strength) * field for field in (self.displacement, self.gain, self.bias)))
+
+    @classmethod
+    def from_planes(cls, displacement: np.ndarray, gain: np.ndarray, bias: np.ndarray) -> "CropFields":
+        """Return the fields of one row of a `GeneratorOutput`, channels first: (2, size, size), (3, size, size) twice."""
+        planes = (displacement, gain, bias)
+        return cls(*(np.ascontiguousarray(plane.transpose(1, 2, 0), dtype=np.float32) for plane in planes))
+
+
+def fill(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Continue values smoothly from where they are known.
+
+    Push-pull on an image pyramid (Gortler et al., "The Lumigraph", SIGGRAPH 1996, section 3.4).
+
+    Args:
+        values: float32 (H, W, C).
+        weight: float32 (H, W) in [0, 1], how far each value is known. Where it is 1 the value stays.
+
+    Returns:
+        float32 (H, W, C).
+    """
+    height, width = weight.shape
+    weighted = values * weight[..., None]
+    if min(height, width) <= 2:
+        return np.broadcast_to(weighted.sum((0, 1)) / max(float(weight.sum()), 1e-6), values.shape).astype(np.float32)
+    # Pull: means of what is known, at half the resolution. A half-known neighbourhood counts as known.
+    known = cv2.pyrDown(weight)
+    means = _channels(cv2.pyrDown(weighted), values.shape[2]) / np.maximum(known, 1e-6)[..., None]
+    coarse = fill(means, np.minimum(2 * known, 1))
+    # Push: the coarse values where nothing is known here.
+    smooth = _channels(cv2.pyrUp(coarse, dstsize=(width, height)), values.shape[2])
+    return weighted + (1 - weight)[..., None] * smooth
+
+
+def resampled(planes: Sequence[np.ndarray], factor: int) -> list[np.ndarray]:
+    """Enlarge planes (H, W, C) by a whole factor, smoothly."""
+    if factor == 1:
+        return list(planes)
+    return [
+        _channels(cv2.resize(plane, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC), plane.shape[2])
+        for plane in planes
+    ]
+
+
+def _channels(plane: np.ndarray, n: int) -> np.ndarray:
+    # OpenCV drops a last axis of length one.
+    return plane.reshape(*plane.shape[:2], n)
+
+
+# An edit rendered at the photo's own pixels: the fields of the crop are enlarged, not its image.
+#
+# The person is a layer over what lies behind. With the matte a, the photo x (in [0, 2]: the network's x + 1) and the background B, the
+# layer is P = x - (1 - a) B, its colours times its matte. The edit moves the layer, scales and shifts it, and lays it down again:
+#
+#     result = exp(gain) P(p + d) + a(p + d) bias + (1 - a(p + d)) B(p)
+#
+# B is the photo itself where the matte is 0, and inpainted where the person stands, so a cheek that moves over the wall takes its own
+# outline along, and what it uncovers is wall. Where the matte is 0 before and after, the photo stays, bit for bit.
+#
+# The crop cuts neck and hair. Its fields are continued round it, from the person's pixels alone, and fade out there.
+#
+# Work goes tile by tile in float32: what it needs beside the photo and the result does not grow with the photo.
+
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in photo pixels
 

@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 
 from legan.core.errors import FaceError
+from legan.core.geometry import scale_of
 from legan.faces.align import alignment
 from legan.faces.detect import Face
-from legan.faces.resample import scale_of
 
-# Places of landmarks that no expression moves much, on the mean head: metres from the middle of the eyes, x to the picture's right,
-# y backwards, z up. The same as those of the rendered heads (`legan.synthesis.landmarks`), of which only one half is written here.
+# Places of landmarks that no expression moves much, on the mean head: metres from the middle of the eyes, x to the image's right,
+# y backwards, z up. The same as those of the rendered heads (`legan_faces3d.head.landmarks`), of which only one half is written here.
 # Without jaw and nostrils: with them the spread is less, but frontal photographs come out tilted up by 6 to 13 degrees.
 _RIGHT_HALF = {
     27: (0.0000, -0.0248, 0.0020),
@@ -34,7 +34,7 @@ _FOREHEAD = 0.8  # height of the forehead above the brows, as a part of the way 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a head looks, in degrees: `yaw` > 0 to the picture's right, `pitch` > 0 downwards, `roll` > 0 clockwise."""
+    """Where a head looks, in degrees: `yaw` > 0 to the image's right, `pitch` > 0 downwards, `roll` > 0 clockwise."""
 
     yaw: float
     pitch: float

@@ -1,1 +1,1 @@
-"""Figures that results are judged by: pure functions of arrays."""
+"""Metrics of arrays and feature maps; none of them knows which network produced these."""

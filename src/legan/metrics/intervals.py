@@ -8,8 +8,8 @@ Tu, "The jackknife and bootstrap", 1995, section 2.3). The spread is laid round 
 
 import numpy as np
 
+from legan.metrics.agreement import Interval
 from legan.metrics.distributions import N_NEIGHBOURS, Distance
-from legan.metrics.human_agreement import Interval
 
 _BOUNDS = (2.5, 97.5)
 MIN_PEOPLE = 4  # fewer tell nothing of how much people differ

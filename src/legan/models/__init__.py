@@ -1,1 +1,1 @@
-"""Networks. Each is built from a small frozen config; presets stand beside the network they configure."""
+"""Networks as functions of tensors, their presets, and the editors that weights files hold."""

@@ -22,10 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
-from legan.core.crop import CROP_SIZE, EYE_DISTANCE, EYES_Y, MOUTH_Y
 from legan.core.errors import ConfigError, no_such
-from legan.models.blocks import as_maps, mean_and_spread
-from legan.models.hourglass import Hourglass
+from legan.core.geometry import CROP_SIZE, EYE_DISTANCE, EYES_Y, MOUTH_Y
+from legan.models.blocks import Hourglass, as_maps, mean_and_spread
 
 
 @dataclass(frozen=True)

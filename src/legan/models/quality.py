@@ -12,8 +12,8 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from legan.core.crop import CROP_SIZE
 from legan.core.errors import ConfigError, WeightsError, no_such
+from legan.core.geometry import CROP_SIZE
 from legan.core.weights import load_weights, weights_file
 from legan.models.from_weights import network_of_config
 

@@ -12,8 +12,8 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
-from legan.core.crop import CROP_SIZE
 from legan.core.errors import WeightsError
+from legan.core.geometry import CROP_SIZE
 from legan.core.weights import is_state_dict, load_state
 from legan.models.blocks import as_maps
 from legan.models.critic import CriticOutput

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
-from legan.core.crop import CROP_SIZE
+from legan.core.geometry import CROP_SIZE
 
 Domains = Literal["pair", "expression", "lighting"]
 N_DOMAINS = {"pair": len(EXPRESSIONS) * len(LIGHTINGS), "expression": len(EXPRESSIONS), "lighting": len(LIGHTINGS)}

@@ -1,1 +1,1 @@
-"""Training: the task protocol, the loop that runs any task, and one task file for each model."""
+"""Training: the task contract, the loop and its hooks, run folders, and one file a model."""

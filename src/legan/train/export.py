@@ -1,7 +1,4 @@
-"""Exporting a trained editor: the averaged generator and the critic of a run's newest checkpoint, and what they were made from.
-
-The critic goes along because its class heads tell a face's own expression and lighting.
-"""
+"""Weights files from run folders, for every model that is trained here."""
 
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -12,15 +9,18 @@ import legan
 from legan.core.config import config_to_dict, load_config, read_toml
 from legan.core.errors import ConfigError, WeightsError
 from legan.core.weights import PACKAGED, save_weights, weights_file
-from legan.train.checkpoint import newest_checkpoint
-from legan.train.init import join_licences, training_length
-from legan.train.legan_config import LeganConfig
-from legan.train.run import CONFIG
+from legan.train.legan import LeganConfig
+from legan.train.run_folder import CONFIG, join_licences, newest_checkpoint, training_length
+from legan.train.stargan import StarGANConfig
+from legan.train.starganv2 import StarGANv2TrainingConfig
+
+# Exporting a trained editor: the averaged generator and the critic of a run's newest checkpoint, and what they were made from.
+#
+# The critic goes along because its class heads tell a face's own expression and lighting.
 
 
 def export_run(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dict[str, Any]:
     """Write the weights of an editor's or a quality model's run; arguments, result and errors as for `export_editor`."""
-    from legan.train.export_baselines import BASELINES
     from legan.train.quality import export_quality
 
     run = Path(run)
@@ -165,3 +165,25 @@ def _commit() -> str | None:
         return None
     commit = git("rev-parse", "HEAD")
     return f"{commit}+" if commit and git("status", "--porcelain", "--untracked-files=no", "..") else commit
+
+
+# Exporting a trained StarGAN or StarGAN v2, by the model's name in a run's `config.toml`. Metadata as for `export_editor`.
+
+
+def export_stargan(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dict[str, Any]:
+    """Write the averaged generator and the critic, whose class head tells a face's own expression and lighting."""
+    check_name(out)
+    config = load_config(StarGANConfig, run / CONFIG)
+    shapes = {"generator": config_to_dict(config.generator), "critic": config_to_dict(config.critic)}
+    return write_editor(run, out, config, {"model": "stargan", **shapes}, ("critic",), known_faults)
+
+
+def export_starganv2(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dict[str, Any]:
+    """Write the averaged generator, mapping network and style encoder, as `generator.generator.*` and so on."""
+    check_name(out)
+    config = load_config(StarGANv2TrainingConfig, run / CONFIG)
+    shape = {"generator": config_to_dict(config.network)}
+    return write_editor(run, out, config, {"model": "starganv2", **shape}, known_faults=known_faults)
+
+
+BASELINES = {"stargan": export_stargan, "starganv2": export_starganv2}

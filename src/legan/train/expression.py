@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from legan.core.config import config_to_dict, load_config
+from legan.core.device import autocast, mixed_dtype
 from legan.core.errors import ConfigError, DataError, no_such
 from legan.core.images import to_network
 from legan.core.weights import save_weights
@@ -25,15 +26,12 @@ from legan.data.faces import LabelledFaces
 from legan.metrics.verification import one_vs_rest_auc
 from legan.models import lightcnn
 from legan.models.lightcnn import INPUT_SIZE, LightCNN, LightCNNConfig, standardise
-from legan.train.averaged_task import AveragedTask
 from legan.train.export import data_facts, provenance, trained_state
-from legan.train.init import training_length
-from legan.train.loop import Outcome, Rehearsal
-from legan.train.recognition_config import RateConfig
-from legan.train.recognition_pictures import changed
-from legan.train.run import LoopConfig
-from legan.train.start import full_paths, start
-from legan.train.task import Batch, Update, autocast, mixed_dtype
+from legan.train.identity import RateConfig, changed
+from legan.train.loop import Outcome, Rehearsal, full_paths, start
+from legan.train.run_folder import LoopConfig, training_length
+from legan.train.supervised import AveragedTask
+from legan.train.task import Batch, Update
 
 MODEL, WEIGHTS = "legan-expression", "expression.safetensors"  # the file is in the run folder when the training is finished
 _N_HELD_OUT = 2000  # images in each evaluation
@@ -81,7 +79,7 @@ PRESETS = {
 class ExpressionBatches:
     """Random crops and their labels, drawn anew for each step from (seed, step, place in the batch).
 
-    `picture` (B, 3, 128, 128) in [-1, 1], `label` (B,) from 0 to the number of labels.
+    `image` (B, 3, 128, 128) in [-1, 1], `label` (B,) from 0 to the number of labels.
     """
 
     def __init__(self, faces: LabelledFaces, labels: Sequence[str], config: ExpressionConfig) -> None:
@@ -95,8 +93,8 @@ class ExpressionBatches:
         randoms = [np.random.default_rng([seed, step, place]) for place in range(rank * share, (rank + 1) * share)]
         indices = [int(self._known[random.integers(len(self._known))]) for random in randoms]
         crops = self.faces.images(indices)
-        pictures = [changed(crop, random, self.config.augment) for crop, random in zip(crops, randoms, strict=True)]
-        return {"picture": to_network(np.stack(pictures)), "label": torch.from_numpy(self._label[indices])}
+        images = [changed(crop, random, self.config.augment) for crop, random in zip(crops, randoms, strict=True)]
+        return {"image": to_network(np.stack(images)), "label": torch.from_numpy(self._label[indices])}
 
 
 class ExpressionTask(AveragedTask):
@@ -134,7 +132,7 @@ class ExpressionTask(AveragedTask):
         """One update: cross entropy."""
         net: LightCNN = self.networks["net"].train()  # type: ignore[assignment]
         with autocast(self.dtype, self.device):
-            features = net(batch["picture"])
+            features = net(batch["image"])
         logits = net.classify(features.float())
         loss = functional.cross_entropy(logits, batch["label"])
         right = (logits.detach().argmax(1) == batch["label"]).float().mean()
@@ -197,14 +195,14 @@ def build_expression(config: ExpressionConfig, device: torch.device) -> tuple[Ex
     """
     if config.network.n_classes:
         raise ConfigError("network.n_classes comes from the data: leave it out")
-    cv2.setNumThreads(1)  # many small pictures: threads would only get in each other's way
+    cv2.setNumThreads(1)  # many small images: threads would only get in each other's way
     folders = [Path(folder) for folder in config.folders]
     train, held_out = (LabelledFaces(folders, split, INPUT_SIZE, config.memory_gb) for split in ("train", "val"))
     labels = sorted(set(train.label) - {""})
     if len(labels) < 2:
         raise DataError(f"the training images have {len(labels)} labels: give at least two expressions in the manifest")
     batches = ExpressionBatches(train, labels, config)
-    return ExpressionTask(config, device, labels, batches(0, 0, 1)["picture"], held_out, train.facts()), batches
+    return ExpressionTask(config, device, labels, batches(0, 0, 1)["image"], held_out, train.facts()), batches
 
 
 def train_expression(

@@ -1,4 +1,4 @@
-"""What happens between steps, in the first process alone: logs, progress, sample pictures, checkpoints."""
+"""What happens between steps, in the first process alone: logs, progress, sample images, checkpoints."""
 
 import json
 import sys
@@ -13,15 +13,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from legan.core.config import parse_json
 from legan.core.files import atomic_write, make_folder
 from legan.core.images import save_photo
-from legan.core.plain import parse_json
-from legan.train.checkpoint import save_checkpoint
-from legan.train.run import LoopConfig
+from legan.train.run_folder import LoopConfig, save_checkpoint
 from legan.train.task import Task
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
+
 
 LOG = "log.jsonl"
 
@@ -201,10 +201,10 @@ class Samples(Hook):
         was_stopped = progress.stopped and progress.n_steps_done < progress.n_steps
         if was_stopped or not (progress.is_last or progress.n_steps_done % self.every == 0):
             return
-        picture = progress.task.samples(progress.n_steps_done)
-        if picture is not None:
+        image = progress.task.samples(progress.n_steps_done)
+        if image is not None:
             folder = make_folder(self.run / "samples")
-            save_photo(Image.fromarray(picture), folder / f"step_{progress.n_steps_done:06d}.png")
+            save_photo(Image.fromarray(image), folder / f"step_{progress.n_steps_done:06d}.png")
         figures = progress.task.evaluate(progress.n_steps_done)
         if figures:
             self.logs.write(progress.n_steps_done, figures)

@@ -1,8 +1,4 @@
-"""The training loop: runs any task on one device or several. The only file that knows Lightning Fabric.
-
-Networks stay plain modules; gradients are averaged over the processes after each backward, as in StyleGAN3's loop, so that a
-task may call its networks in any order, take gradients of gradients, and update one network while another only passes gradients on.
-"""
+"""The training loop (Fabric), and what every training command does with it: train, rehearse, resume, export."""
 
 import math
 import signal
@@ -27,10 +23,14 @@ from torch.utils.data import DataLoader, Dataset
 from legan.core.config import config_to_dict, to_toml
 from legan.core.errors import ConfigError, LeganError
 from legan.core.files import make_folder
-from legan.train.checkpoint import load_task_state, newest_checkpoint, remove_leftovers
 from legan.train.hooks import Hook, Progress, standard_hooks
-from legan.train.run import LoopConfig, held_run, open_run
+from legan.train.run_folder import LoopConfig, held_run, load_task_state, newest_checkpoint, open_run, remove_leftovers
 from legan.train.task import Batch, Batches, Task, networks_of, reseed
+
+# The training loop: runs any task on one device or several. The only file that knows Lightning Fabric.
+#
+# Networks stay plain modules; gradients are averaged over the processes after each backward, as in StyleGAN3's loop, so that a
+# task may call its networks in any order, take gradients of gradients, and update one network while another only passes gradients on.
 
 
 class RunConfig(Protocol):
@@ -331,3 +331,42 @@ def _stop_signal() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+# What every training verb does once its config stands: train, or only rehearse, and write the result at the end.
+
+
+def full_paths(folders: Sequence[Path]) -> tuple[str, ...]:
+    """Return folders as a config holds them: a run goes on wherever it is continued from."""
+    return tuple(str(Path(folder).resolve()) for folder in folders)
+
+
+def on_folders(config: Any, folders: Sequence[Path]) -> Any:
+    """Return the config with `folders` as its `data.folders`; without any, as it is."""
+    return replace(config, data=replace(config.data, folders=full_paths(folders))) if folders else config
+
+
+def start(
+    build: Build[ConfigT],
+    config: ConfigT,
+    run: Path,
+    devices: int = 1,
+    dry_run: bool = False,
+    export: Callable[[Path], object] | None = None,
+) -> Outcome | Rehearsal:
+    """Train in a run folder, or continue the training that it holds.
+
+    Args:
+        build, config, run, devices: as for `run_task`.
+        dry_run: build everything, time a few steps, write nothing.
+        export: called with the run folder when the training is finished.
+
+    Raises:
+        LeganError: as `run_task`.
+    """
+    if dry_run:
+        return rehearse(build, config, devices)
+    outcome = run_task(build, config, run, devices)
+    if outcome.finished and export is not None:
+        export(outcome.run)
+    return outcome

@@ -1,4 +1,4 @@
-"""Held-out faces that a training is watched on: a picture of fixed samples, and distances from the truth."""
+"""Sample grids of a training: fixed faces, edited again and again, with more weight on eyes and mouth."""
 
 from collections.abc import Callable
 from itertools import zip_longest
@@ -8,12 +8,46 @@ import torch
 from torch import Tensor
 
 from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES, LIGHTINGS
+from legan.core.geometry import EYE_DISTANCE, EYES_Y, MOUTH_Y
 from legan.core.images import from_network, to_network
+from legan.data.batches import codes
 from legan.data.faces import FaceDataset
-from legan.data.loaders import codes
-from legan.train.regions import mouth_window
 
-# Columns of the picture: all expressions in frontal light, then the neutral face and two others under flashes from the sides.
+# Where an error shows most: soft windows around the eyes and the mouth of an aligned crop.
+
+
+# Half widths (standard deviations, x and y) in fractions of the side; the mouth's reaches to where an open mouth's lip goes.
+EYE_SIGMA, MOUTH_SIGMA = (0.08, 0.05), (0.12, 0.08)
+MOUTH_DROP = 0.02
+
+
+def region_weights(size: int, eyes: float, mouth: float) -> Tensor:
+    """Return weights (1, 1, size, size) of mean 1: `1 + eyes` in the middle of an eye to 1 far from all, before scaling."""
+    left, right = 0.5 - EYE_DISTANCE / 2, 0.5 + EYE_DISTANCE / 2
+    weights = torch.ones(size, size)
+    for x in (left, right):
+        weights += eyes * window(size, (x, EYES_Y), EYE_SIGMA)
+    weights += mouth * mouth_window(size)
+    return (weights / weights.mean())[None, None]
+
+
+def mouth_window(size: int) -> Tensor:
+    """Return the mouth's window (size, size), 1 in its middle."""
+    return window(size, (0.5, MOUTH_Y + MOUTH_DROP), MOUTH_SIGMA)
+
+
+def window(size: int, centre: tuple[float, float], sigma: tuple[float, float]) -> Tensor:
+    """Return a Gaussian window (size, size) with peak 1; centre and standard deviations are (x, y) in fractions of the side."""
+    places = (torch.arange(size) + 0.5) / size
+    x = torch.exp(-0.5 * ((places - centre[0]) / sigma[0]) ** 2)
+    y = torch.exp(-0.5 * ((places - centre[1]) / sigma[1]) ** 2)
+    return y[:, None] * x[None, :]
+
+
+# Held-out faces that a training is watched on: an image of fixed samples, and distances from the truth.
+
+
+# Columns of the image: all expressions in frontal light, then the neutral face and two others under flashes from the sides.
 TARGETS = (
     *((name, "07") for name in EXPRESSIONS),
     *(("neutral", name) for name in ("01", "04", "10", "13")),
@@ -34,7 +68,7 @@ class Probe:
 
     Args:
         dataset: held-out faces.
-        n_faces: faces in the picture.
+        n_faces: faces in the image.
         n_pairs: edits with a truth, in each folder, that the figures are means over.
         batch_size: images edited at once.
         keeps: whether the editor keeps an attribute whose code is zero.
@@ -48,7 +82,7 @@ class Probe:
         self.faces = _spread_faces(dataset, n_faces)
         self.pairs = [_draw_pairs(dataset, index, n_pairs) for index in range(len(dataset.folders))]
 
-    def picture(self, edit: Edit) -> np.ndarray:
+    def image(self, edit: Edit) -> np.ndarray:
         """Return rows of input and edits, each above the row of the truths where the data holds them; uint8 (H, W, 3)."""
         data, rows = self.dataset, []
         expression = np.array([-1 if name is None else EXPRESSIONS.index(name) for name, _ in self.targets])

@@ -1,8 +1,4 @@
-"""Training Q on rated images (LEGAN poster, "Quality estimation model").
-
-The packaged network is the moving average of the trained one. Only crops' windows and sides are augmented: nothing that changes
-how natural a picture is.
-"""
+"""The training of Q: regression on ratings, and ranks on ladders of faults."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
@@ -17,24 +13,104 @@ from torch.optim import AdamW
 
 from legan import losses
 from legan.core.config import config_to_dict, load_config
+from legan.core.device import autocast, mixed_dtype
 from legan.core.errors import ConfigError, WeightsError, no_such
 from legan.core.files import sha256_of
 from legan.core.images import to_network
 from legan.core.weights import save_weights, weights_file
-from legan.data.rated import RatedBatches, RatedImages
+from legan.data.degradations import DEGRADATIONS, degrade, known_fault
+from legan.data.rated import RatedBatches, RatedImages, shifted
 from legan.data.ratings import read_labels
-from legan.metrics.human_agreement import figures
+from legan.faces.landmarks import locate_in_crop
+from legan.metrics.agreement import figures
 from legan.models import quality as models
 from legan.models.quality import MODEL, Quality, QualityConfig, load_quality_net
-from legan.synthesis.degradations import DEGRADATIONS
-from legan.train.averaged_task import AveragedTask
 from legan.train.export import check_name, provenance, trained_state
-from legan.train.init import describe_init, init_path, join_licences, training_length
-from legan.train.loop import Outcome, Rehearsal
-from legan.train.quality_ranks import RankedBatches
-from legan.train.run import CONFIG, LoopConfig
-from legan.train.start import full_paths, start
-from legan.train.task import Batch, Batches, Update, autocast, mixed_dtype
+from legan.train.loop import Outcome, Rehearsal, full_paths, start
+from legan.train.run_folder import CONFIG, LoopConfig, describe_init, init_path, join_licences, training_length
+from legan.train.supervised import AveragedTask
+from legan.train.task import Batch, Batches, Update
+
+# Ladders of one image under one fault that grows: which of two steps is the more natural is known without any rater.
+#
+# What ratings by few raters say about small differences is mostly noise; an order that is known by construction is not (Liu, van de
+# Weijer and Bagdanov, "RankIQA", ICCV 2017). Only clean training images are taken.
+
+
+N_STEPS = 4  # of a ladder, of five strengths
+MIN_STEP, MAX_STEP = 0.15, 1 / N_STEPS  # of the strength: less is hardly seen, more does not fit
+
+
+class RankedBatches:
+    """The batches of `rated` with ladders besides, a pure function of (seed, step, place).
+
+    Further entries: `ladders` (L, 5, 3, H, W) in [-1, 1], one image under one fault of five strengths that grow by even steps, and
+    `rise` (L,), by how much they grow from one to the next, 0.15 to 0.25.
+
+    Args:
+        rated: batches of rated images.
+        n_ladders: ladders a step, over all processes.
+        faults: names of `DEGRADATIONS`, each as often as it is named.
+
+    Raises:
+        ConfigError: there is no such fault, or none is named.
+    """
+
+    def __init__(self, rated: RatedBatches, n_ladders: int, faults: Sequence[str] = tuple(DEGRADATIONS)) -> None:
+        self.rated, self.n_ladders, self.batch_size = rated, n_ladders, rated.batch_size
+        self.faults = [known_fault(name) for name in faults]
+        if not self.faults:
+            raise ConfigError("rank_faults is empty: name faults, or set rank=0")
+        self.clean = clean_images(rated.images)
+        self._points: dict[int, np.ndarray] = {}
+
+    def __call__(self, step: int, rank: int, n_ranks: int) -> dict[str, Tensor]:
+        """Return the share of process `rank`.
+
+        Raises:
+            ConfigError: there are fewer ladders than processes.
+        """
+        if self.n_ladders < n_ranks:
+            raise ConfigError(f"rank_ladders={self.n_ladders} is less than one for each process: give more, or set rank=0")
+        random = np.random.default_rng([self.rated.seed, step, rank, 2])
+        made = [self._ladder(random) for _ in range(self.n_ladders // n_ranks)]
+        images = np.stack([image for ladder, _ in made for image in ladder])
+        rises = torch.tensor([rise for _, rise in made], dtype=torch.float32)
+        return {**self.rated(step, rank, n_ranks), "ladders": to_network(images).unflatten(0, (len(made), -1)), "rise": rises}
+
+    def _ladder(self, random: np.random.Generator) -> tuple[list[np.ndarray], float]:
+        index, name = int(random.choice(self.clean)), str(random.choice(self.faults))
+        rise = random.uniform(MIN_STEP, MAX_STEP)
+        first = random.uniform(0, 1 - N_STEPS * rise)
+        seed, most = int(random.integers(2**31)), self.rated.shift
+        # Half of them as they lie: in files of crops JPEG's blocks begin at the corner.
+        down, right = random.integers(-most, most + 1, 2).tolist() if random.random() < 0.5 else (0, 0)
+        mirror = -1 if self.rated.flip and random.random() < 0.5 else 1
+        image, points = self.rated.images.images[index], self._landmarks(index)
+        strengths = [min(first + i * rise, 1.0) for i in range(N_STEPS + 1)]
+        made = (degrade(name, image, points, strength, seed) for strength in strengths)
+        return [shifted(each, down, right, most)[:, ::mirror] for each in made], rise
+
+    def _landmarks(self, index: int) -> np.ndarray:
+        if index not in self._points:
+            self._points[index] = locate_in_crop(self.rated.images.images[index])
+        return self._points[index]
+
+
+def clean_images(images: RatedImages) -> np.ndarray:
+    """Numbers of the images that have no known fault; all of them where the data does not tell."""
+    is_clean = np.ones(len(images), bool)
+    for column, clean in (("degradation", "none"), ("fault", 0)):
+        if column in images.rows:
+            is_clean &= (images.rows[column] == clean).to_numpy()
+    return np.flatnonzero(is_clean) if is_clean.any() else np.arange(len(images))
+
+
+# Training Q on rated images (LEGAN poster, "Quality estimation model").
+#
+# The packaged network is the moving average of the trained one. Only crops' windows and sides are augmented: nothing that changes
+# how natural an image is.
+
 
 WEIGHTS = "quality.safetensors"  # in the run folder, when the training is finished
 
@@ -54,10 +130,10 @@ class QualityTrainingConfig:
         margin: how many standard deviations of an image's ratings the losses "margin" and "squared-hinge" forgive; 1 is the paper's
             (as we read it), 0 makes the first the mean absolute error. Where raters differ more than images do, 1 asks for little.
         spread: weight of the squared error of the predicted spread, where the network has that head and `loss` does not teach it.
-        rank: weight of the order on ladders: a clean training picture under one fault that grows (`train/quality_ranks.py`), whose
+        rank: weight of the order on ladders: a clean training image under one fault that grows (`train/quality_ranks.py`), whose
             score is to fall; 0 for none. The weights' `training` says so.
         rank_gap: points to fall from strength 0 to 1.
-        rank_ladders: ladders of a step, five pictures each.
+        rank_ladders: ladders of a step, five images each.
         rank_faults: the faults of the ladders; one that is named twice comes twice as often. All alike by default.
         batch_size: images of a step.
         lr: highest learning rate; it rises over `n_warmup_steps` and falls to nothing along a cosine.
@@ -159,9 +235,9 @@ class QualityTask(AveragedTask):
         yield Update("net", total, logs)
 
     def _rank(self, net: nn.Module, batch: Batch) -> Tensor:
-        pictures = batch["ladders"].flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        images = batch["ladders"].flatten(0, 1).contiguous(memory_format=torch.channels_last)
         with autocast(self.dtype, self.device):
-            scores = net(pictures).unflatten(0, batch["ladders"].shape[:2])  # (L, 5)
+            scores = net(images).unflatten(0, batch["ladders"].shape[:2])  # (L, 5)
         return losses.ranking(scores[:, :-1], scores[:, 1:], self.config.rank_gap * batch["rise"][:, None])
 
     def evaluate(self, step: int) -> Mapping[str, float]:
@@ -279,7 +355,7 @@ def export_quality(run: Path, out: Path, known_faults: Sequence[str] = ()) -> di
         "known_faults": list(known_faults),
         **provenance(),
     }
-    # A picture made of two names both of their licences.
+    # An image made of two names both of their licences.
     metadata["licence"] = join_licences([*licences, init["licence"] if init else None])
     save_weights(out, state["networks"]["average"], metadata, half=True)
     return metadata

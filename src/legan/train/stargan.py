@@ -1,30 +1,117 @@
-"""Training StarGAN: the critic's and the generator's updates (Choi et al., CVPR 2018, equations 1 to 6), on expression and lighting.
-
-A face under its own even light has no lighting class: the critic's lighting loss leaves it out, and zeros stand for it in the label
-that the way back is given.
-"""
+"""The training of StarGAN (Choi et al., CVPR 2018), with the quality loss on request: settings and task."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import field, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from legan import losses
 from legan.core.config import load_config
-from legan.core.errors import ConfigError
+from legan.core.device import mixed_dtype
+from legan.core.errors import ConfigError, no_such
+from legan.data.batches import DataConfig, FaceBatches
 from legan.data.faces import FaceDataset
-from legan.data.loaders import FaceBatches
+from legan.models import stargan
 from legan.models.critic import CriticOutput
-from legan.models.stargan import N_LABELS, StarGANCritic, StarGANGenerator, by_attribute, joint_label
-from legan.train.critic_game import CriticGame, generator_update
-from legan.train.frozen import load_quality
-from legan.train.loop import Outcome, Rehearsal
+from legan.models.stargan import (
+    N_LABELS,
+    StarGANCritic,
+    StarGANCriticConfig,
+    StarGANGenerator,
+    StarGANGeneratorConfig,
+    by_attribute,
+    joint_label,
+)
+from legan.train.gan import AdversarialConfig, AdversarialTask, OptimizerConfig, generator_update, load_quality
+from legan.train.loop import Outcome, Rehearsal, on_folders, start
 from legan.train.probe import Probe
-from legan.train.stargan_config import StarGANConfig, preset
-from legan.train.start import on_folders, start
-from legan.train.task import Batch, Update, mixed_dtype
+from legan.train.run_folder import LoopConfig
+from legan.train.task import Batch, Update
+
+# Settings of StarGAN's training, and the presets `paper` and `lite`.
+
+
+@dataclass(frozen=True)
+class StarGANLossConfig:
+    """Weights of the generator's loss terms; the critic's classification has weight 1 as published.
+
+    Args:
+        adversarial: the critic's source score.
+        classification: cross entropy of the critic's class head on the targets, summed over the two attribute spaces.
+        reconstruction: L1 between x and G(G(x, label_trg), label_src).
+        quality: how unnatural Q finds the output, `losses.unnaturalness`: what `legan.QualityLoss` gives.
+    """
+
+    adversarial: float = 1.0
+    classification: float = 1.0
+    reconstruction: float = 10.0
+    quality: float = 0.0
+
+
+@dataclass(frozen=True)
+class StarGANConfig:
+    """Everything that decides a training of StarGAN.
+
+    Args:
+        adversarial: the game; as published WGAN-GP with five critic updates for each of the generator.
+        optimizer: Adam; `ema_decay` 0 is the published training, which averages no weights.
+        precision: "bf16", "fp32", or "auto": bfloat16 where the hardware has it. Penalties are float32 always.
+        channels_last: memory layout of images and weights.
+        quality: the network of `loss.quality`, a file that `legan train quality` led to; the packaged one by default.
+        model: says in a run folder what was trained there.
+    """
+
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    data: DataConfig = field(default_factory=lambda: DataConfig(pair_probability=0.0))
+    generator: StarGANGeneratorConfig = field(default_factory=lambda: stargan.PRESETS["lite"][0])
+    critic: StarGANCriticConfig = field(default_factory=lambda: stargan.PRESETS["lite"][1])
+    adversarial: AdversarialConfig = field(
+        default_factory=lambda: AdversarialConfig("wgan-gp", n_critic=5, penalty=10.0, penalty_every=1, penalty_fraction=1.0)
+    )
+    loss: StarGANLossConfig = field(default_factory=StarGANLossConfig)
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(ema_decay=0.0))
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    channels_last: bool = True
+    quality: Path | None = None
+    model: Literal["stargan"] = "stargan"
+
+
+# `paper`: yunjey/stargan's defaults. `lite`: the same game, narrow networks, for a laptop; warm-up and rates of LEGAN's `lite`.
+PRESETS = {
+    "paper": StarGANConfig(
+        loop=LoopConfig(n_steps=200_000, log_every=100, sample_every=5000, checkpoint_every=5000),
+        generator=stargan.PRESETS["paper"][0],
+        critic=stargan.PRESETS["paper"][1],
+    ),
+    "lite": StarGANConfig(
+        loop=LoopConfig(n_steps=5000),
+        data=DataConfig(tone=0.5, pair_probability=0.0),
+        optimizer=OptimizerConfig(
+            lr_generator=4e-4, lr_critic=2e-4, betas=(0.5, 0.99), n_warmup_steps=200, lr_floor=0.05, ema_decay=0.99
+        ),
+    ),
+}
+
+
+def preset(name: str) -> StarGANConfig:
+    """Return the training preset called `name`.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise ConfigError(no_such("preset", name, PRESETS))
+    return PRESETS[name]
+
+
+# Training StarGAN: the critic's and the generator's updates (Choi et al., CVPR 2018, equations 1 to 6), on expression and lighting.
+#
+# A face under its own even light has no lighting class: the critic's lighting loss leaves it out, and zeros stand for it in the label
+# that the way back is given.
 
 
 class LabelEditor(nn.Module):
@@ -38,7 +125,7 @@ class LabelEditor(nn.Module):
         return self.generator(x, joint_label(expression, lighting))
 
 
-class StarGANTask(CriticGame):
+class StarGANTask(AdversarialTask):
     """Trains StarGAN.
 
     Args:
@@ -78,14 +165,14 @@ class StarGANTask(CriticGame):
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         """Yield the critic's update, and the generator's where it has its turn."""
-        has_turn = self.has_turn(step)
+        is_generator_step = self.is_generator_step(step)
         x_real = batch["x_real"].to(memory_format=self.layout)
         label_trg = joint_label(batch["expression_trg"], batch["lighting_trg"])
         # One translation serves both: the critic's step does not change the generator.
-        with torch.set_grad_enabled(has_turn):
+        with torch.set_grad_enabled(is_generator_step):
             x_fake = self.run_mixed(self.generator, x_real, label_trg)
         yield self.critic_update(batch, x_real, x_fake.detach(), step)
-        if has_turn:
+        if is_generator_step:
             yield generator_update(self.config.loss, self._generator_terms(batch, x_real, x_fake))
 
     def judge(self, x: Tensor) -> CriticOutput:
@@ -94,7 +181,7 @@ class StarGANTask(CriticGame):
 
     def _generator_terms(self, batch: Batch, x_real: Tensor, x_fake: Tensor) -> dict[str, Tensor]:
         # Adversarial and classification.
-        terms = self.persuasion(batch, x_fake)
+        terms = self.generator_adversarial_terms(batch, x_fake)
 
         # Reconstruction: back to the source's label.
         label_src = joint_label(batch["expression_src"], batch["lighting_src"])

@@ -1,11 +1,6 @@
-"""What a training is: its networks, its optimizers and its updates. `train/loop.py` owns all the rest and knows no model.
+"""The task contract, and what every task uses: reproducible random state, learning rate schedule, moving average of weights."""
 
-A task owns the algorithm. Each `yield Update(net, loss, logs)` becomes zero_grad, backward and one optimizer step of that
-network, and only that network's parameters receive gradients; so critic steps are an `if`, and four optimizers are four yields.
-"""
-
-import contextlib
-import os
+import math
 import random
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Protocol
@@ -15,11 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from legan.core.errors import ConfigError, no_such
+# What a training is: its networks, its optimizers and its updates. `train/loop.py` owns all the rest and knows no model.
+#
+# A task owns the algorithm. Each `yield Update(net, loss, logs)` becomes zero_grad, backward and one optimizer step of that
+# network, and only that network's parameters receive gradients; so critic steps are an `if`, and four optimizers are four yields.
+
 
 Batch = Mapping[str, Tensor]
-PRECISIONS = ("auto", "bf16", "fp32")
-PRECISION_VARIABLE = "LEGAN_PRECISION"
 
 
 class Update(NamedTuple):
@@ -80,7 +77,7 @@ class Task(Protocol):
         return None
 
     def samples(self, step: int) -> np.ndarray | None:
-        """Return a picture of fixed samples, uint8 (H, W, 3), or None. Runs in the first process alone."""
+        """Return an image of fixed samples, uint8 (H, W, 3), or None. Runs in the first process alone."""
         return None
 
     def evaluate(self, step: int) -> Mapping[str, float]:
@@ -101,29 +98,19 @@ def reseed(seed: int, rank: int, step: int) -> None:
     np.random.seed(word % 2**32)
 
 
-def mixed_dtype(precision: str, device: torch.device) -> torch.dtype | None:
-    """Return the dtype that `precision` means on `device`: bfloat16, or None for plain float32.
-
-    `auto` is bfloat16 where the hardware multiplies it (most GPUs, CPUs with AMX or AVX512-BF16). Where it is emulated, it
-    takes about twice as long as float32. The environment variable LEGAN_PRECISION says what `auto` is instead, here and in all
-    processes that are started: with fp32, results do not hang on the hardware.
-
-    Raises:
-        ConfigError: an unknown precision.
-    """
-    if precision == "auto":
-        precision = os.environ.get(PRECISION_VARIABLE, precision)
-    if precision not in PRECISIONS:
-        raise ConfigError(no_such("precision", precision, PRECISIONS))
-    if precision == "auto":
-        if device.type == "cuda":
-            fast = torch.cuda.is_bf16_supported(including_emulation=False)
-        else:
-            fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-        return torch.bfloat16 if fast else None
-    return torch.bfloat16 if precision == "bf16" else None
+# What trainings share that moves with the step: a learning rate's rise and fall, and the moving average of weights.
 
 
-def autocast(dtype: torch.dtype | None, device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """Return the context in which convolutions run in `dtype`; None leaves float32."""
-    return torch.autocast(device.type, dtype) if dtype is not None else contextlib.nullcontext()
+def warmup_cosine(step: int, n_warmup: int, n_steps: int) -> float:
+    """Share of the highest learning rate at `step`: a linear rise over `n_warmup` steps, then a cosine to zero."""
+    rise = min(1.0, (step + 1) / max(n_warmup, 1))
+    fall = 0.5 * (1 + math.cos(math.pi * max(0, step - n_warmup) / max(1, n_steps - n_warmup)))
+    return rise * fall
+
+
+@torch.no_grad()
+def update_ema(average: nn.Module, net: nn.Module, decay: float, n_updates: int) -> None:
+    """Move an average of weights and statistics towards `net` after `n_updates` updates; the first move it faster than `decay`."""
+    decay = min(decay, (1 + n_updates) / (10 + n_updates))
+    for kept, value in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
+        kept.lerp_(value, 1 - decay) if kept.is_floating_point() else kept.copy_(value)

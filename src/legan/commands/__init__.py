@@ -1,0 +1,1 @@
+"""The commands of `legan`, thin: each reads its options, calls one function, and prints the result."""

@@ -1,0 +1,285 @@
+"""The data set folder: `manifest.parquet`, one row an image, beside image files or uncompressed tar shards."""
+
+import hashlib
+import io
+import os
+import tarfile
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, TypedDict
+
+import numpy as np
+
+from legan.core.config import parse_json
+from legan.core.errors import DataError, ImageError, LeganError
+from legan.core.files import atomic_write, file_stamp, path_inside, sha256_of
+from legan.core.images import decode_rgb
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+# The data set folder: `manifest.parquet`, one row an image, beside plain image files or uncompressed tar shards.
+#
+# Reading needs no unpacking: a row of a sharded image names the tar, the offset of the image's bytes in it and their length.
+
+
+MANIFEST = "manifest.parquet"
+DOMAINS = ("photo", "render", "relit", "reexpressed", "generated")
+EVEN_LIGHT = "even"  # in the column lighting: a photo under its own light, none of the classes
+SPLITS = ("train", "val", "test")
+FIRST_VAL, FIRST_TEST = 8, 9  # of ten identities, from 0
+_ROWS_AT_ONCE = 8192
+
+
+class ManifestRow(TypedDict):
+    """One image.
+
+    `path` is relative to the folder: an image file, or a tar shard; then `offset`, `n_bytes` (both bytes) and `key` (the name
+    in the tar) say where in it. `alignment` holds the six numbers of the 2x3 matrix from source pixels to crop pixels (None for
+    renders), `landmarks` x0, y0, x1, ... of the 68 iBUG points in crop pixels (None where unknown).
+    """
+
+    path: str
+    offset: int | None
+    n_bytes: int | None
+    key: str
+    identity: str
+    expression: str
+    lighting: str
+    domain: str
+    split: str
+    source: str
+    licence: str
+    sha256: str
+    alignment: list[float] | None
+    landmarks: list[float] | None
+
+
+COLUMNS = tuple(ManifestRow.__annotations__)
+# Further columns of a set whose shards hold mattes: where in the shard of `path` the grey image lies that says which pixels are the
+# person's. `legan render`, `relight` and `reexpress` write them.
+MATTE_COLUMNS = {"matte_offset": "int64", "matte_n_bytes": "int64"}
+# Further columns of a set that was made to be rated: `legan synthesize` writes them, simulated raters read them.
+QUALITY_COLUMNS = {
+    "kind": "string",  # of synthesis, such as "relit"
+    "setting": "string",  # within the kind
+    "fault": "double",  # 0 clean .. 1 the worst of its kind, by design
+    "degradation": "string",  # put on top, such as "blur", or "none"
+    "strength": "double",  # of the degradation, 0..1
+    "reference": "string",  # name of the clean counterpart in this set, or ""
+    "naturalness_distance": "double",  # to the counterpart; NaN where it is to be computed
+}
+
+
+def split_of(index: int, n: int | None = None) -> str:
+    """Return the split of the identity with this number: 8 of 10 train, 1 val, 1 test. A larger set keeps the splits of a smaller one.
+
+    Args:
+        index: number of the identity, from 0.
+        n: identities of the set. Of two to eight the last is val: a training needs one. It joins train when the set grows.
+    """
+    if n is not None and 2 <= n <= FIRST_VAL and index == n - 1:
+        return "val"
+    return {FIRST_VAL: "val", FIRST_TEST: "test"}.get(index % 10, "train")
+
+
+def no_split(folder: Path, split: str, n_people: Mapping[str, int]) -> str:
+    """Return the words of an error: a data set has no image of a split; `n_people` by the splits that it has."""
+    has = ", ".join(f"{n} {name}" for name, n in n_people.items()) or "none"
+    least = {"train": 1, "val": 2, "test": FIRST_TEST + 1}.get(split)
+    more = f": make it of at least {least} people, or give some identities that split in its manifest" if least else ""
+    return f"{folder} has no image of the split '{split}' (people: {has}){more}"
+
+
+def image_names(frame: "pd.DataFrame") -> "pd.Series":
+    """Return the names by which ratings speak of a manifest's images, as if shards were folders: `path`, or `shards/r000001/key`."""
+    in_shard = frame["key"].fillna("") != ""
+    return frame["path"].where(~in_shard, frame["path"].str.removesuffix(".tar") + "/" + frame["key"].fillna(""))
+
+
+def matte_columns(place: tuple[int, int] | None) -> dict[str, int | None]:
+    """Return a row's `MATTE_COLUMNS` for a matte at this place, as `ShardWriter.add` gave it; None for an image without one."""
+    return dict(zip(MATTE_COLUMNS, place or (None, None), strict=True))
+
+
+def _schema(extra: Mapping[str, str]) -> Any:
+    import pyarrow as pa
+
+    numbers = pa.list_(pa.float32())
+    special = {"offset": pa.int64(), "n_bytes": pa.int64(), "alignment": numbers, "landmarks": numbers}
+    others = [(name, pa.type_for_alias(kind)) for name, kind in extra.items()]
+    return pa.schema([*((name, special.get(name, pa.string())) for name in COLUMNS), *others])
+
+
+def write_manifest(rows: Iterable[Mapping[str, Any]], folder: Path, extra: Mapping[str, str] | None = None) -> Path:
+    """Write `manifest.parquet` atomically, rows in the order given, and return its path.
+
+    Args:
+        rows: one an image; never more than some thousand are in memory.
+        folder: the data set folder.
+        extra: further columns and their types as Arrow names them, such as `QUALITY_COLUMNS`.
+
+    Raises:
+        LeganError: the folder cannot be written, or the disk is full.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path, schema, remaining = Path(folder) / MANIFEST, _schema(extra or {}), iter(rows)
+    with atomic_write(path) as file, pq.ParquetWriter(file, schema) as writer:
+        while part := [dict(row) for row in islice(remaining, _ROWS_AT_ONCE)]:
+            writer.write_table(pa.Table.from_pylist(part, schema=schema))
+    return path
+
+
+def read_manifest(folder: Path) -> "pd.DataFrame":
+    """Read and check a data set folder's manifest.
+
+    Returns:
+        a data frame with the columns of `ManifestRow`.
+
+    Raises:
+        DataError: no manifest, a missing column, an unknown domain or split, an identity in two splits, or a missing or
+            truncated image file, or one outside of the folder, which the message names.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    folder = Path(folder)
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise DataError(f"{folder} is no data set: it has no {MANIFEST}; make one with `legan render --out {folder}`")
+    try:
+        frame = pd.read_parquet(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path} cannot be read ({error}): make the data set again") from error
+    missing = [name for name in COLUMNS if name not in frame.columns]
+    if missing:
+        raise DataError(f"{path} lacks the columns {', '.join(missing)}")
+    _check_values(path, frame)
+    _check_files(folder, frame)
+    return frame
+
+
+def _check_values(path: Path, frame: "pd.DataFrame") -> None:
+    for column, allowed in (("domain", DOMAINS), ("split", SPLITS)):
+        unknown = sorted(set(frame[column]) - set(allowed))
+        if unknown:
+            raise DataError(f"{path} has an unknown {column} '{unknown[0]}': allowed are {', '.join(allowed)}")
+    splits = frame.groupby("identity")["split"].nunique()
+    if (splits > 1).any():
+        raise DataError(f"{path} has identity '{splits.idxmax()}' in more than one split: keep every person in one")
+
+
+def _check_files(folder: Path, frame: "pd.DataFrame") -> None:
+    ends = (frame["offset"].fillna(0) + frame["n_bytes"].fillna(0)).groupby(frame["path"]).max()
+    for name, end in ends.items():
+        path = path_inside(folder, str(name))
+        if not path.is_file():
+            raise DataError(f"the manifest of {folder} names a missing image: {name}; restore it or make the set again")
+        if path.stat().st_size < end:
+            raise DataError(f"{path} is truncated: delete it and run the command that made the data set again")
+
+
+def read_bytes(folder: Path, row: Mapping[str, Any]) -> bytes:
+    """Return the encoded image of a manifest row.
+
+    Raises:
+        DataError: the file is missing, shorter than the row says, outside of the folder, or another one than the row's checksum says;
+            the message names it.
+    """
+    path = path_inside(Path(folder), str(row["path"]))
+    offset, n_bytes = row["offset"], row["n_bytes"]
+    try:
+        with open(path, "rb") as file:
+            if offset is None or offset != offset:  # None, or NaN from a data frame
+                data = file.read()
+            else:
+                file.seek(int(offset))
+                data = file.read(int(n_bytes))
+                if len(data) != int(n_bytes):
+                    raise DataError(f"{path} is truncated: delete it and run the command that made the data set again")
+    except FileNotFoundError:
+        raise DataError(f"the manifest of {folder} names a missing image: {row['path']}") from None
+    digest = row.get("sha256") or ""
+    if digest == digest and digest and hashlib.sha256(data).hexdigest() != digest:
+        name = f"{row['path']}/{row['key']}" if row.get("key") else row["path"]
+        raise DataError(
+            f"{name} in {folder} has changed since the manifest was written: restore it, or make the data set again"
+        )
+    return data
+
+
+def contents_stamp(folder: Path, paths: Iterable[str]) -> str:
+    """Return a digest that changes when the manifest does, or one of the files named in it (by its size or time).
+
+    Args:
+        folder: the data set folder.
+        paths: entries of the column `path`.
+    """
+    stamps = [f"{path} {file_stamp(Path(folder) / path)}" for path in sorted(set(paths))]
+    return hashlib.sha256("\n".join([sha256_of(Path(folder) / MANIFEST), *stamps]).encode()).hexdigest()
+
+
+def read_record(shard: Path, key: str) -> Any:
+    """Return the JSON value that a tar shard holds under `key`.
+
+    Raises:
+        DataError: the shard is damaged, or holds no such value; the message names it.
+    """
+    try:
+        with tarfile.open(shard) as tar:
+            member = tar.extractfile(key)
+            if member is None:
+                raise KeyError(key)
+            return parse_json(member.read())
+    except (tarfile.TarError, KeyError, ValueError, OSError) as error:
+        raise DataError(f"{shard} is damaged: delete it and run the same command again") from error
+
+
+class ShardWriter:
+    """Writes one tar shard under a temporary name; closing renames it, an exception removes it.
+
+    Headers carry no time, user or mode of this machine, so that the same content gives the same bytes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+
+    def __enter__(self) -> "ShardWriter":
+        self._file_context = atomic_write(self.path)
+        self._file: IO[bytes] = self._file_context.__enter__()
+        self._tar = tarfile.open(fileobj=self._file, mode="w")
+        return self
+
+    def add(self, key: str, data: bytes) -> tuple[int, int]:
+        """Append one file and return the offset and length of its bytes in the tar."""
+        info = tarfile.TarInfo(key)
+        info.size = len(data)
+        # Only names that do not fit the plain header get GNU's second one.
+        self._tar.format = tarfile.USTAR_FORMAT if len(key.encode()) <= tarfile.LENGTH_NAME else tarfile.GNU_FORMAT
+        try:
+            self._tar.addfile(info, io.BytesIO(data))
+        except OSError as error:
+            raise LeganError(f"cannot write {self.path}: {os.strerror(error.errno or 0)}; free some space") from error
+        return self._tar.offset - -(-len(data) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE, len(data)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None:
+            self._tar.close()
+        self._file_context.__exit__(kind, error, trace)
+
+
+def read_pixels(folder: Path, row: Mapping[str, Any], name: str) -> np.ndarray:
+    """Return the image of a manifest row as uint8 (H, W, 3); `name` stands in error messages.
+
+    Raises:
+        DataError: it is missing, or cannot be decoded.
+    """
+    try:
+        return decode_rgb(read_bytes(folder, row), name)
+    except ImageError as error:
+        raise DataError(str(error)) from error

@@ -1,1 +1,0 @@
-"""Importers: one file for each public data set, by its own folder layout. Nothing is fetched."""

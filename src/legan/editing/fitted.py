@@ -1,0 +1,427 @@
+"""The fitted editor: the head model laid on the face makes the edit, without a trained generator (extra `render`).
+
+What makes the training truth (`legan relight`, `legan reexpress`), offered as an editor: `load_editor("fitted")`. An expression fetches
+the photo's own pixels from where the fitted head says, and multiplies them with the change of light on folds and turned skin; only what
+the photo does not show (teeth, closed lids) is drawn. A light is a gain and a bias of the photo's pixels, as the generator's is.
+Fit, expressions and the photo freed of its light are kept, so that further edits of a face are quick.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from legan.core.conditions import EXPRESSIONS, LIGHTINGS
+from legan.core.errors import FaceError, LeganError
+from legan.core.files import sha256_of
+from legan.core.geometry import CROP_SIZE, indexed, inverse, smoothstep, transform, warp
+from legan.core.images import from_network, to_network
+from legan.core.light import ROOM, Lamps, to_linear, to_srgb, with_tone
+from legan.core.weights import packaged
+from legan.editing.editor import Edit, Editor, Face, Input, Subject, edit_words
+from legan.editing.marks import Mark, of_photo
+from legan.faces.align import AlignedCrop
+from legan.faces.landmarks import locate_in_crop
+from legan.faces.native import CropFields, Person, PhotoFields, find_person
+from legan.models.editors import FITTED, Codes, ExpressionSpec, LightingSpec, Networks
+from legan.models.generator import GeneratorOutput
+from legan_faces3d.head.head import Head
+from legan_faces3d.head.noise import Stream, generator
+from legan_faces3d.photo import reexpress
+from legan_faces3d.photo.checks import UnusablePhotoError, check_fit, check_size
+from legan_faces3d.photo.fine_fit import check_at_rest, check_fine_fit
+from legan_faces3d.photo.fit import MAX_ACTION, HeadFit, HeadFitter
+from legan_faces3d.photo.reexpress import Reexpressed, Reexpresser, new_actions
+from legan_faces3d.photo.relight import Relighter, Unlit
+from legan_faces3d.photos import cut_window
+
+# What the fitted head makes of a window of a photo, brought to the photo's own pixels.
+
+
+_DARK = 0.02  # of 2, as for mixtures of lights
+_LEAST_LIGHT = 0.002  # linear; keeps ratios finite in black
+_MAX_RATIO = 8.0
+_BORDER = 0.12  # of the window's side, in which an expression fades out
+_EXPOSURE = 1.3  # of the rendered set's sensor (`legan_faces3d.render.camera`)
+_UNCHANGED = 1e-3
+
+
+def apply_motion(pixels: np.ndarray, matrix: np.ndarray, made: Reexpressed, before: np.ndarray) -> np.ndarray:
+    """Give a photo another expression at its own pixels.
+
+    Args:
+        pixels: uint8 (H, W, 3).
+        matrix: (2, 3), its pixels -> the window's.
+        made: what was made of the window.
+        before: the window's linear light (N, N, 3) as photographed.
+    """
+    n = made.light.shape[0]
+    grid = np.stack(np.meshgrid(np.arange(n) + 0.5, np.arange(n) + 0.5), axis=-1).astype(np.float32)
+    fade = _faded(n)
+    places = made.motion.places
+    moved = cv2.remap(before, places[..., 0] - 0.5, places[..., 1] - 0.5, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    ratio = (made.light + _LEAST_LIGHT) / (np.maximum(moved, 0) + _LEAST_LIGHT)
+    ratio = np.exp(fade * np.log(np.clip(ratio, 1 / _MAX_RATIO, _MAX_RATIO)))
+    moves = (places - grid) * fade
+    planes = np.concatenate([moves, ratio, made.drawn[..., None] * fade, made.light], axis=2).astype(np.float32)
+
+    # From the window to the photo's pixels.
+    left, top, right, bottom = _box(matrix, n, pixels.shape)
+    back = inverse(matrix)
+    back[:, 2] -= [left, top]
+    to_box = indexed(back)
+    # Each plane's value where nothing is changed: no move, factor 1, nothing drawn.
+    neutral = [0, 0, 1, 1, 1, 0, 0, 0, 0]
+    layers = [
+        cv2.warpAffine(
+            np.ascontiguousarray(planes[..., k]),
+            to_box,
+            (right - left, bottom - top),
+            flags=cv2.INTER_LINEAR,
+            borderValue=value,
+        )
+        for k, value in enumerate(neutral)
+    ]
+    move = np.stack(layers[:2], axis=2) @ inverse(matrix)[:, :2].T.astype(np.float32)
+    ratio, drawn, painted = np.stack(layers[2:5], axis=2), layers[5][..., None], np.stack(layers[6:9], axis=2)
+    x, y = np.meshgrid(np.arange(left, right, dtype=np.float32), np.arange(top, bottom, dtype=np.float32))
+    fetched = cv2.remap(pixels, x + move[..., 0], y + move[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    light = to_linear(fetched.astype(np.float32) / 255) * ratio
+    light = light * (1 - drawn) + painted * drawn
+    result, part = pixels.copy(), pixels[top:bottom, left:right]
+    edited = np.clip(255 * to_srgb(light) + 0.5, 0, 255).astype(np.uint8)
+    same = (np.abs(move).max(axis=2) < 0.01) & (np.abs(ratio - 1).max(axis=2) < _UNCHANGED) & (drawn[..., 0] < _UNCHANGED)
+    result[top:bottom, left:right] = np.where(same[..., None], part, edited)
+    return result
+
+
+def light_fields(before: np.ndarray, after: np.ndarray) -> CropFields:
+    """Gain and bias from a crop's linear light (n, n, 3) to an image of it in other light, exposed and developed."""
+    glare = 0.015 * cv2.GaussianBlur(after, (0, 0), 6.0 * after.shape[0] / CROP_SIZE)
+    developed = 2 * to_srgb(with_tone(_EXPOSURE * (after + glare)))
+    x = (2 * to_srgb(np.clip(before, 0, 1))).astype(np.float32)
+    gain = np.log(np.clip(developed / np.maximum(x, _DARK), np.exp(-4), np.exp(4))).astype(np.float32)
+    bias = (developed - np.exp(gain) * x).astype(np.float32)
+    return CropFields(np.zeros((*x.shape[:2], 2), np.float32), gain, bias)
+
+
+def chained(second: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """The map (2, 3) of `first` and then `second`."""
+    return np.concatenate([second[:, :2] @ first[:, :2], second[:, :2] @ first[:, 2:] + second[:, 2:]], axis=1)
+
+
+def _faded(n: int) -> np.ndarray:
+    """Weight (n, n, 1) of an edit in the window: 1 inside, 0 at the border."""
+    place = (np.arange(n) + 0.5) / n
+    depth = smoothstep(0.0, _BORDER, np.minimum(place, 1 - place))
+    return (depth[:, None] * depth[None])[..., None].astype(np.float32)
+
+
+def _box(matrix: np.ndarray, side: int, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """The photo's pixels (left, top, right, bottom) that a window covers."""
+    corners = transform(inverse(matrix), np.array([[0, 0], [side, 0], [0, side], [side, side]]))
+    left, top = np.maximum(np.floor(corners.min(axis=0)), 0).astype(int)
+    right, bottom = np.minimum(np.ceil(corners.max(axis=0)), [shape[1], shape[0]]).astype(int)
+    return int(left), int(top), int(right), int(bottom)
+
+
+FITTED_VERSION = 1  # raised when the images change: it is in the mark
+N_KEPT = 8  # faces whose fit is kept
+_SEED = 0  # of teeth and of how a person smiles, which a photo at rest does not show
+
+
+class FittedFace:
+    """One face of a photo with the head fitted to it; keeps what further edits need."""
+
+    def __init__(self, tools: "FittedNetworks", pixels: np.ndarray, landmarks: np.ndarray) -> None:
+        """Args: `pixels` uint8 (H, W, 3); `landmarks` (68, 2) in its pixels.
+
+        Raises:
+            UnusablePhotoError: the face is too small, turned or cut off, or the head does not fit it.
+        """
+        check_size(landmarks)
+        self.tools = tools
+        self.fit = tools.fitter.fit(landmarks)
+        _, inside = cut_window(pixels, *tools.relighter.window(self.fit))
+        check_fit(self.fit, inside)
+        self.expression = shown_expression(self.fit)
+        self._expressed: OrderedDict[tuple, Reexpressed] = OrderedDict()
+        self._unlit: OrderedDict[tuple, tuple[Unlit, Person]] = OrderedDict()
+        self._subject: reexpress.Subject | None = None
+
+    def express(self, pixels: np.ndarray, code: np.ndarray, strength: float) -> tuple[np.ndarray, HeadFit, tuple]:
+        """Change the expression of the photo `pixels` (H, W, 3) uint8 that this face is of.
+
+        Args:
+            code: (6,), non-negative, summing to 1.
+
+        Returns:
+            the photo, the head in it, and a key of the expression.
+
+        Raises:
+            UnusablePhotoError: lips that cannot be closed, or eyes or mouth that the head does not fit.
+        """
+        key = (*np.round(code, 4).tolist(), strength)
+        matrix, _ = self.tools.reexpresser.window(self.fit)
+        if self._subject is None:
+            check_fine_fit(self.fit, self.tools.head, self.tools.fitter.places)
+            window, _ = cut_window(pixels, *self.tools.reexpresser.window(self.fit))
+            self._subject = self.tools.reexpresser.prepare(window, self.fit, self.expression)
+        if key not in self._expressed:
+            self._expressed[key] = self._made(self._subject, code, strength)
+            if len(self._expressed) > N_KEPT:
+                self._expressed.popitem(last=False)
+        made = self._expressed[key]
+        fit = replace(made.fit, matrix=chained(made.fit.matrix, matrix))
+        return apply_motion(pixels, matrix, made, self._subject.light), fit, key
+
+    def _made(self, subject: reexpress.Subject, code: np.ndarray, strength: float) -> Reexpressed:
+        """Actions go `strength` of the way to the mean of the expressions' own, weighted by `code`."""
+        own = EXPRESSIONS.index(self.expression)
+        target = EXPRESSIONS[int(np.argmax(np.where(np.arange(len(code)) == own, 0, code)))]
+        before = subject.fit.actions
+        change = dict.fromkeys(before, 0.0)
+        for k in np.flatnonzero(code):
+            if k != own:
+                wanted = new_actions(subject.fit, self.expression, EXPRESSIONS[k], _SEED)
+                for name in wanted.keys() | before.keys():
+                    step = float(code[k]) * strength * (wanted.get(name, 0.0) - before.get(name, 0.0))
+                    change[name] = change.get(name, 0.0) + step
+        actions = {name: float(np.clip(before.get(name, 0.0) + change[name], 0, MAX_ACTION)) for name in sorted(change)}
+        return self.tools.reexpresser.make(subject, target, _SEED, actions)
+
+    def light(self, pixels: np.ndarray, fit: HeadFit, key: tuple, lamps: Lamps) -> tuple[CropFields, Person]:
+        """Return the fields of a lighting of the photo `pixels`, and whose they are.
+
+        Args:
+            fit: the head in it.
+            key: of the photo's expression.
+
+        Raises:
+            UnusablePhotoError: light from one side, or an overexposed face.
+        """
+        relighter = self.tools.relighter
+        if key not in self._unlit:
+            window, inside = cut_window(pixels, *relighter.window(fit))
+            unlit = relighter.prepare(window, inside, fit, _SEED, generator(_SEED, Stream.RAYS))
+            n = unlit.layers.resolution
+            matrix = fit.matrix * (n / fit.size)
+            crop = AlignedCrop(Image.fromarray(warp(pixels, matrix, n)), matrix)
+            self._unlit[key] = unlit, find_person(pixels, crop)
+            if len(self._unlit) > N_KEPT:
+                self._unlit.popitem(last=False)
+        unlit, person = self._unlit[key]
+        classes = [ROOM, *map(int, lamps.classes)]
+        room, *lit = relighter.images(unlit, [LIGHTINGS[k] for k in classes], generator(_SEED, Stream.RAYS, 1))
+        image = room * lamps.room.astype(np.float32)
+        for one, factor in zip(lit, lamps.flashes.astype(np.float32), strict=True):
+            image += factor * (one - room)
+        return light_fields(unlit.layers.light, image), person
+
+
+class FittedNetworks(Networks):
+    """The fitted editor as `Networks`: what it does to crops; made once, loading the head takes seconds.
+
+    Raises:
+        LeganError: the extra `render` is not installed.
+    """
+
+    def __init__(self) -> None:
+        # Not the base's: there are no networks.
+        self.head = Head()
+        self.fitter = HeadFitter(self.head)
+        self.reexpresser = Reexpresser(self.head, self.fitter.places)
+        self.relighter = Relighter(self.head)
+        self.device, self.dtype, self.critic = torch.device("cpu"), torch.float32, None
+        self.size, self.has_masks, self.keeps = CROP_SIZE, False, True
+        self.ignored: tuple[str, ...] = ()
+        self.metadata = {"model": FITTED, "version": str(FITTED_VERSION)}
+        self.checksum = fitted_checksum()
+        self._faces: OrderedDict[str, FittedFace] = OrderedDict()
+
+    def face(self, pixels: np.ndarray, crop: AlignedCrop) -> FittedFace:
+        """Return the fitted face that `crop` shows of the photo `pixels`, from memory where it was fitted before."""
+        digest = hashlib.blake2b(np.asarray(crop.image).tobytes() + crop.matrix.tobytes(), digest_size=16)
+        key = f"{digest.hexdigest()} {pixels.shape}"
+        if key not in self._faces:
+            landmarks = transform(crop.inverse, locate_in_crop(np.asarray(crop.image)).astype(np.float64))
+            self._faces[key] = FittedFace(self, pixels, landmarks)
+            if len(self._faces) > N_KEPT:
+                self._faces.popitem(last=False)
+        self._faces.move_to_end(key)
+        return self._faces[key]
+
+    def edited(
+        self, pixels: np.ndarray, crop: AlignedCrop, codes: Codes, row: int, strength: float
+    ) -> tuple[np.ndarray, FittedFace]:
+        """Edit one face of a photo, uint8 (H, W, 3).
+
+        Raises:
+            UnusablePhotoError: what cannot be edited, and why.
+        """
+        face = self.face(pixels, crop)
+        fit, key, before = face.fit, (), pixels
+        code = codes.expression[row].numpy().astype(np.float64)
+        if code.any() and code[EXPRESSIONS.index(face.expression)] < 1:
+            pixels, fit, key = face.express(before, code, strength)
+        lamps = lamps_of(codes, row)
+        if lamps is None:
+            return pixels, face
+        fields, person = face.light(pixels, fit, key, lamps)
+        own = PhotoFields(fields.scaled(strength), person, pixels.shape[1], pixels.shape[0])
+        return own.apply(pixels), face
+
+    def translate(self, x: Tensor, codes: Codes, batch_size: int = 16) -> GeneratorOutput:
+        """Edit crops `x` (B, 3, 128, 128) in [-1, 1]; there are no masks and no fields.
+
+        Raises:
+            UnusablePhotoError: a crop that cannot be edited, and why.
+        """
+        done = [self._edited_crop(pixels, codes, row) for row, pixels in enumerate(from_network(x) if len(x) else [])]
+        image = to_network(np.stack(done)) if done else x.float().cpu()
+        return GeneratorOutput(image, x[:, :0].cpu(), x[:, :0].cpu(), None)
+
+    def attempt(self, x: Tensor, codes: Codes) -> tuple[np.ndarray, np.ndarray]:
+        """Edit crops as `translate` does, to uint8 (B, 128, 128, 3); those that are refused (B,) bool stay as they are."""
+        pixels = from_network(x)
+        done, refused = pixels.copy(), np.zeros(len(x), bool)
+        for row, own in enumerate(pixels):
+            try:
+                done[row] = self._edited_crop(own, codes, row)
+            except UnusablePhotoError:
+                refused[row] = True
+        return done, refused
+
+    def _edited_crop(self, pixels: np.ndarray, codes: Codes, row: int) -> np.ndarray:
+        crop = AlignedCrop(Image.fromarray(pixels), np.array([[1.0, 0, 0], [0, 1.0, 0]]))
+        return self.edited(pixels, crop, codes, row, 1.0)[0]
+
+
+class FittedEditor(Editor):
+    """Edits photos with the fitted head: the same methods as `Editor`; made by `load_editor("fitted")`."""
+
+    networks: FittedNetworks
+    batches = False
+
+    def prepare(self, image: Input, face: Face = "largest", force: bool = False, changes_expression: bool = True) -> Subject:
+        """As `Editor.prepare`, and fit the head.
+
+        Raises:
+            FaceError: also where the head does not fit, or the face is turned or cut off; `force` does not help then.
+        """
+        subject = super().prepare(image, face, force, changes_expression)
+        for crop in _crops_of(subject, self.networks.size):
+            with _reasons(subject):
+                self.networks.face(np.asarray(subject.photo.image), crop)
+        return subject
+
+    def edit_subjects(
+        self,
+        subjects: Iterable[Subject],
+        expression: ExpressionSpec | None = None,
+        lighting: LightingSpec | None = None,
+        strength: float = 1.0,
+        batch_size: int = 8,
+    ) -> Iterator[Edit]:
+        """Edit photos whose faces `prepare` found, one after the other; arguments as in `Editor.edit_many`.
+
+        Raises:
+            FaceError: a face that cannot be edited; the message says which photo and why.
+        """
+        mark = Mark(self.networks.checksum, edit_words(expression, lighting, strength))
+        for subject in subjects:
+            yield self._edit(subject, expression, lighting, strength, mark)
+
+    def _edit(
+        self, subject: Subject, expression: ExpressionSpec | None, lighting: LightingSpec | None, strength: float, mark: Mark
+    ) -> Edit:
+        size = self.networks.size
+        sources = subject.images(size)
+        codes = self.networks.target_codes(to_network(sources), expression, lighting)
+        crops = _crops_of(subject, size)
+        pixels = np.asarray(subject.photo.image)
+        warnings = list(subject.warnings)
+        for row, crop in enumerate(crops if strength > 0 else ()):
+            with _reasons(subject):
+                pixels, face = self.networks.edited(pixels, crop, codes, row, strength)
+            if expression is not None and face.expression != "neutral":
+                warnings.append(f"the face is not at rest ({face.expression}): folds and teeth of it may stay")
+        after = tuple(Image.fromarray(warp(pixels, crop.matrix, size)) for crop in crops)
+        image = Image.fromarray(pixels) if subject.crops else after[0]
+        no_masks = np.zeros((len(crops), 0, size, size), np.float32)
+        own_mark = of_photo(mark, subject.photo)
+        return Edit(
+            *(image, tuple(sources), after, no_masks, no_masks, subject, self.networks, own_mark, strength), tuple(warnings)
+        )
+
+
+@lru_cache(maxsize=1)
+def load_fitted() -> FittedNetworks:
+    """Return the fitted editor, loaded once: the head takes seconds and some hundred megabytes.
+
+    Raises:
+        LeganError: the extra `render` is not installed.
+    """
+    return FittedNetworks()
+
+
+def fitted_checksum() -> str:
+    """SHA-256 of what decides the images, in place of a weights file's: versions, and the landmark network.
+
+    Raises:
+        LeganError: the extra `render` is not installed.
+    """
+    try:
+        anny = importlib.metadata.version("anny")
+    except importlib.metadata.PackageNotFoundError as error:
+        raise LeganError('the fitted editor needs the head model anny: pip install "legan[render]"') from error
+    facts = [FITTED, FITTED_VERSION, anny, sha256_of(packaged("landmarks"))]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def shown_expression(fit: HeadFit) -> str:
+    """The expression that a fitted face shows, as far as edits need it: at rest, a smile, or an open mouth."""
+    try:
+        check_at_rest(fit)
+    except UnusablePhotoError:
+        smile = fit.actions.get("mouthSmileLeft", 0.0) + fit.actions.get("mouthSmileRight", 0.0)
+        return "smile" if smile > fit.actions.get("jawOpen", 0.0) else "surprise"
+    return "neutral"
+
+
+def lamps_of(codes: Codes, row: int) -> Lamps | None:
+    """The light of one row as a mixture of classes; None where it is kept."""
+    if codes.lamps is not None:
+        return codes.lamps
+    code = codes.lighting[row].numpy().astype(np.float64)
+    if not code.any():
+        return None
+    classes = np.array([k for k in np.flatnonzero(code) if k != ROOM], int)
+    return Lamps(np.ones(3), classes, np.repeat(code[classes][:, None], 3, axis=1))
+
+
+def _crops_of(subject: Subject, size: int) -> tuple[AlignedCrop, ...]:
+    """Crops of a photo; a photo that is an aligned crop itself is its own."""
+    if subject.crops:
+        return subject.crops
+    image = subject.photo.image
+    return (AlignedCrop(subject.images(size)[0], np.array([[size / image.width, 0, 0], [0, size / image.height, 0]])),)
+
+
+@contextmanager
+def _reasons(subject: Subject) -> Iterator[None]:
+    """Name the photo in what is refused."""
+    try:
+        yield
+    except UnusablePhotoError as error:
+        raise FaceError(f"{subject.photo.path or 'the image'} cannot be edited with the fitted head: {error}") from error

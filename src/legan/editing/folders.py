@@ -1,0 +1,385 @@
+"""Edit files and folders: which photos, under which names, what is left as it is, and what went wrong."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from legan.core.errors import ConditionError, FaceError, ImageError, LeganError
+from legan.core.files import make_folder, sha256_of
+from legan.core.images import WRITE_FORMATS, Photo, save_photo, write_format
+from legan.core.light import LightSetup
+from legan.core.listing import images_in_folder
+from legan.core.workers import shown_progress
+from legan.editing.editor import Edit, Editor, Face, Readings, Subject, check_min_match, load_editor
+from legan.editing.grid import GRID_LIGHTINGS, grid_mark, make_grid
+from legan.editing.lights import LightWords, shares_in_words
+from legan.editing.marks import marked_metadata, of_photo, read_mark
+from legan.models.editors import ExpressionSpec, LightingSpec
+
+MASKS = ("expression", "lighting")  # in the names of their files
+Written = Iterator[tuple[Path, list[Path] | LeganError]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One photo to edit, the file that its edit goes to, and those of its two masks, where they are wanted.
+
+    `outdated`: the output is there, and its mark says that it was made of the photo as it was before.
+    """
+
+    photo: Path
+    output: Path
+    masks: tuple[Path, ...] = ()
+    outdated: bool = False
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """All files."""
+        return (self.output, *self.masks)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to do with each photo.
+
+    Args:
+        expression, strength, face: as for `Editor`.
+        lightings: one, or none for the photo's own; for a grid any number.
+        masks: also write the two masks, as `name.expression-mask.png` and `name.lighting-mask.png`.
+        grid: make one labelled image of all expressions under the lightings instead.
+        mark: say in each file that an algorithm edited it.
+        overwrite: replace outputs that exist. An input is never replaced.
+        force, min_match: as for `Editor`.
+        readings: measure each edit (`Edit.readings`): in the report, and in the file's mark.
+    """
+
+    expression: ExpressionSpec | None = None
+    lightings: tuple[LightingSpec, ...] = ()
+    strength: float = 1.0
+    face: Face = "largest"
+    masks: bool = False
+    grid: bool = False
+    mark: bool = True
+    overwrite: bool = False
+    force: bool = False
+    readings: bool = False
+    min_match: float | None = None
+
+    def check(self) -> None:
+        """Check what can be told without an editor.
+
+        Raises:
+            ConditionError: wishes that do not go together, or none.
+        """
+        if self.grid and self.expression is not None:
+            raise ConditionError("a grid shows all expressions: leave --expression out, or leave --grid out")
+        if self.grid and self.masks:
+            raise ConditionError("a grid has no masks: leave --masks out, or leave --grid out")
+        if self.grid and (self.readings or self.min_match is not None):
+            raise ConditionError("a grid is not measured: leave --readings and --min-match out, or leave --grid out")
+        check_min_match(self.min_match)
+        if not self.grid and len(self.lightings) > 1:
+            raise ConditionError("several lightings need --grid: name one, or add --grid")
+        if not self.grid and self.expression is None and not self.lightings:
+            raise ConditionError("nothing to change: name --expression, --lighting or both, such as --expression smile")
+
+
+@dataclass
+class Report:
+    """What became of `n_photos`: `done` and `kept` name outputs, `failed` photos and why, `notes` what is worth knowing.
+
+    `readings` holds what was measured on the edits, by output, where that was asked for.
+    """
+
+    done: list[Path] = field(default_factory=list)
+    kept: list[Path] = field(default_factory=list)
+    failed: dict[Path, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    readings: dict[Path, Readings] = field(default_factory=dict)
+    n_edited: int = 0
+    n_photos: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as plain values."""
+        failed = {str(photo): message for photo, message in self.failed.items()}
+        done, kept = [str(path) for path in self.done], [str(path) for path in self.kept]
+        found = {"n_edited": self.n_edited, "done": done, "kept": kept, "failed": failed, "notes": self.notes}
+        if self.readings:
+            found["readings"] = {str(path): readings.as_json() for path, readings in self.readings.items()}
+        return found
+
+    def messages(self) -> list[str]:
+        """What to tell people beside the outputs, one line each."""
+        lines = [f"note: {note}" for note in self.notes]
+        lines += [f"note: {path}: {readings}" for path, readings in self.readings.items()]
+        if self.kept:
+            lines.append(f"note: {len(self.kept)} outputs existed and were kept; --overwrite makes them anew")
+        lines += [f"error: {message}" for message in self.failed.values()]
+        if self.failed:
+            lines.append(f"error: {len(self.failed)} of {self.n_photos} photos could not be edited, the others were")
+        return lines
+
+
+def edit_photos(
+    photos: Sequence[Path],
+    out: Path | None,
+    choice: Choice,
+    weights: Path | None = None,
+    device: str = "cpu",
+    light: LightWords | None = None,
+) -> Report:
+    """Load an editor and edit photos with it; arguments and errors as for `load_editor`, `edit_files` and `LightWords`.
+
+    `light` says what the lightings of `choice`, its `named`, are.
+    """
+    choice.check()
+    editor = load_editor(weights, device)
+    if light is None:
+        return edit_files(editor, photos, out, choice)
+    choice = replace(choice, lightings=light.setups(editor))
+    report = edit_files(editor, photos, out, choice)
+    read = [lighting for lighting in choice.lightings if isinstance(lighting, LightSetup) and lighting.words]
+    report.notes += [f"light {setup}: {shares_in_words(setup)}" for setup in read]
+    return report
+
+
+def edit_files(editor: Editor, photos: Sequence[Path], out: Path | None, choice: Choice) -> Report:
+    """Edit photos and folders of photos.
+
+    A single photo that fails raises its error. Of several, the others are edited all the same and the report names those that
+    failed; outputs that exist are kept, so that the same command again continues where it stopped. An output whose mark says that
+    its photo was another one is made anew.
+
+    Args:
+        editor: as `load_editor` gives it.
+        photos: image files, and folders that are walked.
+        out: a file for a single photo, otherwise a folder; None puts edits beside the photos (`name-edited.jpg`).
+        choice: what to do with each of them.
+
+    Raises:
+        LeganError: nothing to do, an output that would replace an input or another output, or a full disk.
+    """
+    choice.check()
+    if choice.masks and not editor.networks.has_masks:
+        raise ConditionError("these weights make no masks, only LEGAN's do: leave --masks out")
+    for lighting in choice.lightings or (None,):
+        editor.check("neutral" if choice.grid else choice.expression, lighting, choice.strength)
+    jobs, is_single = plan(photos, out, "grid" if choice.grid else "edited", ".png" if choice.grid else "", choice.masks)
+    if not (is_single or choice.overwrite):
+        jobs = [replace(job, outdated=_is_outdated(job)) for job in jobs]
+    kept = [path for job in jobs for path in job.outputs if path.exists() and not (job.outdated or choice.overwrite)]
+    todo = [job for job in jobs if not set(job.outputs) <= set(kept)]
+    report = Report(kept=kept, n_photos=len(jobs), notes=_notes_on(jobs, set(kept)))
+    report.notes += [] if choice.grid or is_single else _format_notes(todo)
+    if report.kept and is_single:
+        raise ImageError(f"{report.kept[0]} exists already: give another name with -o, or add --overwrite")
+    write = _write_grids if choice.grid else _write_edits
+    with shown_progress("editing", len(todo), hidden=is_single) as advance:
+        subjects = _prepared(editor, todo, choice, report, is_single, advance)
+        for photo, outputs in write(editor, subjects, {job.photo: job for job in todo}, choice, report):
+            if isinstance(outputs, LeganError):
+                _fail(report, photo, outputs, is_single)
+            else:
+                report.done += outputs
+                report.n_edited += 1
+            advance()
+    return report
+
+
+def _is_outdated(job: Job) -> bool:
+    """Whether the photo is another one than the output's mark says; an output without a mark might be anybody's work."""
+    mark = _mark_of(job.output)
+    return bool(mark) and job.photo.is_file() and mark != sha256_of(job.photo)
+
+
+def _notes_on(jobs: Iterable[Job], kept: Collection[Path]) -> list[str]:
+    """Notes on outputs of which nothing tells that they are of this photo, where the photo is the newer file."""
+    return [
+        f"{job.output}: kept, though {job.photo} is newer; --overwrite makes it anew"
+        for job in jobs
+        if job.output in kept
+        and not _mark_of(job.output)
+        and job.photo.is_file()
+        and job.photo.stat().st_mtime_ns > job.output.stat().st_mtime_ns
+    ]
+
+
+def _mark_of(output: Path) -> str:
+    """The checksum of the photo that an output was made of, "" where it does not say."""
+    try:
+        mark = read_mark(output) if output.is_file() else None
+    except (ImageError, OSError, ValueError, SyntaxError):  # no image of ours
+        mark = None
+    return mark.photo if mark else ""
+
+
+def _write_edits(
+    editor: Editor, subjects: Iterable[Subject], jobs: Mapping[Path, Job], choice: Choice, report: Report
+) -> Written:
+    """Edit and save; yields each photo with the files written for it, or the error that says why none could be."""
+    lighting = choice.lightings[0] if choice.lightings else None
+    for photo, edit in _edits(editor, subjects, choice, lighting):
+        if isinstance(edit, FaceError):
+            yield photo, edit
+            continue
+        job = jobs[photo]
+        make_folder(job.output.parent)
+        outputs = [path for path in job.outputs if choice.overwrite or job.outdated or not path.exists()]
+        try:
+            n_known = len(edit.warnings)
+            edit = editor.matched(edit, choice.expression, lighting, choice.min_match)
+            report.notes += [f"{photo}: {warning}" for warning in edit.warnings[n_known:]]
+            if choice.readings:
+                report.readings[job.output] = edit.readings
+            if job.output in outputs:
+                edit.save(job.output, mark=choice.mark)
+            for path, image in zip(job.masks, edit.mask_images() if job.masks else (), strict=True):
+                if path in outputs:
+                    save_photo(image, path)
+        except (ImageError, FaceError) as error:
+            yield photo, error
+        else:
+            yield photo, outputs
+
+
+def _edits(
+    editor: Editor, subjects: Iterable[Subject], choice: Choice, lighting: LightingSpec | None
+) -> Iterator[tuple[Path, Edit | FaceError]]:
+    """Edit photos, together where the editor can; where it edits one by one, also the reason why one cannot be edited."""
+    wishes = choice.expression, lighting, choice.strength
+    if editor.batches:
+        yield from ((_path_of(edit.photo), edit) for edit in editor.edit_subjects(subjects, *wishes))
+        return
+    for subject in subjects:
+        found: Edit | FaceError
+        try:
+            found = next(editor.edit_subjects([subject], *wishes))
+        except FaceError as error:
+            found = error
+        yield _path_of(subject.photo), found
+
+
+def _write_grids(
+    editor: Editor, subjects: Iterable[Subject], jobs: Mapping[Path, Job], choice: Choice, report: Report
+) -> Written:
+    """As `_write_edits`, one labelled image of all expressions for each photo."""
+    lightings = choice.lightings or GRID_LIGHTINGS
+    mark = grid_mark(editor, lightings, choice.strength)
+    for subject in subjects:
+        metadata = marked_metadata(of_photo(mark, subject.photo)) if choice.mark else None
+        photo = _path_of(subject.photo)
+        output = jobs[photo].output
+        make_folder(output.parent)
+        try:
+            save_photo(make_grid(editor, subject, lightings, choice.strength), output, metadata=metadata)
+        except FaceError as error:
+            yield photo, error
+            continue
+        yield photo, [output]
+
+
+def plan(
+    photos: Sequence[Path], out: Path | None, tag: str = "edited", ending: str = "", masks: bool = False
+) -> tuple[list[Job], bool]:
+    """Decide which photo goes where; also whether a single photo was named. Folders are walked in the order of names.
+
+    Args:
+        photos, out: as for `edit_files`.
+        tag: goes into the names where `out` is None.
+        ending: of the outputs, such as ".png"; empty keeps each photo's own, where images can be written under it.
+        masks: whether the masks are wanted too.
+
+    Raises:
+        LeganError: as `edit_files`.
+    """
+    is_single = len(photos) == 1 and not photos[0].is_dir()
+    jobs: list[Job] = []
+    for photo in photos:
+        if photo.is_dir():
+            named = photo if photo.name not in ("", "..") else photo.resolve()
+            folder = out if out is not None else named.with_name(f"{named.name}-{tag}")
+            is_within = folder.resolve() != photo.resolve()
+            found = images_in_folder(photo, folder if is_within else None)
+            jobs += [Job(path, _named(folder / path.relative_to(photo), ending)) for path in found]
+        elif is_single and out is not None and not out.is_dir():
+            write_format(out)
+            jobs.append(Job(photo, out))
+        elif out is not None:
+            jobs.append(Job(photo, _named(out / photo.name, ending)))
+        else:
+            jobs.append(Job(photo, _named(photo.with_stem(f"{photo.stem}-{tag}"), ending)))
+    if not jobs:
+        raise ImageError(f"no images in {', '.join(map(str, photos))}: name photos, or a folder that holds some")
+    if not is_single and out is not None and (out.is_file() or out.suffix.lower() in WRITE_FORMATS):
+        raise ImageError(f"{len(jobs)} photos cannot go to the one file {out}: name a folder")
+    if masks:
+        jobs = [
+            replace(job, masks=tuple(job.output.with_name(f"{job.output.stem}.{name}-mask.png") for name in MASKS))
+            for job in jobs
+        ]
+    _check_outputs(jobs)
+    return jobs, is_single
+
+
+def _format_notes(jobs: Sequence[Job]) -> list[str]:
+    """Which photos get edits of another format, as theirs is read only."""
+    changed = Counter(job.photo.suffix.lower() for job in jobs if job.photo.suffix.lower() not in WRITE_FORMATS)
+    counts = ", ".join(f"{n} {ending}" for ending, n in sorted(changed.items()))
+    return [f"edits are written as PNG where the photo's own format is only read: {counts}"] if changed else []
+
+
+def _named(path: Path, ending: str) -> Path:
+    """The output's name for a photo's name; photos of formats that are not written become PNG."""
+    if not ending:
+        ending = path.suffix if path.suffix.lower() in WRITE_FORMATS else ".png"
+    return path.with_suffix(ending)
+
+
+def _check_outputs(jobs: Sequence[Job]) -> None:
+    # By device and inode too: a hard link to a photo has another name.
+    inputs = {_identity(job.photo) for job in jobs}
+    outputs: dict[Path, Path] = {}
+    if len({job.photo for job in jobs}) < len(jobs):
+        twice = next(job.photo for i, job in enumerate(jobs) if job.photo in {other.photo for other in jobs[:i]})
+        raise ImageError(f"{twice} was named twice, by itself and with its folder: name it once")
+    for job in jobs:
+        for path in job.outputs:
+            output = path.resolve()
+            if _identity(output) in inputs:
+                raise ImageError(f"the edit of {job.photo} would replace the photo {path}: name another place with -o")
+            if output in outputs:
+                raise ImageError(f"the edits of {outputs[output]} and {job.photo} would both be {path}: edit them one by one")
+            outputs[output] = job.photo
+
+
+def _identity(path: Path) -> tuple[int, int] | Path:
+    return (path.stat().st_dev, path.stat().st_ino) if path.exists() else path.resolve()
+
+
+def _prepared(
+    editor: Editor, jobs: Iterable[Job], choice: Choice, report: Report, is_single: bool, advance: Callable[[], None]
+) -> Iterator[Subject]:
+    for job in jobs:
+        try:
+            changes_expression = choice.grid or choice.expression is not None
+            subject = editor.prepare(job.photo, choice.face, choice.force, changes_expression)
+        except LeganError as error:
+            _fail(report, job.photo, error, is_single)
+            advance()
+            continue
+        lost = subject.photo.metadata.lost_in(write_format(job.output))
+        report.notes += [f"{job.photo}: {note}" for note in (*subject.photo.notes, *lost, *subject.warnings)]
+        yield subject
+
+
+def _fail(report: Report, photo: Path, error: LeganError, is_single: bool) -> None:
+    if is_single:
+        raise error
+    report.failed[photo] = str(error)
+
+
+def _path_of(photo: Photo) -> Path:
+    assert photo.path is not None, "prepared from a file"
+    return photo.path

@@ -1,0 +1,1 @@
+"""Evaluation: editors side by side, face verification, and expression recognition."""

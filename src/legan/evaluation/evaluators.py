@@ -1,0 +1,164 @@
+"""The networks whose features images are compared by, chosen by name or file; whatever uses one says which it was.
+
+`lightcnn`, the identity network that comes with legan, needs no download. `lightcnn9`, `lightcnn29`, `inception` (the network of FID),
+`alex` and `vgg` (those of LPIPS) are files that the user has, in the folder that `LEGAN_MODELS` names. Anything else is a path: weights of
+`legan train identity`, or an official LightCNN checkpoint.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from legan.core.errors import WeightsError, nearest
+from legan.core.files import sha256_of
+from legan.core.weights import PACKAGED, load_state, packaged
+from legan.faces.embeddings import KNOWN_FILES, model_file
+from legan.metrics import feature_networks as backbones
+from legan.metrics import feature_networks as inception
+from legan.models import lightcnn
+from legan.quality.scorer import resized
+
+DEFAULT = "lightcnn"
+_TORCHVISION = "https://download.pytorch.org/models"
+_HUB_FOLDERS = (Path("~/.cache/torch/hub/checkpoints"),)  # where torchvision and pytorch-fid themselves download to
+# The digits in a name are the first of the file's SHA-256, as torch hub names files.
+_FILES = {
+    "inception": ("pt_inception-2015-12-05-6726825d.pth", "https://github.com/mseitzer/pytorch-fid/releases/tag/fid_weights"),
+    "alex": ("alexnet-owt-7be5be79.pth", _TORCHVISION),
+    "vgg": ("vgg16-397923af.pth", _TORCHVISION),
+}
+_LIGHTCNNS = (DEFAULT, "lightcnn9", "lightcnn29")
+# For distances of distributions, and for distances of two images.
+FID_NETWORKS = (*_LIGHTCNNS, "inception")
+LPIPS_NETWORKS = (*_LIGHTCNNS, "alex", "vgg")
+
+Layers = Callable[[Tensor], list[Tensor]]
+
+
+class _Loaded(NamedTuple):
+    net: nn.Module
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FeatureNetwork:
+    """What turns images into features.
+
+    Args:
+        name: how results name it.
+        layers: images (B, 3, S, S) in [-1, 1] -> its layers (B, C, h, w); one layer (B, d) is features as they are.
+        size: S, the side that it reads; images of another are scaled, bilinearly and antialiased; None where any will do.
+        weights: of the layers' channels where people's judgements led to them: LPIPS's.
+        provenance: file, SHA-256, and what the file says about itself.
+    """
+
+    name: str
+    layers: Layers
+    size: int | None = None
+    weights: list[Tensor] | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def read(self, x: Tensor) -> list[Tensor]:
+        """Return the layers of images (B, 3, H, W) in [-1, 1]."""
+        with torch.inference_mode():
+            return self.layers(x if self.size is None else resized(x, self.size))
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return features (B, d) of images (B, 3, H, W) in [-1, 1]: the layers, each averaged over places."""
+        return torch.cat([pooled(layer) for layer in self.read(x)], 1).float().cpu()
+
+
+def pooled(layer: Tensor) -> Tensor:
+    """(B, C, h, w) -> (B, C), the mean over places; (B, d) as it is."""
+    return layer.mean((2, 3)) if layer.ndim == 4 else layer
+
+
+def load_fid_network(name: str | Path = DEFAULT, device: str = "cpu") -> FeatureNetwork:
+    """Return the network of FID, KID, precision and recall; a name of `FID_NETWORKS`, or a path.
+
+    Raises:
+        WeightsError: an unknown name, or a file that is missing, damaged or another one.
+    """
+    if str(name) == "inception":
+        net, facts = _published("inception", inception.Inception())
+        net = _ready(net, device)
+        return FeatureNetwork("inception", lambda x: [net(x.to(device))], inception.INPUT_SIZE, None, facts)
+    return _lightcnn(name, FID_NETWORKS, device)
+
+
+def load_lpips_network(name: str | Path = DEFAULT, device: str = "cpu") -> FeatureNetwork:
+    """Return the network of distances of two images; a name of `LPIPS_NETWORKS`, or a path. Only `alex` and `vgg` give LPIPS.
+
+    Raises:
+        WeightsError: as `load_fid_network`.
+    """
+    word = str(name)
+    if word not in ("alex", "vgg"):
+        return _lightcnn(name, LPIPS_NETWORKS, device)
+    net, facts = _published(word, backbones.alexnet() if word == "alex" else backbones.vgg16())
+    net = _ready(net, device)
+    weights = [weight.to(device) for weight in backbones.channel_weights(word)]
+    return FeatureNetwork(word, lambda x: net(x.to(device)), None, weights, facts)
+
+
+def _published(name: str, net: nn.Module) -> _Loaded:
+    """Fill a network from its published file, whose checksum its name tells."""
+    file, home = _FILES[name]
+    path = model_file(name, file, home, _HUB_FOLDERS)
+    checksum, expected = sha256_of(path), path.stem.rsplit("-", 1)[1]
+    if not checksum.startswith(expected):
+        raise WeightsError(f"{path} is not the published file (its SHA-256 does not start with {expected}): download it again")
+    try:
+        state = load_state(path, "weights file", "download it again")
+        wanted = net.state_dict()
+        # Classifiers that the network here does without are left out.
+        net.load_state_dict({key: tensor for key, tensor in state.items() if key in wanted or key.startswith("features.")})
+    except (RuntimeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(f"{path} does not hold the tensors of {name} ({reason}): download it again") from error
+    return _Loaded(net, {"file": path.name, "sha256": checksum})
+
+
+def _lightcnn(name: str | Path, choices: tuple[str, ...], device: str) -> FeatureNetwork:
+    word = DEFAULT if str(name) == PACKAGED else str(name)
+    if word == DEFAULT:
+        path = packaged("identity")
+    elif word in _LIGHTCNNS:
+        path = model_file(word, *KNOWN_FILES[word])
+    else:
+        path = Path(name).expanduser()
+    if not path.is_file():
+        raise WeightsError(
+            f"unknown feature network '{word}': choose from {', '.join(choices)}, or give a file{nearest(word, choices)}"
+        )
+    facts: dict[str, Any] = {"file": path.name, "sha256": sha256_of(path)}
+    if path.suffix == ".safetensors":
+        net, metadata = lightcnn.load_lightcnn(path)
+        facts |= {key: metadata[key] for key in ("model", "steps", "seed", "data", "licence") if key in metadata}
+    else:
+        net = lightcnn.LightCNN.from_checkpoint(path)
+    return FeatureNetwork(
+        word if word in choices else path.name, lightcnn_layers(_ready(net, device), device), lightcnn.INPUT_SIZE, None, facts
+    )
+
+
+def lightcnn_layers(net: nn.Module, device: str = "cpu") -> Layers:
+    """Return a function that reads a LightCNN's layers: what its stem and each of its groups give."""
+    found: list[Tensor] = []
+    for module in (net.stem, *net.groups):  # type: ignore[union-attr, misc]
+        module.register_forward_hook(lambda _module, _inputs, output: found.append(output))  # type: ignore[union-attr]
+
+    def read(x: Tensor) -> list[Tensor]:
+        found.clear()
+        net(x.to(device))
+        return list(found)
+
+    return read
+
+
+def _ready(net: nn.Module, device: str) -> nn.Module:
+    return net.eval().requires_grad_(False).to(device)

@@ -1,0 +1,262 @@
+"""What every model is asked: which images to edit, into what, what is true, and which real images the results are held against.
+
+From a data set, pairs (source, target) are drawn by seed; from folders of results, images belong together by file name.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES
+from legan.core.errors import DataError
+from legan.core.files import sha256_of
+from legan.core.images import load_photo
+from legan.core.listing import composed, person_of, utf8_name
+from legan.data.faces import FaceDataset
+from legan.data.manifest import contents_stamp
+from legan.faces.align import find_images
+
+KINDS = ("lighting only", "expression only", "both")
+MAX_REFERENCE = 5000  # real images that distributions are compared with
+MIN_IMAGES = 16  # fewer have no distribution to speak of
+ENOUGH_FOR_FID = 2000
+_REFERENCE_SEED, _PAIR_SEED = 0, 1  # so that the two draws are independent
+
+
+class Library(Protocol):
+    """Images by number: `person` (N,) numbers of whom they show, `images(indices)` uint8 (B, S, S, 3)."""
+
+    person: np.ndarray
+
+    def images(self, indices: np.ndarray | Sequence[int]) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """What is asked, n questions.
+
+    Args:
+        name: of the data, with its split.
+        fingerprint: changes with anything that could change a result.
+        library: the images that the numbers below name.
+        source: (n,) images to edit.
+        truth: (n,) what the edit should look like; -1 where unknown.
+        real: (at most n,) another real image for each source, of the same person where `real_is_same`, as far as there are any.
+        reference: (m,) real images, none of them a source or in `real` (for folders without real images: the sources).
+        target: (n, 2) expression and lighting to edit into; None for results that are there already.
+        names: (n,) of the sources, for people.
+        attributes: name of an attribute -> its value for each question, for the breakdown.
+        folder, split: of a data set; None and "" for folders of results.
+    """
+
+    name: str
+    fingerprint: str
+    library: Library
+    source: np.ndarray
+    truth: np.ndarray
+    real: np.ndarray
+    reference: np.ndarray
+    target: np.ndarray | None
+    names: tuple[str, ...]
+    attributes: Mapping[str, np.ndarray] = field(default_factory=dict)
+    folder: Path | None = None
+    split: str = ""
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def real_is_same(self) -> np.ndarray:
+        """(as `real`) whether the real image shows the person of the source."""
+        return self.library.person[self.real] == self.library.person[self.source[: len(self.real)]]
+
+    @property
+    def has_own_reference(self) -> bool:
+        """Whether the sources may be held against the reference: it holds none of them."""
+        return not np.isin(self.source, self.reference).any()
+
+
+def from_data_set(folder: Path, split: str, n: int, seed: int) -> EvaluationSet:
+    """Draw an exam from a data set folder.
+
+    Half of each person's images are the reference. Of the others, sources are drawn for the people in turn, and for each a
+    target: another lighting, another expression, or both, one chance in three each, among the conditions that the split has.
+
+    Raises:
+        DataError: a folder that cannot be used, or too few images or conditions.
+    """
+    data = FaceDataset([folder], split, memory_gb=0)
+    lit = data.lighting >= 0
+    candidates = np.flatnonzero(lit) if lit.any() else np.arange(len(data))
+    if min(len(candidates), n) < MIN_IMAGES:
+        raise DataError(f"{folder} ({split}): {min(len(candidates), n)} images are too few, at least {MIN_IMAGES} are needed")
+    reference = _every_second(data.person, candidates, np.random.default_rng([_REFERENCE_SEED, seed]))
+    rest = np.setdiff1d(np.arange(len(data)), reference)
+    pairs = [_draw(data, rest, np.intersect1d(rest, candidates), k, seed) for k in range(n)]
+    source, expression, lighting, real = np.array(pairs, np.int64).T
+    kind = (expression != data.expression[source]) + 2 * (lighting != data.lighting[source])  # 1, 2 or 3
+    truth = np.where(data.has_pair[source], data.truth[data.take[source], expression, lighting], -1)
+    names = tuple(str(data.rows[i]["key"] or data.rows[i]["path"]) for i in source)
+    attributes = {
+        "edit": np.array(["", KINDS[1], KINDS[0], KINDS[2]])[kind],
+        "expression": np.array(EXPRESSIONS)[expression],
+        "lighting": np.array(LIGHTING_NAMES)[lighting],
+    }
+    print_ = _digest(contents_stamp(folder, (row["path"] for row in data.rows)), split, n, seed)
+    target = np.stack([expression, lighting], 1)
+    name = f"{utf8_name(folder.resolve().name)}/{split}"
+    return EvaluationSet(name, print_, data, source, truth, real, reference, target, names, attributes, folder, split)
+
+
+def _every_second(person: np.ndarray, candidates: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Half of each person's candidates, by chance; at most `MAX_REFERENCE` in all."""
+    shuffled = random.permutation(candidates)
+    half = shuffled[np.argsort(person[shuffled], kind="stable")][::2]
+    return np.sort(random.permutation(half)[:MAX_REFERENCE])
+
+
+def _draw(data: FaceDataset, rest: np.ndarray, real: np.ndarray, k: int, seed: int) -> tuple[int, int, int, int]:
+    """Source, target expression and lighting, and another real image of question k; the same whatever n is."""
+    random = np.random.default_rng([_PAIR_SEED, seed, k])
+    people = np.random.default_rng([_PAIR_SEED, seed]).permutation(np.unique(data.person[rest]))
+    own = rest[data.person[rest] == people[k % len(people)]]
+    source = int(random.choice(own))
+    expression, lighting = _target(data, source, str(random.choice(KINDS)), random)
+    others = real[real != source]
+    of_person = others[data.person[others] == data.person[source]]
+    if not len(others):
+        raise DataError("the split has one image alone: give more")
+    return source, expression, lighting, int(random.choice(of_person if len(of_person) else others))
+
+
+def _target(data: FaceDataset, source: int, kind: str, random: np.random.Generator) -> tuple[int, int]:
+    lit = data.lighting >= 0
+    known = np.unique(np.stack([data.expression[lit], data.lighting[lit]], 1), axis=0)
+    if not len(known):  # photos under their own light: anything may be asked
+        known = np.argwhere(np.ones((len(EXPRESSIONS), len(LIGHTING_NAMES))))
+    moves, shines = known[:, 0] != data.expression[source], known[:, 1] != data.lighting[source]
+    wanted = {"lighting only": ~moves & shines, "expression only": moves & ~shines, "both": moves & shines}[kind]
+    choices = known[wanted] if wanted.any() else known[moves | shines]
+    if not len(choices):
+        raise DataError("all images of the split have one expression and lighting: nothing to edit into")
+    expression, lighting = random.choice(choices)
+    return int(expression), int(lighting)
+
+
+class Folders:
+    """Images of several folders, numbered in the order given; all must have one size and be square.
+
+    Args:
+        paths: the files.
+        person: (N,) numbers.
+    """
+
+    def __init__(self, paths: Sequence[Path], person: np.ndarray) -> None:
+        self.paths, self.person = list(paths), person
+        self.size = read_image(self.paths[0]).shape[0]
+
+    def images(self, indices: np.ndarray | Sequence[int]) -> np.ndarray:
+        """Return images, uint8 (B, S, S, 3).
+
+        Raises:
+            DataError: images of another size.
+            ImageError: a file that cannot be read.
+        """
+        return np.stack([read_image(self.paths[int(i)], self.size) for i in indices])
+
+
+def from_folders(inputs: Path, truth: Path | None, real: Path | None, n: int, seed: int) -> EvaluationSet:
+    """Make an exam of a folder of input images, whose edits models have made already.
+
+    Args:
+        inputs: images; those in one subfolder show one person, those directly in the folder are each a person's only one.
+        truth: the true edits, under the inputs' names; not every input needs one.
+        real: real images to compare distributions with; without them the inputs serve.
+        n: at most so many inputs, chosen by seed.
+
+    Raises:
+        DataError, ImageError: too few images, or folders that hold none.
+    """
+    found = list(by_name(inputs).values())
+    chosen = sorted(np.random.default_rng([_PAIR_SEED, seed]).permutation(len(found))[:n])
+    sources = [found[i] for i in chosen]
+    if len(sources) < MIN_IMAGES:
+        raise DataError(f"{inputs}: {len(sources)} images are too few, at least {MIN_IMAGES} are needed")
+    truths = by_name(truth) if truth is not None else {}
+    reals = find_images([real]) if real is not None else []
+    if real is not None and len(reals) < MIN_IMAGES:
+        raise DataError(f"{real}: {len(reals)} real images are too few, at least {MIN_IMAGES} are needed")
+    true_paths = [truths.get(name_in(path, inputs)) for path in sources]
+    known = [path for path in true_paths if path is not None]
+    if truth is not None and not known:
+        raise DataError(f"no image of {truth} has the name of one of {inputs}: true edits bear their inputs' names")
+    paths = [*sources, *known, *reals]
+    names = [*(_person(path, inputs) for path in sources), *map(str, known), *(_person(path, real) for path in reals if real)]
+    person = np.unique(names, return_inverse=True)[1]
+    place = iter(range(len(sources), len(sources) + len(known)))
+    true_places = np.array([-1 if path is None else next(place) for path in true_paths])
+    others = np.arange(len(sources) + len(known), len(paths))
+    spare = np.zeros(0, np.int64)
+    if len(reals):
+        half = _every_second(person, others, np.random.default_rng([_REFERENCE_SEED, seed]))
+        spare, others = np.setdiff1d(others, half)[: len(sources)], half
+    print_ = _digest(
+        "folders",
+        n,
+        seed,
+        *(f"{who} {utf8_name(path.name)} {sha256_of(path)}" for who, path in zip(person, paths, strict=True)),
+    )
+    numbers = np.arange(len(sources))
+    name = utf8_name(inputs.resolve().name)
+    library = Folders(paths, person)
+    reference = others if len(reals) else numbers
+    return EvaluationSet(
+        name, print_, library, numbers, true_places, spare, reference, None, tuple(name_in(p, inputs) for p in sources)
+    )
+
+
+def read_image(path: Path, size: int | None = None) -> np.ndarray:
+    """Read an aligned crop, uint8 (S, S, 3).
+
+    Raises:
+        DataError: not square, or not `size` pixels a side.
+        ImageError: a file that cannot be read.
+    """
+    array = np.asarray(load_photo(path).image)
+    height, width = array.shape[:2]
+    if height != width:
+        raise DataError(f"{path} is {width}x{height} pixels: aligned crops are square, run `legan import` on the photos first")
+    if size not in (None, height):
+        raise DataError(f"{path} is {width}x{height} pixels and others are {size}x{size}: bring all images to one size")
+    return array
+
+
+def by_name(folder: Path) -> dict[str, Path]:
+    """The images of a folder by `name_in`.
+
+    Raises:
+        DataError: two images have one name.
+    """
+    found: dict[str, Path] = {}
+    for path in find_images([folder]):
+        if (other := found.setdefault(name_in(path, folder), path)) != path:
+            raise DataError(f"{other} and {path} have the same name: keep one of them")
+    return found
+
+
+def name_in(path: Path, folder: Path) -> str:
+    """An image's path in its folder, composed and without the ending, so that a PNG may answer a JPEG."""
+    name = path.relative_to(folder).with_suffix("").as_posix() if path.is_relative_to(folder) else path.stem
+    return composed(utf8_name(name))
+
+
+def _person(path: Path, folder: Path) -> str:
+    return person_of(path, folder) if path.is_relative_to(folder) else composed(path.stem)
+
+
+def _digest(*facts: object) -> str:
+    return hashlib.sha256("\n".join(map(str, facts)).encode()).hexdigest()

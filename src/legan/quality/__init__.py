@@ -1,0 +1,1 @@
+"""Q at work: scores, a loss and a metric, filtering by score, and the ratings that Q learns from."""

@@ -1,0 +1,475 @@
+"""Filter synthetic faces by score, match and duplicates, and the page that shows what was kept."""
+
+import base64
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Any, Protocol
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from legan import __version__
+from legan.core.errors import ConfigError, ImageError, LeganError
+from legan.core.files import atomic_write, file_stamp, held_folder, make_folder, sha256_of, write_atomic
+from legan.core.images import encode_photo
+from legan.core.listing import composed, person_of, utf8_name
+from legan.core.table import Journal
+from legan.core.weights import asset
+from legan.core.workers import shown_progress
+from legan.data.shards import check_own_folder
+from legan.faces.align import Faces, Prepared, find_images, grouped, prepare, prepare_many, unreadable
+from legan.quality.scorer import BATCH_SIZE, QualityScorer, check_faces, load_quality, score_prepared
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+# Filter synthetic faces: keep those that look natural, still show the same person, and are not nearly the same image twice.
+
+
+DECISIONS, SCORES, PAGE, IMAGES = "decisions.parquet", "scores.csv", "index.html", "images"
+COLUMNS = ("image", "score", "spread", "match", "hash", "reason")
+NO_REFERENCE = "no usable reference of the person"
+HASH_SIDE = 16  # a hash has 256 bits
+_MATCH_RULE = 2  # raised when other references would be chosen for an image
+_N_NAMED = 20  # poor references that are named
+N_MOST_ALIKE = 8  # bits by which near-duplicates differ at most
+
+
+class Embedder(Protocol):
+    """Gives identity embeddings: unit vectors (B, d) of aligned crops."""
+
+    @property
+    def name(self) -> str:
+        """How results name it."""
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """`sha256` of its weights, and more."""
+
+    def embed(self, crops: Sequence[Image.Image]) -> np.ndarray:
+        """Return the embeddings of aligned crops."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What passes.
+
+    Args:
+        keep: share of the images with a face that is kept, the most natural first; None for no such bound.
+        min_quality: least score, 0..10.
+        min_match: least cosine similarity to the reference images.
+        duplicates: keep near-duplicates too.
+        link: make hard links in place of copies.
+        faces: as for `prepare`.
+        embedding: which identity network matches, as `load_embedding` names it.
+    """
+
+    keep: float | None = None
+    min_quality: float | None = None
+    min_match: float | None = None
+    duplicates: bool = False
+    link: bool = False
+    faces: Faces = "auto"
+    embedding: str = "packaged"
+
+    def check(self, reference: Path | None) -> None:
+        """Check what can be told beforehand.
+
+        Raises:
+            ConfigError: nothing to go by, a value out of range, or a match without a reference.
+        """
+        if self.keep is None and self.min_quality is None and self.min_match is None:
+            raise ConfigError("nothing to filter by: give --keep 0.7, --min-quality 5, or --min-match 0.5 with --reference")
+        for name, value, low, high in (
+            ("--keep", self.keep, 0, 1), ("--min-quality", self.min_quality, 0, 10), ("--min-match", self.min_match, -1, 1),
+        ):  # fmt: skip
+            if value is not None and not low <= value <= high:
+                raise ConfigError(f"{name} {value:g} is out of range: give a number from {low} to {high}")
+        if self.min_match is not None and reference is None:
+            raise ConfigError("--min-match needs images of the person to compare with: name their folder with --reference")
+        check_faces(self.faces)
+
+
+@dataclass(frozen=True)
+class FilterResult:
+    """What became of the images: how many were kept, how many left out for which reason, and where it is written."""
+
+    out: Path
+    n_kept: int
+    left_out: Mapping[str, int]
+    embedder: str | None = None
+    notes: Sequence[str] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain values."""
+        found = {"out": str(self.out), "n_kept": self.n_kept, "left_out": dict(self.left_out), "embedder": self.embedder}
+        return {**found, "notes": list(self.notes)}
+
+    def __str__(self) -> str:
+        lines = [f"{self.n_kept} images kept in {self.out / IMAGES}"]
+        lines += [f"left out: {count}, {reason}" for reason, count in self.left_out.items()]
+        if self.embedder:
+            lines.append(f"match scores by {self.embedder}")
+        lines += [f"note: {note}" for note in self.notes]
+        return "\n".join([*lines, f"decisions in {self.out / DECISIONS}; page: {self.out / PAGE}"])
+
+
+def filter_images(
+    folder: Path,
+    out: Path,
+    choice: Choice,
+    reference: Path | None = None,
+    weights: Path | None = None,
+    device: str = "cpu",
+    embedder: Embedder | None = None,
+) -> FilterResult:
+    """Score a folder of images and copy those that pass; the same command again goes on where it stopped.
+
+    Args:
+        folder: the images; walked.
+        out: gets `images/` (the kept ones, by their names in `folder`), `decisions.parquet` (every image with its scores and the
+            reason), `scores.csv` (what a further run takes up) and `index.html` (best, worst and borderline images).
+        choice: what passes.
+        reference: images to match with. An image is compared with those of its person (`alice/1.png` with `reference/alice/`), or
+            with the one of the same file name; where the references name neither, with those directly in `reference`, or with all
+            where they are of one person; else with none. The highest similarity counts. References without a usable face are named
+            in the notes.
+        weights, device: as for `load_quality`.
+        embedder: of identities; None for the one that the choice names.
+
+    Raises:
+        LeganError: nothing to do, no images, weights that cannot be used, `out` holds other files or what was filtered by another
+            reference, another process writes there, or a full disk.
+    """
+
+    choice.check(reference)
+    folder, out = Path(folder), Path(out)
+    check_own_folder(out, SCORES)
+    paths = find_images([folder], exclude=out)
+    scorer = load_quality(weights, device)
+    matcher = None if reference is None else _matcher(Path(reference), embedder, scorer.size, choice, device)
+    names = {_name_in(path, folder): path for path in paths}
+    with held_folder(make_folder(out)):
+        table = decide(_scored(folder, out, names, scorer, matcher, choice), choice)
+        _place(table, names, folder, out / IMAGES, choice.link)
+        with atomic_write(out / DECISIONS) as file:
+            table.to_parquet(file, index=False)
+        write_page(table, names, out / PAGE, choice, scorer.size)
+    reasons = table.loc[~table["kept"], "why"].value_counts()
+    left_out = {str(reason): int(count) for reason, count in reasons.items()}
+    n_kept = int(table["kept"].sum())
+    return FilterResult(out, n_kept, left_out, *(() if matcher is None else (matcher.embedder.name, matcher.notes)))
+
+
+def decide(table: "pd.DataFrame", choice: Choice) -> "pd.DataFrame":
+    """Return the table with `kept`, `why` (a short reason, empty for the kept) and `duplicate_of`.
+
+    Args:
+        table: `image, score, match, hash, reason`, one line an image.
+        choice: what passes. The bounds come first; of images that pass and are nearly the same, the most natural one stays.
+    """
+    why = np.full(len(table), "", object)
+    score, match = table["score"].to_numpy(float), table["match"].to_numpy(float)
+
+    def refuse(out: np.ndarray, reason: str) -> None:
+        why[out & (why == "")] = reason
+
+    refuse(np.array([unreadable({"reason": reason}) for reason in table["reason"]], bool), "unreadable")
+    refuse(np.isnan(score), "no face found")
+    if choice.min_quality is not None:
+        refuse(score < choice.min_quality, "below min-quality")
+    if choice.min_match is not None:
+        refuse(np.isnan(match), NO_REFERENCE)
+        refuse(~(match >= choice.min_match), "below min-match")
+    if choice.keep is not None:
+        n_faces = int((~np.isnan(score)).sum())
+        best = np.argsort(-np.nan_to_num(score, nan=-1), kind="stable")[: math.ceil(choice.keep * n_faces)]
+        refuse(~np.isin(np.arange(len(table)), best), "not among the share to keep")
+    duplicate_of = np.full(len(table), "", object)
+    if not choice.duplicates:
+        names = table["image"].to_numpy(object)
+        for index, other in near_duplicates(table["hash"].tolist(), score, why == "").items():
+            why[index], duplicate_of[index] = "near-duplicate", names[other]
+    return table.assign(kept=why == "", why=why, duplicate_of=duplicate_of)
+
+
+def near_duplicates(hashes: Sequence[str], score: np.ndarray, passed: np.ndarray) -> dict[int, int]:
+    """Return index of image -> index of the better one that it nearly equals, among those that passed."""
+    order = [int(i) for i in np.argsort(-np.nan_to_num(score, nan=-1), kind="stable") if passed[i]]
+    bits = np.zeros((len(hashes), HASH_SIDE * HASH_SIDE // 8), np.uint8)
+    for index in order:
+        bits[index] = np.frombuffer(bytes.fromhex(hashes[index]), np.uint8)
+    found: dict[int, int] = {}
+    kept = np.empty(len(order), np.int64)
+    n_kept = 0
+    for index in order:
+        others = kept[:n_kept]
+        distances = np.bitwise_count(bits[others] ^ bits[index]).sum(axis=1)
+        if n_kept and distances.min() <= N_MOST_ALIKE:
+            found[index] = int(others[distances.argmin()])
+        else:
+            kept[n_kept], n_kept = index, n_kept + 1
+    return found
+
+
+def perceptual_hash(crop: np.ndarray) -> str:
+    """Return 256 bits as hexadecimal digits: which of the lowest frequencies of a grey crop lie above their median (pHash).
+
+    Ten lines in place of a dependency; small changes of tone, size or compression change few bits.
+    """
+    grey = cv2.resize(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32)
+    waves = cv2.dct(grey)[:HASH_SIDE, :HASH_SIDE].ravel()
+    return np.packbits(waves > np.median(waves[1:])).tobytes().hex()
+
+
+class Matcher:
+    """Similarity of crops to reference images of the same person.
+
+    Args:
+        reference: folder of reference images.
+        embedder: of identities.
+        size: side of the crops in pixels.
+        faces: as for `prepare`.
+
+    `checksum` changes with the reference images and with the embedder; `notes` name references that cannot be used, and why.
+
+    Raises:
+        ImageError: no reference image shows a face.
+    """
+
+    def __init__(self, reference: Path, embedder: Embedder, size: int, faces: Faces) -> None:
+        self.embedder = embedder
+        paths = find_images([reference])
+        self._by_person: dict[str, list[int]] = {}  # usable references; a person may have none
+        self._loose: dict[str, list[int]] = {}  # of references directly in the folder, by name: who they show is not known
+        crops: list[np.ndarray] = []
+        poor: list[str] = []
+        for path, one in zip(paths, prepare_many(paths, size, faces), strict=True):
+            place = path.relative_to(reference)
+            groups = [self._by_person.setdefault(person_of(path, reference), [])]
+            groups += [self._loose.setdefault(composed(place.stem), [])] if len(place.parts) < 2 else []
+            if one.crop is None:
+                poor.append(utf8_name(one.reason if not one.readable else f"{path}: {one.reason}"))
+                continue
+            for group in groups:
+                group.append(len(crops))
+            crops.append(one.crop)
+        if not crops:
+            raise ImageError(f"no face in the images of {reference}: name images of the person to compare with ({poor[0]})")
+        self.notes = _in_brief(poor)
+        self.vectors = self._embed(crops)
+        images = [(_name_in(path, reference), sha256_of(path)) for path in paths]
+        facts = [_MATCH_RULE, embedder.provenance.get("sha256", ""), images]
+        self.checksum = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    def match(self, places: Sequence[Path], crops: Sequence[np.ndarray]) -> list[float]:
+        """Return the highest cosine similarity of each crop to its references, NaN where it has none that can be used.
+
+        `places` are relative to the folder filtered.
+        """
+        if not crops:
+            return []
+        values = []
+        for place, vector in zip(places, self._embed(crops), strict=True):
+            own = self._references(place)
+            values.append(float((self.vectors[own] @ vector).max()) if own else math.nan)
+        return values
+
+    def _references(self, place: Path) -> list[int]:
+        """The references to compare an image with. A person whose references are all poor has none: never another person's."""
+        person, name = person_of(place, Path()), composed(place.stem)
+        if person in self._by_person:
+            return self._by_person[person]
+        if name in self._loose:
+            return self._loose[name]
+        if self._loose:
+            return [index for group in self._loose.values() for index in group]
+        return list(range(len(self.vectors))) if len(self._by_person) == 1 else []
+
+    def _embed(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+        parts = [crops[i : i + BATCH_SIZE] for i in range(0, len(crops), BATCH_SIZE)]
+        return np.concatenate([np.asarray(self.embedder.embed([Image.fromarray(crop) for crop in part])) for part in parts])
+
+
+def _matcher(reference: Path, embedder: Embedder | None, size: int, choice: Choice, device: str) -> Matcher:
+    if embedder is None:
+        from legan.faces.embeddings import load_embedding
+
+        embedder = load_embedding(choice.embedding, device)
+    return Matcher(reference, embedder, size, choice.faces)
+
+
+def _in_brief(poor: Sequence[str]) -> list[str]:
+    """Notes about references that cannot be used."""
+    notes = [f"a reference image cannot be used: {reason}" for reason in poor[:_N_NAMED]]
+    return [*notes, *([f"{len(poor) - _N_NAMED} more reference images cannot be used"] if len(poor) > _N_NAMED else [])]
+
+
+def _scored(
+    folder: Path, out: Path, names: Mapping[str, Path], scorer: QualityScorer, matcher: Matcher | None, choice: Choice
+) -> "pd.DataFrame":
+    """Score what the folder's journal does not have yet, and return its table."""
+    stamp = {"weights": scorer.checksum[:12], "faces": choice.faces, "reference": matcher.checksum[:12] if matcher else "none"}
+    with Journal(out / SCORES, COLUMNS, stamp) as journal:
+        todo = journal.missing(names, unreadable)
+        with shown_progress("scoring", len(todo)) as advance:
+            for group in grouped(prepare_many(todo, scorer.size, choice.faces), BATCH_SIZE):
+                journal.add(_rows(folder, group, scorer, matcher, advance))
+        return _table(journal, list(names))
+
+
+def _rows(
+    folder: Path, group: Sequence[Prepared], scorer: QualityScorer, matcher: Matcher | None, advance: Callable[[], None]
+) -> list[dict[str, str]]:
+    places = [one.path.relative_to(folder) for one in group if one.path is not None]
+    has_face = [one.crop is not None for one in group]
+    shown = [place for place, is_face in zip(places, has_face, strict=True) if is_face]
+    crops = [one.crop for one in group if one.crop is not None]
+    matches = iter(matcher.match(shown, crops) if matcher else [math.nan] * len(crops))
+    rows = []
+    for place, one, scored in zip(places, group, score_prepared(scorer, group), strict=True):
+        match, code = (next(matches), perceptual_hash(one.crop)) if one.crop is not None else (math.nan, "")
+        rows.append({**scored.row(), "image": utf8_name(place.as_posix()), "match": f"{match:.4f}", "hash": code})
+        advance()
+    return rows
+
+
+def _name_in(path: Path, folder: Path) -> str:
+    return utf8_name(path.relative_to(folder).as_posix())
+
+
+def _table(journal: Journal, names: Sequence[str]) -> "pd.DataFrame":
+    import pandas as pd
+
+    rows = [journal.rows[name] for name in names]
+    table = pd.DataFrame(rows, columns=journal.columns)
+    return table.assign(**{name: table[name].astype(float) for name in ("score", "spread", "match")})
+
+
+def _place(table: "pd.DataFrame", paths: Mapping[str, Path], folder: Path, out: Path, link: bool) -> None:
+    """Bring the kept images to `out`, and take away those of an earlier run with other bounds."""
+    kept = {name for name, is_kept in zip(table["image"], table["kept"], strict=True) if is_kept}
+    for name in table["image"]:
+        target = out / paths[name].relative_to(folder)
+        if name not in kept:
+            target.unlink(missing_ok=True)
+        elif file_stamp(target) != file_stamp(paths[name]):  # not there yet, or of an image that changed since
+            half = make_folder(target.parent) / f".{target.name}.tmp"
+            half.unlink(missing_ok=True)  # of a process that was killed
+            try:
+                os.link(paths[name], half) if link else shutil.copy2(paths[name], half)
+                os.replace(half, target)
+            except OSError as error:
+                half.unlink(missing_ok=True)
+                way = "another disk? leave --link out" if link else "free some space and run the same command again"
+                raise LeganError(f"cannot bring {name} to {out} ({error.strerror}): {way}") from error
+
+
+# The page of a filtering: its best, worst and borderline images, in one file that opens from disk.
+
+
+N_SHOWN = 16  # images of each group
+
+
+def write_page(table: "pd.DataFrame", paths: Mapping[str, Path], path: Path, choice: "Choice", size: int) -> None:
+    """Write the page.
+
+    Args:
+        table: as `decide` gives it.
+        paths: the images by their names in the table.
+        path: the page to write.
+        choice: what was asked for.
+        size: side of the crops shown, in pixels.
+
+    Raises:
+        LeganError: the place cannot be written.
+    """
+    scored = table[table["score"].notna()].sort_values("score", ascending=False)
+    kept, refused = scored[scored["kept"]], scored[~scored["kept"]]
+    doubles = refused[refused["why"] == "near-duplicate"]
+    n_edge = N_SHOWN // 2
+    by_score = refused[refused["why"].isin(["below min-quality", "not among the share to keep"])]
+    groups = {
+        "Best": kept.head(N_SHOWN),
+        "Worst": scored.tail(N_SHOWN)[::-1],
+        "Borderline: just kept": kept.tail(n_edge)[::-1],
+        "Borderline: just left out": by_score.head(n_edge),
+        "Below the match bound, most natural first": refused[refused["why"] == "below min-match"].head(n_edge),
+        "Near-duplicates left out": doubles.head(n_edge),
+    }
+    shown = {name: rows for name, rows in groups.items() if len(rows)}
+    body = "".join(_section(name, _records(rows), paths, choice, size) for name, rows in shown.items())
+    page = Template(asset("filter.html").read_text(encoding="utf-8")).substitute(
+        lead=escape(_lead(table, choice)),
+        sections=body,
+        bars=_bars(scored["score"].tolist(), scored["kept"].tolist()),
+        footer=escape(f"Made by legan {__version__}. Scores are a model's guess of how natural people find a face, 0 to 10."),
+    )
+    write_atomic(path, page.encode())
+
+
+def _records(rows: "pd.DataFrame") -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
+
+
+def _lead(table: "pd.DataFrame", choice: "Choice") -> str:
+    bounds = {"keep": choice.keep, "min-quality": choice.min_quality, "min-match": choice.min_match}
+    words = ", ".join(f"{name} {value:g}" for name, value in bounds.items() if value is not None)
+    return f"{int(table['kept'].sum())} of {len(table)} images kept ({words})."
+
+
+def _section(name: str, rows: Sequence[dict[str, Any]], paths: Mapping[str, Path], choice: "Choice", size: int) -> str:
+    figures = "".join(_figure(row, paths, choice, size) for row in rows)
+    return f'<section><h2>{escape(name)}</h2><div class="faces">{figures}</div></section>\n'
+
+
+def _figure(row: dict[str, Any], paths: Mapping[str, Path], choice: "Choice", size: int) -> str:
+    name = str(row["image"])
+    words = f"{row['score']:.2f}" + ("" if math.isnan(row["match"]) else f", match {row['match']:.2f}")
+    why = f"<br>{escape(row['why'])}" if row["why"] else ""
+    double = f"<br>of {escape(str(row['duplicate_of']))}" if row["duplicate_of"] else ""
+    return (
+        f'<figure><img src="{_uri(paths[name], choice, size)}" width="{size}" height="{size}" alt="{escape(name)}" loading="lazy">'
+        f"<figcaption><strong>{words}</strong><br>{escape(name)}{why}{double}</figcaption></figure>"
+    )
+
+
+def _uri(path: Path, choice: "Choice", size: int) -> str:
+    from PIL import Image
+
+    try:
+        crop = prepare(path, size, choice.faces).crop
+    except ImageError:  # removed since it was scored
+        crop = None
+    if crop is None:
+        return ""
+    data = encode_photo(Image.fromarray(crop), "WEBP", quality=85)
+    return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
+
+
+def _bars(scores: Sequence[float], kept: Sequence[bool], n: int = 40) -> str:
+    """A histogram as an SVG image: kept images dark on top of all images."""
+    counts = [[0, 0] for _ in range(n)]
+    for score, is_kept in zip(scores, kept, strict=True):
+        bin_ = min(n - 1, int(score / 10 * n))
+        counts[bin_][0] += 1
+        counts[bin_][1] += is_kept
+    top = max([total for total, _ in counts] + [1])
+    bars = "".join(
+        f'<rect class="{name}" x="{i * 16 + 1}" y="{160 - 150 * value / top:.1f}" width="14" height="{150 * value / top:.1f}"/>'
+        for i, pair in enumerate(counts)
+        for name, value in zip(("all", "kept"), pair, strict=True)
+        if value
+    )
+    ticks = "".join(f'<text x="{i * 64}" y="178">{i}</text>' for i in range(11))
+    return f'<svg viewBox="-8 0 664 184" role="img" aria-label="Histogram of the scores; the kept ones are dark">{bars}{ticks}</svg>'

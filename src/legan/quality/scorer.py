@@ -1,0 +1,322 @@
+"""Q at work: scores of images, files and folders, and a loss for the training of any generator."""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from legan.core.device import check_device, mixed_dtype
+from legan.core.errors import ConfigError, ImageError, no_such
+from legan.core.files import atomic_write, check_ending, make_folder, sha256_of
+from legan.core.images import from_unit, image_list, to_network
+from legan.core.listing import utf8_name
+from legan.core.table import Journal, escaped
+from legan.core.weights import weights_file
+from legan.core.workers import shown_progress
+from legan.faces.align import FACES, Faces, ImageInput, Prepared, find_images, grouped, prepare_many, prepared_crop, unreadable
+from legan.losses import unnaturalness
+from legan.models.quality import TOP_SCORE, Quality, QualityOutput, load_quality_net
+
+# Q at work: scores of images and tensors, and a loss for anyone's GAN.
+#
+# legan.score("photo.jpg")  # 0 (unnatural) .. 10 (hyper-realistic)
+
+
+Precision = Literal["auto", "bf16", "fp32"]
+BATCH_SIZE = 64  # of images in a list
+
+
+class QualityScorer:
+    """Scores aligned face crops: `scorer("photo.jpg")`, `scorer(tensor)`. Made by `load_quality`.
+
+    Args:
+        net: the network, in evaluation mode.
+        metadata: what its weights file says about itself.
+        checksum: SHA-256 of that file.
+        device: where it runs.
+        precision: "bf16", "fp32", or "auto": bfloat16 convolutions where the hardware has them (scores change by less than 0.05).
+    """
+
+    def __init__(
+        self, net: Quality, metadata: Mapping[str, Any], checksum: str, device: str = "cpu", precision: Precision = "auto"
+    ) -> None:
+        self.device = torch.device(device)
+        self.metadata, self.checksum = dict(metadata), checksum
+        self.size = net.config.size
+        self.dtype = mixed_dtype(precision, self.device) or torch.float32
+        self.net = net.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net.features.to(self.dtype)
+
+    def __call__(self, image: Tensor | ImageInput | Sequence[ImageInput], faces: Faces = "auto") -> Any:
+        """Score an image (a float), several (a list of floats, in batches), or a batch of aligned crops (a tensor).
+
+        Args:
+            image: a path, a PIL image or an array (H, W, 3), uint8 or floats in [0, 1], whose largest face is taken; a list of
+                these, or an array (B, H, W, 3); or a float tensor (B, 3, H, W) in [0, 1] of aligned crops, scaled to the network's
+                size, which gives back scores (B,).
+            faces: as for `prepare`; images only.
+
+        Raises:
+            ImageError: a tensor or array of another shape or range, or an image that cannot be read.
+            FaceError: no face in an image; of several, the message says in which.
+        """
+        if isinstance(image, Tensor):
+            return self.predict(resized(from_unit(image), self.size)).score
+        several = image_list(image)
+        images: list[Any] = [image] if several is None else several
+        if several is None:
+            return float(self.predict_crops(np.stack([prepared_crop(images[0], self.size, faces)])).score[0])
+        crops = (prepared_crop(one, self.size, faces, f"image {i}") for i, one in enumerate(images))
+        return [value for group in grouped(crops, BATCH_SIZE) for value in self.predict_crops(np.stack(group)).score.tolist()]
+
+    @torch.inference_mode()
+    def predict_crops(self, crops: np.ndarray) -> QualityOutput:
+        """Score crops, uint8 (B, size, size, 3); scores and spreads (B,) float32 on the CPU, scores within 0..10."""
+        # Bytes go to the device and to the layout of the network without a float32 copy in between.
+        x = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).to(self.dtype)
+        return self._bounded(self.net.predict(x.div_(127.5).sub_(1)))
+
+    @torch.inference_mode()
+    def predict(self, x: Tensor) -> QualityOutput:
+        """Score crops (B, 3, size, size) in [-1, 1], as `predict_crops`."""
+        x = x.to(self.device, self.dtype).contiguous(memory_format=torch.channels_last)
+        parts = [self._bounded(self.net.predict(part)) for part in x.split(256)]
+        spreads = [part.spread for part in parts if part.spread is not None]
+        return QualityOutput(torch.cat([part.score for part in parts]), torch.cat(spreads) if spreads else None)
+
+    def _bounded(self, output: QualityOutput) -> QualityOutput:
+        spread = output.spread
+        return QualityOutput(output.score.clamp(0, TOP_SCORE).cpu(), None if spread is None else spread.cpu())
+
+
+def load_quality(weights: str | Path | None = None, device: str = "cpu", precision: Precision = "auto") -> QualityScorer:
+    """Return a scorer with the packaged weights, or with those of a file that `legan train quality` led to.
+
+    Raises:
+        WeightsError: a missing or damaged file, a pickle, or weights of something else.
+        ConfigError: a device that this machine does not have, or an unknown precision.
+    """
+    check_device(device)
+    path = weights_file(weights, "quality")
+    net, metadata = load_quality_net(path)
+    return QualityScorer(net, metadata, sha256_of(path), device, precision)
+
+
+def score(image: Any, faces: Faces = "auto", weights: str | Path | None = None) -> Any:
+    """Score with a network that is loaded once and kept; arguments as in `QualityScorer.__call__` and `load_quality`."""
+    return _kept_scorer(weights)(image, faces)
+
+
+def score_crops(crops: Sequence[Image.Image]) -> Tensor:
+    """Score aligned crops of one size with the packaged network, scaled to its size: (B,) float32 on the CPU."""
+    scorer = _kept_scorer(None)
+    return scorer.predict(resized(to_network(crops), scorer.size)).score
+
+
+@lru_cache(maxsize=1)
+def _kept_scorer(weights: str | Path | None) -> QualityScorer:
+    return load_quality(weights)
+
+
+class QualityLoss(nn.Module):
+    """How unnatural generated faces look, for a generator to minimise: `loss = loss + weight * quality(fake)`.
+
+    Frozen and differentiable. A mean over the batch, within 0 (natural) and 1, of `losses.unnaturalness`: it has a slope at every
+    score and rewards nothing beyond the scale. Tensors of another size than the network's are scaled to it, with gradients.
+
+    Args:
+        weights: as for `load_quality`.
+        value_range: of the images: (0, 1) by default, (-1, 1) for generators that end in tanh. Values outside are an error.
+    """
+
+    def __init__(self, weights: str | Path | None = None, value_range: tuple[float, float] = (0.0, 1.0)) -> None:
+        super().__init__()
+        self.net, self.metadata = load_quality_net(weights)
+        self.low, self.high = value_range
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) of aligned faces within `value_range` -> a scalar in [0, 1].
+
+        Raises:
+            ImageError: another shape, values out of range, or no images, of which there is no mean.
+        """
+        if not len(images):
+            raise ImageError("a batch of no images has no quality loss: leave such a batch out")
+        return unnaturalness(self.scores(images)).mean()
+
+    def scores(self, images: Tensor) -> Tensor:
+        """Return Q's scores (B,) of images as in `forward`, not clipped, with gradients."""
+        x = from_unit((images - self.low) / (self.high - self.low))
+        return self.net(resized(x, self.net.config.size))
+
+    def train(self, mode: bool = True) -> "QualityLoss":
+        """Stay in evaluation mode, whatever the network round it does."""
+        return super().train(False)
+
+
+def resized(x: Tensor, size: int) -> Tensor:
+    """Scale images (B, 3, H, W) to (B, 3, size, size), smoothly and with gradients."""
+    if x.shape[2:] == (size, size):
+        return x
+    return F.interpolate(x, (size, size), mode="bilinear", antialias=True, align_corners=False)
+
+
+# Score images and folders: how natural people would find each face, in order, resumable.
+
+
+COLUMNS = ("image", "score", "spread", "reason")
+
+
+@dataclass(frozen=True)
+class ScoreResult:
+    """An image's score (0..10) and the spread expected among raters; both NaN with a reason where there is no face."""
+
+    image: str
+    score: float
+    spread: float
+    reason: str = ""
+    readable: bool = True
+
+    def as_json(self) -> dict[str, object]:
+        """As plain values; NaN becomes None, which JSON has a word for."""
+        score, spread = (None if math.isnan(value) else round(value, 4) for value in (self.score, self.spread))
+        return {"image": self.image, "score": score, "spread": spread, "reason": self.reason}
+
+    def row(self) -> dict[str, str]:
+        """As text for a table."""
+        return {"image": self.image, "score": f"{self.score:.4f}", "spread": f"{self.spread:.4f}", "reason": self.reason}
+
+
+def score_prepared(scorer: QualityScorer, group: Sequence[Prepared]) -> list[ScoreResult]:
+    """Score one group of prepared images, in order."""
+    import numpy as np
+
+    crops = [one.crop for one in group if one.crop is not None]
+    output = scorer.predict_crops(np.stack(crops)) if crops else None
+    values = iter(zip(output.score.tolist(), _spreads(output.spread, len(crops)), strict=True)) if output else iter(())
+    found = []
+    for one in group:
+        score, spread = next(values) if one.crop is not None else (math.nan, math.nan)
+        found.append(ScoreResult(utf8_name(str(one.path)), score, spread, utf8_name(one.reason), one.readable))
+    return found
+
+
+def _spreads(spread: "object", n: int) -> list[float]:
+    return [math.nan] * n if spread is None else spread.tolist()  # type: ignore[attr-defined]
+
+
+def score_files(scorer: QualityScorer, paths: Iterable[Path], faces: Faces = "auto") -> Iterator[list[ScoreResult]]:
+    """Score files, a batch at a time, in the order of `paths`."""
+    check_faces(faces)
+    for group in grouped(prepare_many(paths, scorer.size, faces), BATCH_SIZE):
+        yield score_prepared(scorer, group)
+
+
+def score_images(
+    places: Sequence[Path],
+    out: Path | None = None,
+    weights: Path | None = None,
+    device: str = "cpu",
+    faces: Faces = "auto",
+    plot: Path | None = None,
+) -> list[ScoreResult]:
+    """Score images and folders of images.
+
+    Args:
+        places: image files, and folders that are walked.
+        out: a table that is written as the work goes on; images that it holds already are not scored again, unless they
+            could not be read, or their files have changed since.
+        weights, device: as for `load_quality`.
+        faces: as for `prepare`.
+        plot: a PNG file for a histogram of the scores.
+
+    Raises:
+        LeganError: no images, weights that cannot be used, a table of other weights, or one that another process writes.
+    """
+    check_faces(faces)
+    if plot is not None:
+        check_ending(plot, ".png")
+    paths = find_images(places)
+    scorer = load_quality(weights, device)
+    names = {path: utf8_name(path) for path in paths}
+    with Journal(out, COLUMNS, {"weights": scorer.checksum[:12], "faces": faces}) as journal:
+        todo = journal.missing({name: path for path, name in names.items()}, unreadable)
+        with shown_progress("scoring", len(todo)) as advance:
+            for batch in score_files(scorer, todo, faces):
+                journal.add(scored.row() for scored in batch)
+                for _ in batch:
+                    advance()
+    rows = [journal.rows[name] for name in names.values()]
+    found = [
+        ScoreResult(row["image"], float(row["score"]), float(row["spread"]), row["reason"], not unreadable(row)) for row in rows
+    ]
+    if plot is not None:
+        plot_histogram([scored.score for scored in found], plot)
+    return found
+
+
+def as_csv(found: Sequence[ScoreResult]) -> str:
+    """Scores as CSV text with a heading."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: escaped(value) for name, value in scored.row().items()} for scored in found)
+    return buffer.getvalue().rstrip("\n")
+
+
+def in_words(found: Sequence[ScoreResult]) -> str:
+    """Scores as lines for people: score, spread, image."""
+    return "\n".join(
+        f"{scored.image}: no score, {scored.reason}"
+        if math.isnan(scored.score)
+        else f"{scored.score:5.2f}" + ("" if math.isnan(scored.spread) else f" ±{scored.spread:.2f}") + f"  {scored.image}"
+        for scored in found
+    )
+
+
+def plot_histogram(scores: Sequence[float], path: Path) -> None:
+    """Draw how the scores are spread, as a PNG file.
+
+    Raises:
+        ConfigError: a name that does not end in .png.
+        LeganError: the place cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    check_ending(path, ".png")
+    known = [score for score in scores if not math.isnan(score)]
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.hist(known, bins=40, range=(0, TOP_SCORE), color="#a3480f")
+    if known:
+        mean = sum(known) / len(known)
+        axes.axvline(mean, color="#23211d", linewidth=1)
+        axes.annotate(f"mean {mean:.2f}", (mean, 0.93), (4, 0), xycoords=("data", "axes fraction"), textcoords="offset points")
+    axes.set(
+        xlim=(0, TOP_SCORE), xlabel="naturalness score", ylabel="images", title=f"{len(known)} of {len(scores)} images scored"
+    )
+    axes.spines[["top", "right"]].set_visible(False)
+    make_folder(Path(path).parent)
+    with atomic_write(Path(path)) as file:
+        FigureCanvasAgg(figure).print_png(file)
+
+
+def check_faces(faces: str) -> None:
+    """Check a word for `faces`.
+
+    Raises:
+        ConfigError: an unknown one.
+    """
+    if faces not in FACES:
+        raise ConfigError(no_such("--faces", faces, FACES))

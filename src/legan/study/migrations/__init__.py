@@ -1,1 +1,0 @@
-"""Migrations of a study's database, run by Alembic from `Store.migrate`."""

@@ -1,1 +1,0 @@
-"""Rendered faces: a seeded head model under every expression and lighting (needs the extra `render`)."""

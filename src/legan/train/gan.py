@@ -1,0 +1,347 @@
+"""What the trainings of editors share: critic against generator, frozen networks of losses, sample grids."""
+
+import copy
+import dataclasses
+import math
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from pydantic import PositiveInt
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from legan import losses
+from legan.core.device import autocast, mixed_dtype
+from legan.core.errors import DataError, WeightsError
+from legan.core.files import sha256_of
+from legan.core.weights import weights_file
+from legan.models.critic import CriticOutput
+from legan.models.efficientnet import efficientnet_file, load_efficientnet
+from legan.models.lightcnn import LightCNN, load_lightcnn
+from legan.models.quality import load_quality_net
+from legan.train.probe import Edit, Probe
+from legan.train.run_folder import LoopConfig
+from legan.train.task import Batch, Task, Update, update_ema
+
+# What the trainings of editors share: data and judges in the checkpoint, held-out figures, precision.
+
+
+class EditorTask(Task):
+    """A training of an editor. Subclasses give the updates, and `editor`.
+
+    Args:
+        device: where the training runs.
+        precision: as for `mixed_dtype`.
+        channels_last: memory layout of images and weights.
+        probe: held-out crops for samples and figures; None for neither.
+        data: description of the training data, kept in checkpoints.
+        judges: which weights the frozen networks are, likewise.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        precision: str,
+        channels_last: bool,
+        probe: Probe | None = None,
+        data: Sequence[Mapping[str, object]] = (),
+        judges: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
+        self.device, self.dtype = device, mixed_dtype(precision, device)
+        self.layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.probe, self.data, self.judges = probe, [dict(folder) for folder in data], {**(judges or {})}
+        self.frozen = {}
+
+    @abstractmethod
+    def editor(self) -> nn.Module:
+        """Return the averaged editor as it stands: (x, expression, lighting) -> image, shapes as for `Edit`."""
+
+    def extra_state(self) -> dict[str, object]:
+        """The descriptions of the data and of the frozen networks: an exported network names what it was trained with."""
+        return {"data": self.data, "judges": self.judges}
+
+    def load_extra_state(self, state: Mapping[str, object]) -> None:
+        """Check that the data and the frozen networks are the same.
+
+        Raises:
+            DataError: the data is not.
+            WeightsError: a network is not.
+        """
+        if state["data"] != self.data:
+            raise DataError("the data has changed since the checkpoint was written: start a new run folder, or restore it")
+        if state["judges"] != self.judges:
+            raise WeightsError(
+                "the identity or quality network has changed since the checkpoint was written: start a new run folder, or restore it"
+            )
+
+    def samples(self, step: int) -> np.ndarray | None:
+        """Held-out faces, their edits by the averaged networks, and the truths."""
+        return None if self.probe is None else self.probe.image(self._edit())
+
+    def evaluate(self, step: int) -> Mapping[str, float]:
+        """Distances of edits from the truth on held-out faces."""
+        return {} if self.probe is None else self.probe.figures(self._edit())
+
+    def run_mixed(self, net: nn.Module, *inputs: Tensor) -> Any:
+        """Call a network in the training's precision; what comes out, a tensor or several, is float32."""
+        with autocast(self.dtype, self.device):
+            output = net(*inputs)
+        return output.float() if isinstance(output, Tensor) else tuple(tensor.float() for tensor in output)
+
+    def _edit(self) -> Edit:
+        editor = self.editor()
+
+        @torch.no_grad()
+        def edit(x: Tensor, expression: Tensor, lighting: Tensor) -> Tensor:
+            x, expression, lighting = (tensor.to(self.device) for tensor in (x, expression, lighting))
+            return self.run_mixed(editor, x.to(memory_format=self.layout), expression, lighting).clamp(-1, 1).cpu()
+
+        return edit
+
+
+@dataclass(frozen=True)
+class AdversarialConfig:
+    """The game between generator and critic.
+
+    Args:
+        kind: "wgan-gp" (penalty: gradient norm 1 between real and fake), "hinge" or "nonsaturating" (penalty: R1).
+        n_critic: critic updates for each generator update.
+        penalty: weight of the penalty.
+        penalty_every: steps between penalties; they cost as much as the rest of a critic update.
+        penalty_fraction: share of the batch that the penalty looks at.
+    """
+
+    kind: Literal["wgan-gp", "hinge", "nonsaturating"] = "hinge"
+    n_critic: PositiveInt = 1
+    penalty: float = 4.0
+    penalty_every: PositiveInt = 8
+    penalty_fraction: float = 0.5
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam for both networks, with a linear warm-up and a linear decay.
+
+    Args:
+        lr_generator, lr_critic: learning rates between warm-up and decay.
+        betas: of Adam.
+        n_warmup_steps: steps of the warm-up.
+        decay_fraction: share of all steps, at the end, over which the rates fall.
+        lr_floor: where they fall to, as a share.
+        ema_decay: of the moving average of the generator's weights, per generator update; less during the first updates.
+    """
+
+    lr_generator: float = 1e-4
+    lr_critic: float = 1e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    n_warmup_steps: int = 0
+    decay_fraction: float = 0.5
+    lr_floor: float = 0.0
+    ema_decay: float = 0.999
+
+
+# The game of LEGAN and StarGAN: a critic of realness and of classes against a generator (Choi et al., CVPR 2018, equations 1 to 3).
+
+
+class GameConfig(Protocol):
+    """What the configs of such trainings share."""
+
+    @property
+    def loop(self) -> LoopConfig: ...
+    @property
+    def adversarial(self) -> AdversarialConfig: ...
+    @property
+    def optimizer(self) -> OptimizerConfig: ...
+    @property
+    def precision(self) -> str: ...
+    @property
+    def channels_last(self) -> bool: ...
+
+
+class AdversarialTask(EditorTask):
+    """One critic update a step, and a generator update every `n_critic` steps, whose weights are averaged.
+
+    Subclasses give `updates` and `editor`.
+
+    Args:
+        config: the settings.
+        device: where the training runs.
+        generator: the trained generator.
+        critic: crops (B, 3, H, W) in [-1, 1] to realness and more.
+        probe, data, judges: as for `EditorTask`.
+    """
+
+    config: GameConfig
+
+    def __init__(
+        self,
+        config: GameConfig,
+        device: torch.device,
+        generator: nn.Module,
+        critic: nn.Module,
+        probe: Probe | None = None,
+        data: Sequence[Mapping[str, object]] = (),
+        judges: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
+        super().__init__(device, config.precision, config.channels_last, probe, data, judges)
+        self.config = config
+        self.generator = generator.to(memory_format=self.layout)  # type: ignore[call-overload]
+        self.critic = critic.to(memory_format=self.layout)  # type: ignore[call-overload]
+        self.ema = copy.deepcopy(generator).eval().requires_grad_(False)
+        self.networks = {"generator": generator, "critic": critic, "ema": self.ema}
+        self.period = math.lcm(config.adversarial.n_critic, config.adversarial.penalty_every)
+        rates, betas = config.optimizer, config.optimizer.betas
+        self.optimizers = {
+            "generator": torch.optim.Adam(generator.parameters(), rates.lr_generator, betas),
+            "critic": torch.optim.Adam(critic.parameters(), rates.lr_critic, betas),
+        }
+
+    def learning_rates(self, step: int) -> Mapping[str, float]:
+        """Both rates at `step`."""
+        rates = self.config.optimizer
+        share = schedule(step, self.config.loop.n_steps, rates)
+        return {"generator": share * rates.lr_generator, "critic": share * rates.lr_critic}
+
+    def after_step(self, step: int) -> None:
+        """Move the average of the generator's weights."""
+        if self.is_generator_step(step):
+            n_updates = (step + 1) // self.config.adversarial.n_critic
+            update_ema(self.ema, self.generator, self.config.optimizer.ema_decay, n_updates)
+
+    def is_generator_step(self, step: int) -> bool:
+        """Whether the generator has its turn at `step`."""
+        return (step + 1) % self.config.adversarial.n_critic == 0
+
+    def judge(self, x: Tensor) -> CriticOutput:
+        """The critic's outputs in float32."""
+        return CriticOutput(*self.run_mixed(self.critic, x))
+
+    def critic_update(self, batch: Batch, x_real: Tensor, x_fake: Tensor, step: int) -> Update:
+        """The critic's update on real crops and on edits that hold no gradient."""
+        config = self.config.adversarial
+        # Adversarial: reals up, fakes down.
+        real = self.judge(x_real)
+        adversarial = losses.CRITIC_LOSSES[config.kind](real.realness, self.judge(x_fake).realness)
+
+        # Classification: the reals' own classes.
+        classification = losses.classification(real.expression, batch["expression_src"])
+        classification = classification + losses.classification(real.lighting, batch["lighting_src"])
+        logs = {"critic/adversarial": adversarial, "critic/classification": classification}
+        loss = adversarial + classification
+
+        # Penalty, in float32 and not every time.
+        if step % config.penalty_every == 0 and config.penalty > 0:
+            n = max(1, round(config.penalty_fraction * len(x_real)))
+            logs["critic/penalty"] = self._penalty(x_real[:n], x_fake[:n])
+            loss = loss + config.penalty * logs["critic/penalty"]
+        return Update("critic", loss, logs)
+
+    def generator_adversarial_terms(self, batch: Batch, x_fake: Tensor) -> dict[str, Tensor]:
+        """The generator's terms `adversarial` and `classification`: the critic takes the edit for real, and for the target's classes."""
+        fake = self.judge(x_fake)
+        classification = losses.classification(fake.expression, batch["expression_trg"])
+        return {
+            "adversarial": losses.GENERATOR_LOSSES[self.config.adversarial.kind](fake.realness),
+            "classification": classification + losses.classification(fake.lighting, batch["lighting_trg"]),
+        }
+
+    def _penalty(self, x_real: Tensor, x_fake: Tensor) -> Tensor:
+        def realness(x: Tensor) -> Tensor:
+            return self.critic(x)[0]
+
+        if self.config.adversarial.kind == "wgan-gp":
+            mix = torch.rand(len(x_real), 1, 1, 1, device=x_real.device)
+            return losses.gradient_penalty(realness, x_real, x_fake, mix)
+        return losses.r1_penalty(realness, x_real)
+
+
+def generator_update(weights: object, terms: Mapping[str, Tensor]) -> Update:
+    """The generator's update: the sum of its loss terms, each times the attribute of `weights` that has its name."""
+    loss = torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
+    return Update("generator", loss, {f"generator/{name}": term for name, term in terms.items()})
+
+
+def schedule(step: int, n_steps: int, config: OptimizerConfig) -> float:
+    """Return the share of the learning rates at `step`: linear warm-up, then 1, then a linear fall to the floor."""
+    warmup = min(1.0, (step + 1) / config.n_warmup_steps) if config.n_warmup_steps else 1.0
+    n_decay_steps = config.decay_fraction * n_steps
+    decay = min(1.0, (n_steps - step) / n_decay_steps) if n_decay_steps else 1.0
+    return warmup * max(config.lr_floor, decay)
+
+
+# The frozen networks that judge an editor while it is trained: LightCNN (identity) and Q (naturalness).
+
+
+N_PERCEPTUAL_STAGES = 3  # 64, 32 and 16 pixels a side at 128: edges, lashes and teeth, not what kind of thing it is
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    """A network that is not trained: crops (B, 3, S, S) in [-1, 1] to features (B, n) or scores (B,).
+
+    Args:
+        net: in evaluation mode, without gradients of its own.
+        file: name of its weights file.
+        sha256: checksum of that file.
+    """
+
+    net: nn.Module
+    file: str
+    sha256: str
+
+    def facts(self) -> dict[str, str]:
+        """Which weights these were, for checkpoints and exported editors."""
+        return {"file": self.file, "sha256": self.sha256}
+
+
+def load_identity(path: Path | None, dtype: torch.dtype | None, device: torch.device) -> Frozen:
+    """Return the identity network: a file of `legan train identity`, an official LightCNN checkpoint, or None for the packaged one.
+
+    Raises:
+        WeightsError: missing or damaged, or not a LightCNN.
+    """
+    path = weights_file(path, "identity")
+    net = load_lightcnn(path)[0] if path.suffix == ".safetensors" else LightCNN.from_checkpoint(path)
+    return _frozen(net, path, dtype, device)
+
+
+def load_quality(path: Path | None, dtype: torch.dtype | None, device: torch.device) -> Frozen:
+    """Return Q: a file that `legan train quality` led to, or None for the packaged one.
+
+    Raises:
+        WeightsError: missing or damaged, or not a quality network.
+    """
+    path = weights_file(path, "quality")
+    return _frozen(load_quality_net(path)[0], path, dtype, device)
+
+
+def load_perceptual(path: Path | None, device: torch.device) -> Frozen:
+    """Return the first stages of EfficientNet-Lite0, from a file or, for None, the installed package: crops to lists of feature maps.
+
+    Raises:
+        WeightsError: the package is not installed, or the file holds other weights.
+    """
+    path = efficientnet_file() if path is None else path
+    net = load_efficientnet(N_PERCEPTUAL_STAGES, path).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Frozen(net, path.name, sha256_of(path))
+
+
+class _Mixed(nn.Module):
+    """A network whose convolutions run in `dtype`; what comes out is float32."""
+
+    def __init__(self, net: nn.Module, dtype: torch.dtype | None, device: torch.device) -> None:
+        super().__init__()
+        self.net, self.dtype, self.device = net, dtype, device
+
+    def forward(self, x: Tensor) -> Tensor:
+        with autocast(self.dtype, self.device):
+            return self.net(x).float()
+
+
+def _frozen(net: nn.Module, path: Path, dtype: torch.dtype | None, device: torch.device) -> Frozen:
+    net = net.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Frozen(_Mixed(net, dtype, device), path.name, sha256_of(path))

@@ -1,0 +1,1 @@
+"""Synthetic images of graded naturalness, made to be rated (`legan synthesize`)."""

@@ -1,0 +1,334 @@
+"""`legan synthesize`: the planned images, made in shards, resumable."""
+
+import hashlib
+import io
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from legan.core.config import parse_json
+from legan.core.errors import ConfigError, DataError, WeightsError
+from legan.core.files import sha256_of
+from legan.core.weights import PACKAGED, load_metadata, load_weights, packaged, save_weights
+from legan.core.workers import run_jobs
+from legan.data.manifest import MANIFEST, QUALITY_COLUMNS, ShardWriter, image_names, read_record, write_manifest
+from legan.data.shards import SETTINGS, SHARDS, open_set_folder
+from legan_faces3d.fakes.eigenfaces import FaceModel, fit_model
+from legan_faces3d.fakes.images import FAKES, Catalogue, EditorFile, PlannedImage
+from legan_faces3d.fakes.make import Makers
+from legan_faces3d.fakes.plan import Drawing, draw_plan
+from legan_faces3d.render.dataset import RENDER_VERSION
+
+# Editors for GAN edits: snapshots of one editor along its training, or the packaged one.
+
+
+_FIRST_FAULT, _LAST_FAULT = 1.0, 0.3  # by design, of the first snapshot and the last
+
+
+def find_editors(folder: Path | None) -> list[EditorFile]:
+    """Return the editors of a folder by their steps, which a file's metadata or else its name tells; None is the packaged one.
+
+    Faults fall with the logarithm of the steps, as training gains most at its beginning.
+
+    Raises:
+        DataError: the folder holds no weights, or two of one number of steps.
+        WeightsError: a file that is no editor, or does not tell its steps.
+    """
+    if folder is not None and str(folder) == PACKAGED:
+        folder = None
+    if folder is not None and not Path(folder).is_dir():
+        raise DataError(f"{folder} is no folder: name one with editors that `legan export` wrote (.safetensors)")
+    paths = [packaged("editor")] if folder is None else sorted(Path(folder).glob("*.safetensors"))
+    if not paths:
+        raise DataError(f"{folder} holds no editors: put files there that `legan export` wrote (.safetensors)")
+    steps = [_steps(path) for path in paths]
+    if len(set(steps)) != len(steps):
+        raise DataError(f"two editors in {folder} have {max(s for s in steps if steps.count(s) > 1)} steps: keep one of them")
+    order = sorted(range(len(paths)), key=lambda i: steps[i])
+    faults = _faults([steps[i] for i in order])
+    return [EditorFile(str(paths[i]), f"step{steps[i]:05d}", fault) for i, fault in zip(order, faults, strict=True)]
+
+
+def _steps(path: Path) -> int:
+    metadata = load_metadata(path)
+    if "generator" not in metadata:
+        raise WeightsError(f"{path} holds no editor: give a file that `legan export` wrote")
+    if isinstance(metadata.get("steps"), int):
+        return metadata["steps"]
+    found = re.findall(r"\d+", path.stem)
+    if not found:
+        raise WeightsError(f"{path} does not tell the steps that it was trained: put the number into its name")
+    return int(found[-1])
+
+
+def _faults(steps: Sequence[int]) -> list[float]:
+    logs = [math.log(1 + step) for step in steps]
+    width = max(logs[-1] - logs[0], 1e-9)
+    return [_LAST_FAULT + (_FIRST_FAULT - _LAST_FAULT) * (logs[-1] - log) / width for log in logs]
+
+
+# `legan synthesize`: builds a data set folder of images to rate; run again, it continues.
+#
+# The plan is drawn anew each time and is the same for the same folders and seed. Its images are made in shards, written whole or
+# not at all; the manifest comes last.
+
+
+VERSION = 1  # raised when the images change, so that a resumed folder never mixes two looks
+_ROWS, _MODEL = "rows.json", "face-model.safetensors"
+_GROUPS_OF_SHARD = {"graded": 30}
+_GROUPS = 60  # of other kinds
+_N_MODEL_FACES = 500
+
+Progress = Callable[[int, int], None]  # images done, images in all
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to build.
+
+    Args:
+        renders, photos: data set folders.
+        editors: folder of editors' weights; None is the packaged editor.
+        n: images.
+        seed: of all draws.
+        kinds: of fakes.
+    """
+
+    renders: tuple[Path, ...]
+    photos: tuple[Path, ...] = ()
+    editors: Path | None = None
+    n: int = 8000
+    seed: int = 0
+    kinds: tuple[str, ...] = FAKES
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Images that are made and written together."""
+
+    path: Path
+    groups: list[list[PlannedImage]]
+
+    @property
+    def n_images(self) -> int:
+        """Number of images."""
+        return sum(map(len, self.groups))
+
+
+def synthesize(request: Request, out: Path, n_workers: int = 1, progress: Progress | None = None) -> dict[str, Any]:
+    """Build a set of images to rate, or what is missing of it.
+
+    Args:
+        request: what to build.
+        out: the data set folder; made when missing.
+        n_workers: processes.
+        progress: called with images done and images in all.
+
+    Returns:
+        `manifest` and counts: `n_images`, `by_kind` {kind: {split: n}}, `by_setting`, `by_degradation`, `held_out`.
+
+    Raises:
+        ConfigError: a number out of range, or an unknown kind.
+        DataError: folders that cannot be used, or `out` holds something else or a set of another request.
+        LeganError: the disk is full, or a process was killed.
+    """
+    if n_workers < 1 or request.seed < 0:
+        raise ConfigError("workers must be at least 1 and the seed at least 0")
+    folders = (*request.renders, *request.photos)
+    if not folders:
+        raise DataError("no faces: name a data set folder with --renders, such as `legan render` makes")
+    out = Path(out)
+    catalogue = Catalogue(folders)
+    editors = find_editors(request.editors) if "edit" in request.kinds else []
+    drawing = Drawing(catalogue, editors, request.seed)
+    groups = draw_plan(drawing, request.n, request.kinds)
+    with open_set_folder(out, _settings(request, folders, editors, groups), derived={_MODEL}):
+        if "sample" in request.kinds:
+            _make_model(out / _MODEL, catalogue, request.seed)
+        shards = _shards(out, groups)
+        _make_shards(out, shards, folders, editors, n_workers, progress)
+        rows = _named([row for shard in shards for row in read_record(shard.path, _ROWS)])
+        manifest = write_manifest(rows, out, QUALITY_COLUMNS)
+        return {"manifest": str(manifest), **counts(rows), "held_out": _held_out(drawing, request.kinds)}
+
+
+def _settings(
+    request: Request, folders: Sequence[Path], editors: Sequence[EditorFile], groups: Iterable[Iterable[PlannedImage]]
+) -> dict[str, Any]:
+    """What every image depends on, without this machine's paths."""
+    plan = [[asdict(image) for image in group] for group in groups]
+    return {
+        "version": VERSION,
+        "render_version": RENDER_VERSION,
+        "n": request.n,
+        "seed": request.seed,
+        "kinds": list(request.kinds),
+        "folders": [{"name": Path(folder).resolve().name, "sha256": sha256_of(Path(folder) / MANIFEST)} for folder in folders],
+        "editors": [{"setting": editor.setting, "sha256": sha256_of(Path(editor.path))} for editor in editors],
+        "plan": hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest(),
+    }
+
+
+def _make_model(path: Path, catalogue: Catalogue, seed: int) -> None:
+    """Learns the face model from training people, unless it is there already."""
+    if path.exists():
+        return
+    import torch
+
+    random = np.random.default_rng([seed, 2])
+    train = [number for number, row in enumerate(catalogue.rows) if row["split"] == "train"]
+    photos = random.permutation([number for number in train if catalogue.rows[number]["domain"] != "render"])
+    renders = random.permutation([number for number in train if catalogue.rows[number]["domain"] == "render"])
+    chosen = np.concatenate([photos[: _N_MODEL_FACES // 2], renders])[:_N_MODEL_FACES].astype(int)
+    model = fit_model(np.stack([catalogue.image(i) for i in chosen]), np.stack([catalogue.points(i) for i in chosen]))
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in vars(model).items()}
+    save_weights(path, tensors, {"model": "active-appearance", "n_faces": len(chosen), "seed": seed})
+
+
+def _shards(out: Path, groups: Iterable[list[PlannedImage]]) -> list[Shard]:
+    """Groups of one kind together; edits and grades in the order of their settings, which are slow to change."""
+    by_kind: dict[str, list[list[PlannedImage]]] = {}
+    for group in groups:
+        by_kind.setdefault(group[0].kind, []).append(group)
+    by_kind.get("edit", []).sort(key=lambda group: group[0].setting)
+    shards = []
+    for kind, found in by_kind.items():
+        n = _GROUPS_OF_SHARD.get(kind, _GROUPS)
+        for number, start in enumerate(range(0, len(found), n)):
+            shards.append(Shard(out / SHARDS / f"{kind}-{number:03d}.tar", found[start : start + n]))
+    return shards
+
+
+def _make_shards(
+    out: Path,
+    shards: Sequence[Shard],
+    folders: Sequence[Path],
+    editors: Sequence[EditorFile],
+    n_workers: int,
+    progress: Progress | None,
+) -> None:
+    # The slowest first, so that no process is left alone with one at the end.
+    missing = sorted((shard for shard in shards if not shard.path.exists()), key=lambda s: s.groups[0][0].kind != "graded")
+    n = sum(shard.n_images for shard in shards)
+    n_done = n - sum(shard.n_images for shard in missing)
+    if progress:
+        progress(n_done, n)
+    arguments = tuple(folders), {editor.setting: editor.path for editor in editors}, out / _MODEL
+    for n_made in run_jobs(_make_shard, missing, n_workers, _start_worker, arguments):
+        n_done += n_made
+        if progress:
+            progress(n_done, n)
+
+
+class _Worker:
+    """State of one worker process."""
+
+    makers: Makers
+
+
+def _start_worker(folders: Sequence[Path], editors: Mapping[str, str], model: Path) -> None:
+    import cv2
+    import torch
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    learned = None
+    if model.exists():
+        tensors, _ = load_weights(model)
+        learned = FaceModel(**{name: tensor.numpy() for name, tensor in tensors.items()})
+    _Worker.makers = Makers(Catalogue(folders), editors, learned, [_set_seed(folder) for folder in folders])
+
+
+def _set_seed(folder: Path) -> int | None:
+    """The seed that `legan render` was given for a folder of crops of this version, or None."""
+    path = Path(folder) / SETTINGS
+    if not path.is_file():
+        return None
+    try:
+        settings = dict(parse_json(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{path} cannot be read: make the data set again") from error
+    alike = settings.get("view") == "crop" and settings.get("version") == RENDER_VERSION
+    return settings.get("seed") if alike else None
+
+
+def _make_shard(shard: Shard) -> int:
+    rows = []
+    with ShardWriter(shard.path) as writer:
+        for picture, image in _Worker.makers.make(shard.groups):
+            buffer = io.BytesIO()
+            Image.fromarray(image).save(buffer, "PNG")
+            data = buffer.getvalue()
+            offset, n_bytes = writer.add(picture.name, data)
+            rows.append(_row(picture, shard.path, offset, n_bytes, hashlib.sha256(data).hexdigest()))
+        writer.add(_ROWS, json.dumps(rows).encode())
+    return len(rows)
+
+
+def _row(image: PlannedImage, path: Path, offset: int, n_bytes: int, digest: str) -> dict[str, Any]:
+    return {
+        "path": f"{SHARDS}/{path.name}",
+        "offset": offset,
+        "n_bytes": n_bytes,
+        "key": image.name,
+        **image.facts,
+        "sha256": digest,
+        "alignment": None,
+        "landmarks": None,
+        "kind": image.kind,
+        "setting": image.setting,
+        "fault": image.fault,
+        "degradation": image.degradation,
+        "strength": image.strength,
+        "reference": image.reference,
+        "naturalness_distance": float("nan"),
+    }
+
+
+def _named(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with their references as names of images in the set."""
+    import pandas as pd
+
+    frame = pd.DataFrame(rows)
+    names = dict(zip(frame["key"], image_names(frame), strict=True))
+    return [row | {"reference": names[row["reference"]] if row["reference"] else ""} for row in rows]
+
+
+def counts(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Numbers of images: in all, by kind and split, by setting, and by degradation."""
+    by_kind: dict[str, Counter[str]] = {}
+    for row in rows:
+        by_kind.setdefault(row["kind"], Counter())[row["split"]] += 1
+    return {
+        "n_images": len(rows),
+        "by_kind": {kind: dict(found) for kind, found in by_kind.items()},
+        "by_setting": dict(sorted(Counter(row["setting"] for row in rows).items())),
+        "by_degradation": dict(sorted(Counter(row["degradation"] for row in rows).items())),
+    }
+
+
+def _held_out(drawing: Drawing, kinds: Sequence[str]) -> list[str]:
+    return sorted(f"{kind}/{name}" for kind in kinds for name in drawing.held_out[kind])
+
+
+def in_words(found: Mapping[str, Any]) -> str:
+    """What `synthesize` returned, as lines of text."""
+    lines = [f"{'kind':<10}{'train':>8}{'val':>8}{'test':>8}{'all':>8}"]
+    for kind, splits in found["by_kind"].items():
+        parts = [splits.get(split, 0) for split in ("train", "val", "test")]
+        lines.append(f"{kind:<10}" + "".join(f"{count:>8}" for count in (*parts, sum(parts))))
+    degraded = {name: count for name, count in found["by_degradation"].items() if name != "none"}
+    lines += [
+        f"{found['n_images']} images, of which degraded: {', '.join(f'{name} {count}' for name, count in degraded.items())}",
+        f"settings in the test split only: {', '.join(found['held_out'])}",
+        found["manifest"],
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""The head: mesh, identity, expression, skin, hair, eyes, mouth."""

@@ -1,0 +1,130 @@
+"""A bare fitted face as one camera sees it, and where each of its points stands in an image of the same face doing something else.
+
+The mesh is the same for all expressions, so that a point seen with one expression (a triangle and the weights of its corners) is
+found in the other by those corners: dense correspondence without any search in the images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from legan.core.geometry import Array, dot, normalize
+from legan_faces3d.head import mesh
+from legan_faces3d.head.head import BODY, Head
+from legan_faces3d.render.camera import Camera, Pose
+from legan_faces3d.render.gbuffer import GBuffer, Hits, Material, RayScene
+
+_PIERCED = 0.008  # metres: skin that lies nearer behind a tooth has been pierced by it
+_HIDDEN_BEHIND = 0.0015  # metres of skin between a point and what is seen in its place: then it is hidden
+
+
+@dataclass(frozen=True)
+class FaceView:
+    """What a camera sees of a face without hair, lashes and glasses."""
+
+    gbuffer: GBuffer
+    corners: Array  # (n, 3) vertices of the solid mesh round each sample
+    weights: Array  # (n, 3) of these corners
+    vertices: Array  # (v, 3) of the solid mesh, posed
+    normals: Array  # (v, 3)
+    camera: Camera
+
+    @property
+    def resolution(self) -> int:
+        return self.gbuffer.resolution
+
+    @cached_property
+    def number(self) -> Array:
+        """(N, N) number of the sample at each pixel, -1 where there is none."""
+        numbers = np.full(self.resolution**2, -1)
+        numbers[self.gbuffer.pixels] = np.arange(len(self.gbuffer.pixels))
+        return numbers.reshape(self.resolution, self.resolution)
+
+    def image(self, values: Array, missing: float = 0.0) -> Array:
+        """Values (n, ...) of the samples as an image (N, N, ...)."""
+        return self.gbuffer.image(values, missing)
+
+    def of_vertices(self, values: Array) -> Array:
+        """Vertex values (v, d) at the samples (n, d)."""
+        return mesh.interpolate(values, self.corners, self.weights)
+
+
+def view_face(head: Head, base_vertices: Array, pose: Pose, camera: Camera, resolution: int) -> FaceView:
+    """Casts one ray a pixel at the face with base vertices (19158, 3)."""
+    solid = head.solid
+    unposed = head.solid_vertices(base_vertices)
+    vertices = pose.apply(unposed)
+    normals = pose.turn(mesh.vertex_normals(unposed, solid.triangles, solid.accumulate)).astype(np.float32)
+    origins, directions = camera.rays(resolution)
+    scene = RayScene(vertices, solid.triangles)
+    hits = _without_pierced(head, vertices, scene.first_hits(origins, directions), origins, directions)
+    pixels = np.flatnonzero(hits.found)
+    triangle = hits.triangle[pixels]
+    corners = solid.triangles[triangle]
+    weights = hits.weights(pixels)
+    normal = normalize(mesh.interpolate(normals, corners, weights))
+    to_camera = -directions[pixels]
+    normal[dot(normal, to_camera) < 0] *= -1
+    n, n_body = len(pixels), head.n_body
+    ear = np.concatenate([head.ear, np.zeros(len(vertices) - n_body)]).astype(np.float32)
+    gbuffer = GBuffer(
+        resolution=resolution,
+        pixels=pixels,
+        position=mesh.interpolate(vertices, corners, weights),
+        normal=normal.astype(np.float32),
+        canonical=mesh.interpolate(solid.canonical, corners, weights),
+        uv=(solid.corner_uv[triangle] * weights[:, :, None]).sum(axis=1),
+        material=solid.part_of_triangle[triangle],
+        cover=np.full(n, -1, np.float32),
+        ear=mesh.interpolate(ear[:, None], corners, weights)[:, 0],
+        hair_tangent=np.zeros((n, 3), np.float32),
+        hair_shade=np.ones(n, np.float32),
+        to_camera=to_camera,
+        lash=np.zeros(resolution**2, np.float32),
+        eye_centres=pose.apply(head.eye_centres(base_vertices)),
+        rotation=pose.rotation,
+        sample_size=camera.height / resolution,
+        scene=scene,
+    )
+    return FaceView(gbuffer, corners, weights, vertices, normals, camera)
+
+
+def _without_pierced(head: Head, vertices: Array, hits: Hits, origins: Array, directions: Array) -> Hits:
+    """The hits, with skin where teeth or tongue pierce it: a wide jaw does not always fit behind narrow cheeks."""
+    inner = np.flatnonzero(hits.found & (head.solid.part_of_triangle[hits.triangle] >= int(Material.UPPER_TEETH)))
+    if not len(inner):
+        return hits
+    body = head.parts[BODY]
+    behind = RayScene(vertices[: head.n_body], body.triangles).first_hits(origins[inner], directions[inner])
+    weights = behind.weights(slice(None))
+    uv = (body.corner_uv[behind.triangle] * weights[:, :, None]).sum(axis=1)
+    pierced = behind.found & (head.masks.mouth(uv) < 0.3) & (behind.distance - hits.distance[inner] < _PIERCED)
+    rays = inner[pierced]
+    triangle, u, v, distance = hits.triangle.copy(), hits.u.copy(), hits.v.copy(), hits.distance.copy()
+    triangle[rays], u[rays], v[rays] = behind.triangle[pierced], behind.u[pierced], behind.v[pierced]
+    distance[rays] = behind.distance[pierced]
+    return Hits(triangle, u, v, distance)
+
+
+@dataclass(frozen=True)
+class Correspondence:
+    """Where the samples of one view stand in another."""
+
+    places: Array  # (n, 2) pixels of the other view, centres at +0.5
+    hidden: Array  # (n,) bool: the other view does not see them
+
+
+def places_in(view: FaceView, other: FaceView) -> Correspondence:
+    """Finds the samples of `view` in `other`, a view of the same head with the same or another expression."""
+    points = view.of_vertices(other.vertices)
+    places = other.camera.project(points, other.resolution)
+    columns, rows = np.clip(np.floor(places).astype(int), 0, other.resolution - 1).T
+    found = other.number[rows, columns]
+    # what is seen there must be the same piece of the head, both in space and on the canonical head
+    apart = np.linalg.norm(other.gbuffer.canonical[found] - view.gbuffer.canonical, axis=1)
+    behind = points[:, 1] - other.gbuffer.position[found, 1]
+    hidden = (found < 0) | (apart > 3 * _HIDDEN_BEHIND) | (behind > _HIDDEN_BEHIND)
+    return Correspondence(places.astype(np.float32), hidden)

@@ -1,0 +1,682 @@
+"""`legan relight` and `legan reexpress`: data sets made from a folder of photos."""
+
+import csv
+import hashlib
+import io
+import json
+import multiprocessing
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import groupby
+from multiprocessing.synchronize import Lock
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES, expression_name, unknown_expression
+from legan.core.errors import ConfigError, DataError, ImageError, no_such
+from legan.core.files import path_inside, sha256_of, write_atomic
+from legan.core.geometry import CROP_SIZE, inverse, transform, warp
+from legan.core.images import READ_SUFFIXES, load_photo, png_bytes
+from legan.core.listing import composed, found_file, images_in_folder, person_of, utf8_name
+from legan.core.table import escaped, read_csv_table
+from legan.core.weights import packaged
+from legan.core.workers import run_jobs
+from legan.data.manifest import (
+    EVEN_LIGHT,
+    MATTE_COLUMNS,
+    SPLITS,
+    ManifestRow,
+    ShardWriter,
+    matte_columns,
+    read_record,
+    write_manifest,
+)
+from legan.data.shards import SHARDS, open_set_folder
+from legan.faces.detect import MIN_FACE_SIDE, detect_largest
+from legan_faces3d.head.head import Head
+from legan_faces3d.photo.checks import UnusablePhotoError, check_fit, check_size, confidence, eye_distance
+from legan_faces3d.photo.fine_fit import check_at_rest, check_fine_fit
+from legan_faces3d.photo.fit import HeadFit, HeadFitter
+from legan_faces3d.photo.reexpress import Reexpressed, Reexpresser, Subject, new_actions
+from legan_faces3d.photo.relight import Relighter
+
+# The photos of a folder with who and what they show: from a CSV file, from their names, or from their folders.
+
+
+_REQUIRED = ("file", "identity", "expression")
+_EVERY, _VALIDATION = 5, 4  # of the sorted identities every fifth is for validation
+
+
+@dataclass(frozen=True)
+class PhotoEntry:
+    """One photo of a list.
+
+    Args:
+        path: the file.
+        identity: who it shows.
+        expression: one of the six.
+        split: train, val or test.
+        source, licence: where it comes from and what it may be used for.
+        expression_known: False where the expression is only assumed to be neutral.
+    """
+
+    path: Path
+    identity: str
+    expression: str
+    split: str
+    source: str
+    licence: str
+    expression_known: bool = True
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending."""
+        return utf8_name(self.path.stem)
+
+
+def list_photos(
+    folder: Path,
+    identity_from_name: str | None = None,
+    manifest: Path | None = None,
+    source: str | None = None,
+    licence: str | None = None,
+) -> list[PhotoEntry]:
+    """List the photos of a folder.
+
+    Args:
+        folder: walked with its subfolders.
+        identity_from_name: regular expression searched in each file's name; its group `identity`, or its first one, or what it
+            matches names the person, its group `expression` the expression. Without it and a manifest, photos in a subfolder,
+            however deep, show the person that the subfolder is named after, and each other photo a person of its own.
+        manifest: CSV file with the columns file (within `folder`), identity and expression, and perhaps split, source, licence.
+        source, licence: for photos whose manifest does not say; by default the folder's name, and "unknown".
+
+    Returns:
+        the photos, sorted by identity and file. Where no split is given, every fifth identity (sorted) is `val`, of fewer than five
+        the last, and the rest `train`.
+
+    Raises:
+        DataError: no photo, a bad regular expression, or a CSV file with a missing column, file or unknown entry.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder} is no folder: name a folder of photos")
+    if manifest is not None and identity_from_name is not None:
+        raise DataError("the manifest names the people already: leave --identity-from-name out, or leave --manifest out")
+    usual = {"source": source or utf8_name(folder.resolve().name), "licence": licence or "unknown"}
+    entries = _from_csv(folder, Path(manifest), usual) if manifest else _from_names(folder, identity_from_name, usual)
+    if not entries:
+        raise DataError(f"{folder} holds no photos ({', '.join(READ_SUFFIXES)})")
+    _check_names(entries)
+    return sorted(_with_splits(entries), key=lambda entry: (entry.identity, entry.path))
+
+
+def _from_names(folder: Path, pattern: str | None, usual: Mapping[str, str]) -> list[PhotoEntry]:
+    try:
+        search = re.compile(pattern) if pattern else None
+    except re.error as error:
+        raise DataError(f"cannot read the regular expression '{pattern}' ({error})") from None
+    entries = []
+    for path in images_in_folder(folder):
+        identity = _identity_of(person_of(path, folder))
+        expression, known = "neutral", False
+        if search is not None:
+            match = search.search(path.name)
+            if match is None:
+                raise DataError(
+                    f"'{pattern}' matches nothing in the name {path.name}: give an expression that fits every photo"
+                )
+            groups = match.groupdict()
+            identity = _identity_of(groups.get("identity") or (match.group(1) if match.groups() else match.group(0)))
+            if groups.get("expression"):
+                expression, known = _expression(groups["expression"], str(path)), True
+        entries.append(PhotoEntry(path, identity, expression, "", usual["source"], usual["licence"], known))
+    return entries
+
+
+def _identity_of(name: str) -> str:
+    """A person's name as told by a file or folder; in one that is not UTF-8, the bytes stand as `_xe9`."""
+    return composed(utf8_name(name).replace("\\x", "_x") if utf8_name(name) != name else name)
+
+
+def _from_csv(folder: Path, manifest: Path, usual: Mapping[str, str]) -> list[PhotoEntry]:
+    if not manifest.is_file():
+        raise DataError(f"{manifest} does not exist: name a CSV file with the columns {', '.join(_REQUIRED)}")
+    table = read_csv_table(manifest)
+    missing = [name for name in _REQUIRED if name not in table.columns]
+    if missing:
+        raise DataError(f"{manifest} lacks the column {', '.join(missing)}: it needs {', '.join(_REQUIRED)}")
+    return [
+        _entry_of(folder, f"{manifest} line {line}", dict(zip(table.columns, row, strict=True)), usual)
+        for row, line in zip(table.rows, table.lines, strict=True)
+    ]
+
+
+def _entry_of(folder: Path, where: str, row: Mapping[str, str], usual: Mapping[str, str]) -> PhotoEntry:
+    empty = [name for name in _REQUIRED if not row[name]]
+    if empty:
+        raise DataError(f"{where}: the entry {empty[0]} is empty")
+    path = found_file(folder, row["file"])
+    path_inside(folder, row["file"])  # refuses what leads out of the folder
+    if not path.is_file():
+        raise DataError(f"{where}: {path} does not exist")
+    expression, split = _expression(row["expression"], where), row.get("split", "")
+    if split and split not in SPLITS:
+        raise DataError(f"{where}: {no_such('split', split, SPLITS)}")
+    source, licence = row.get("source", ""), row.get("licence", "")
+    return PhotoEntry(path, row["identity"], expression, split, source or usual["source"], licence or usual["licence"])
+
+
+def _expression(word: str, where: str) -> str:
+    """The expression that a word means."""
+    meant = expression_name(word)
+    if meant is None:
+        raise DataError(f"{where}: {unknown_expression(word)}")
+    return meant
+
+
+def _check_names(entries: Iterable[PhotoEntry]) -> None:
+    """Names become keys in a person's shard: each may stand there once. Identities become file names."""
+    seen: dict[tuple[str, str], Path] = {}
+    files: set[Path] = set()
+    for entry in entries:
+        other = seen.setdefault((entry.identity, composed(entry.name)), entry.path)
+        if other != entry.path or entry.path in files:
+            raise DataError(f"{other} and {entry.path} have the same name: rename one")
+        files.add(entry.path)
+        if not re.fullmatch(r"[\w.-]+", entry.identity) or entry.identity.startswith("."):
+            raise DataError(f"{entry.path}: the identity '{entry.identity}' may hold letters, digits, '_', '-' and '.' only")
+
+
+def _with_splits(entries: list[PhotoEntry]) -> list[PhotoEntry]:
+    """Fill in missing splits, and check that no person is in two."""
+    given: dict[str, str] = {}
+    for entry in entries:
+        if entry.split and given.setdefault(entry.identity, entry.split) != entry.split:
+            raise DataError(
+                f"identity '{entry.identity}' is in the splits {given[entry.identity]} and {entry.split}: keep it in one"
+            )
+    identities = sorted({entry.identity for entry in entries})
+    held_out = set(identities[_VALIDATION::_EVERY])
+    free = [name for name in identities if name not in given]
+    if not held_out and "val" not in given.values() and len(free) > ("train" not in given.values()):
+        held_out = {free[-1]}  # of a few: a training needs one, and somebody to train on
+    splits = {name: given.get(name) or ("val" if name in held_out else "train") for name in identities}
+    return [replace(entry, split=splits[entry.identity]) for entry in entries]
+
+
+# A data set folder made from photos: one tar shard a person, made in worker processes, resumable, with a list of what was dropped.
+#
+# What is made of a photo is the caller's (`Maker`); here are folder, shards, processes, manifest and `dropped.csv`.
+
+
+_RECORD, _DROPPED = "record.json", "dropped.csv"
+EXTRA_COLUMNS = {"confidence": "float", **MATTE_COLUMNS}
+
+Progress = Callable[[int, int], None]  # people done, people in all
+
+
+@dataclass(frozen=True)
+class MadeCrop:
+    """One crop made of a photo."""
+
+    image: np.ndarray  # uint8 (size, size, 3)
+    expression: str
+    lighting: str
+    domain: str
+    confidence: float
+    alignment: list[float] | None
+    landmarks: list[float] | None
+    matte: np.ndarray | None = None  # uint8 (size, size), the share of each pixel that is the person's
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A photo of which nothing was made."""
+
+    file: str
+    identity: str
+    expression: str
+    reason: str  # short, for counting
+    detail: str
+
+
+class DroppedPhotoError(Exception):
+    """Raised by a maker: nothing can be made of this photo, go on with the next."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail = reason, detail
+
+
+Maker = Callable[[PhotoEntry], dict[str, MadeCrop]]  # crops by a name that is their own within the photo
+
+
+@dataclass(frozen=True)
+class SetReport:
+    """What became of the photos."""
+
+    manifest: Path
+    n_photos: int
+    crops: dict[str, int]  # number by domain
+    dropped: list[Dropped]
+    seconds_per_photo: float | None  # of those made now, mean over workers; None when all were there already
+    confidence: float | None  # mean over crops
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as plain values."""
+        return {**asdict(self), "manifest": str(self.manifest)}
+
+    def lines(self) -> list[str]:
+        """The report for people."""
+        made = ", ".join(f"{n} {domain}" for domain, n in sorted(self.crops.items())) or "no crops"
+        text = [f"{self.manifest}", f"{self.n_photos - len(self.dropped)} of {self.n_photos} photos: {made}"]
+        if self.seconds_per_photo is not None:
+            text.append(f"{self.seconds_per_photo:.1f} s a photo and worker")
+        for reason, n in Counter(drop.reason for drop in self.dropped).most_common():
+            text.append(f"dropped {n}: {reason}")
+            text += [f"  {drop.file}: {drop.detail}" for drop in self.dropped if drop.reason == reason]
+        return text
+
+
+def make_set(
+    out: Path,
+    entries: Sequence[PhotoEntry],
+    settings: Mapping[str, Any],
+    build_maker: Callable[[], Maker],
+    n_workers: int = 1,
+    progress: Progress | None = None,
+) -> SetReport:
+    """Make a data set folder, or what is missing of it.
+
+    Args:
+        out: the folder; made when missing.
+        entries: the photos. A person's shard is made again when the person's photos have changed.
+        settings: plain values that every crop depends on; a folder made with others is refused.
+        build_maker: makes a worker's maker; a function that can be named from outside its module.
+        n_workers: processes of one thread each.
+        progress: called with (people done, people in all), first with those found on disk.
+
+    Raises:
+        ConfigError: fewer than one worker.
+        DataError: the folder holds something else, or was made with other settings.
+        LeganError: the disk is full, or a worker died.
+    """
+    if n_workers < 1:
+        raise ConfigError(f"workers must be at least 1, not {n_workers}")
+    out = Path(out)
+    with open_set_folder(out, settings):
+        people = {name: list(group) for name, group in groupby(entries, key=lambda entry: entry.identity)}
+        missing = [name for name, photos in people.items() if not _is_made(_shard(out, name), photos)]
+        n_done = len(people) - len(missing)
+        if progress:
+            progress(n_done, len(people))
+        for _ in _make_missing([(_shard(out, name), people[name]) for name in missing], build_maker, n_workers):
+            n_done += 1
+            if progress:
+                progress(n_done, len(people))
+        return _finish(out, people, set(missing))
+
+
+def _finish(out: Path, people: Mapping[str, list[PhotoEntry]], new: set[str]) -> SetReport:
+    """Write the manifest and the list of dropped photos."""
+    records = {name: read_record(_shard(out, name), _RECORD) for name in people}
+    rows = [row for record in records.values() for row in record["rows"]]
+    dropped = [Dropped(**drop) for record in records.values() for drop in record["dropped"]]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file", "identity", "expression", "reason", "detail"])
+    cells = ([drop.file, drop.identity, drop.expression, drop.reason, drop.detail] for drop in dropped)
+    writer.writerows(map(escaped, row) for row in cells)
+    write_atomic(out / _DROPPED, text.getvalue().encode())
+    seconds = [second for name in new for second in records[name]["seconds"]]
+    return SetReport(
+        manifest=write_manifest(rows, out, EXTRA_COLUMNS),
+        n_photos=sum(len(photos) for photos in people.values()),
+        crops=dict(Counter(row["domain"] for row in rows)),
+        dropped=dropped,
+        seconds_per_photo=float(np.mean(seconds)) if seconds else None,
+        confidence=float(np.mean([row["confidence"] for row in rows])) if rows else None,
+    )
+
+
+def _shard(out: Path, identity: str) -> Path:
+    return out / SHARDS / f"{identity}.tar"
+
+
+def _inputs(photos: Sequence[PhotoEntry]) -> list[dict[str, Any]]:
+    """What a shard was made from, to be compared later."""
+    facts = ({"n_bytes": photo.path.stat().st_size, "sha256": sha256_of(photo.path)} for photo in photos)
+    return [{**asdict(photo), "path": utf8_name(photo.path.name), **fact} for photo, fact in zip(photos, facts, strict=True)]
+
+
+def _is_made(path: Path, photos: Sequence[PhotoEntry]) -> bool:
+    if not path.exists():
+        return False
+    made, now = read_record(path, _RECORD)["inputs"], _inputs(photos)
+    # Shards of earlier versions say nothing of the contents: they are compared by what they say.
+    return len(made) == len(now) and all(
+        old == {key: value for key, value in new.items() if key != "sha256" or key in old}
+        for old, new in zip(made, now, strict=True)
+    )
+
+
+def _make_missing(
+    jobs: list[tuple[Path, list[PhotoEntry]]], build_maker: Callable[[], Maker], n_workers: int
+) -> Iterator[Path]:
+    """Yield each shard as it is finished."""
+    # One builds its maker at a time, as the first load of the head model ever fills a cache.
+    start = (multiprocessing.get_context("spawn").Lock(), build_maker)
+    yield from run_jobs(_work, jobs, n_workers, _start_worker, start, apart=True)
+
+
+class _Worker:
+    """State of one worker process."""
+
+    lock: Lock
+    build_maker: Callable[[], Maker]
+    maker: Maker | None = None
+
+
+def _start_worker(lock: Lock, build_maker: Callable[[], Maker]) -> None:
+    _Worker.lock, _Worker.build_maker = lock, staticmethod(build_maker)
+
+
+def _work(job: tuple[Path, list[PhotoEntry]]) -> Path:
+    """Runs in a worker."""
+    path, photos = job
+    if _Worker.maker is None:
+        with _Worker.lock:  # here and not at the start, so that an error reaches the caller
+            _Worker.maker = staticmethod(_Worker.build_maker())
+    write_shard(path, photos, _Worker.maker)
+    return path
+
+
+def write_shard(path: Path, photos: Sequence[PhotoEntry], maker: Maker) -> None:
+    """Make one person's shard: `photo_crop.png`, and `record.json` with rows, dropped photos, inputs and seconds."""
+    record: dict[str, list[Any]] = {"rows": [], "dropped": [], "inputs": _inputs(photos), "seconds": []}
+    with ShardWriter(path) as shard:
+        for photo in photos:
+            start = time.perf_counter()
+            try:
+                crops = maker(photo)
+            except DroppedPhotoError as drop:
+                dropped = Dropped(
+                    utf8_name(photo.path.name), photo.identity, photo.expression, drop.reason, utf8_name(drop.detail)
+                )
+                record["dropped"].append(asdict(dropped))
+                continue
+            mattes: dict[bytes, tuple[int, int]] = {}
+            for name, crop in crops.items():
+                key, data = f"{photo.name}_{name}.png", png_bytes(crop.image)
+                offset, n_bytes = shard.add(key, data)
+                place = {"path": f"{SHARDS}/{path.name}", "offset": offset, "n_bytes": n_bytes, "key": key}
+                matte = matte_columns(None if crop.matte is None else _added_once(shard, mattes, crop.matte))
+                record["rows"].append({**_row(photo, crop), **place, **matte, "sha256": hashlib.sha256(data).hexdigest()})
+            record["seconds"].append(round(time.perf_counter() - start, 3))
+        shard.add(_RECORD, json.dumps(record).encode())
+
+
+def _row(photo: PhotoEntry, crop: MadeCrop) -> dict[str, Any]:
+    row = ManifestRow(
+        path="",
+        offset=None,
+        n_bytes=None,
+        key="",
+        identity=photo.identity,
+        expression=crop.expression,
+        lighting=crop.lighting,
+        domain=crop.domain,
+        split=photo.split,
+        source=photo.source,
+        licence=photo.licence,
+        sha256="",
+        alignment=crop.alignment,
+        landmarks=crop.landmarks,
+    )
+    return {**row, "confidence": round(crop.confidence, 4)}
+
+
+def _added_once(shard: ShardWriter, mattes: dict[bytes, tuple[int, int]], matte: np.ndarray) -> tuple[int, int]:
+    """Place of a matte in the shard; crops under other lightings share one."""
+    data = png_bytes(matte)
+    if data not in mattes:
+        mattes[data] = shard.add(f"matte_{hashlib.sha256(data).hexdigest()[:16]}.png", data)
+    return mattes[data]
+
+
+# Relight a folder of photos: each gives twenty crops, one a lighting, and the crop as photographed.
+#
+# The photos should be frontal and evenly lit. What is not is dropped with its reason, or kept with less confidence.
+
+
+RELIGHT_VERSION = 3  # raised when the images change, so that a resumed folder never mixes two looks
+
+
+def relight_folder(
+    photos: Path,
+    out: Path,
+    identity_from_name: str | None = None,
+    manifest: Path | None = None,
+    n_workers: int = 1,
+    source: str | None = None,
+    licence: str | None = None,
+    progress: Progress | None = None,
+) -> SetReport:
+    """Relight the photos of a folder into a data set folder; run again, it continues.
+
+    Arguments and errors as for `photo_list.list_photos` and `photo_set.make_set`.
+    """
+    entries = list_photos(photos, identity_from_name, manifest, source, licence)
+    settings = {
+        "made by": "relight",
+        "version": RELIGHT_VERSION,
+        "size": CROP_SIZE,
+        "landmarks": sha256_of(packaged("landmarks")),
+    }
+    return make_set(out, entries, settings, build_relight, n_workers, progress)
+
+
+def build_relight() -> Maker:
+    """A worker's maker; loading the head model takes seconds."""
+    import torch
+
+    torch.set_num_threads(1)
+    return PhotoRelighter(Head()).make
+
+
+class PhotoRelighter:
+    """From photo files to relit crops, with one head model."""
+
+    def __init__(self, head: Head) -> None:
+        self.fitter = HeadFitter(head, size=CROP_SIZE)
+        self.relighter = Relighter(head)
+
+    def make(self, photo: PhotoEntry) -> dict[str, MadeCrop]:
+        """Crops of one photo by the names of their lightings, and `even`.
+
+        Raises:
+            DroppedPhotoError: with the reason.
+        """
+        with reasons():
+            return self._crops(photo, *find_face(photo))
+
+    def _crops(self, photo: PhotoEntry, pixels: np.ndarray, landmarks: np.ndarray) -> dict[str, MadeCrop]:
+        fit = self.fitter.fit(landmarks, photo.expression if photo.expression_known else None)
+        window, inside = cut_window(pixels, *self.relighter.window(fit))
+        relit = self.relighter.relight(window, inside, fit, seed_of(photo))
+        crops = {
+            name: _made(image, photo, name, "relit", float(sure), fit, relit.matte)
+            for name, image, sure in zip(LIGHTING_NAMES, relit.images, relit.confidence, strict=True)
+        }
+        crops[EVEN_LIGHT] = _made(relit.original, photo, EVEN_LIGHT, "photo", float(relit.confidence.max()), fit, relit.matte)
+        return crops
+
+
+@contextmanager
+def reasons() -> Iterator[None]:
+    """Turn what makes a photo unusable into a DroppedPhotoError."""
+    try:
+        yield
+    except ImageError as error:
+        raise DroppedPhotoError("unreadable", str(error)) from None
+    except UnusablePhotoError as error:
+        raise DroppedPhotoError(error.reason, error.detail) from None
+
+
+def find_face(photo: PhotoEntry) -> tuple[np.ndarray, np.ndarray]:
+    """Return a photo's pixels, uint8 (H, W, 3), and the landmarks (68, 2) of its largest face.
+
+    Raises:
+        ImageError: the file cannot be read.
+        UnusablePhotoError: the face is too small.
+        DroppedPhotoError: there is none.
+    """
+    image = load_photo(photo.path).image
+    faces = detect_largest(image)
+    if not faces:
+        raise DroppedPhotoError("no face", f"no frontal face of {MIN_FACE_SIDE} pixels or more was found")
+    check_size(faces[0].landmarks)
+    return np.asarray(image), faces[0].landmarks
+
+
+def _made(
+    image: np.ndarray, photo: PhotoEntry, lighting: str, domain: str, confidence: float, fit: HeadFit, matte: np.ndarray
+) -> MadeCrop:
+    landmarks = [round(float(value), 3) for value in fit.landmarks.ravel()]
+    return MadeCrop(image, photo.expression, lighting, domain, confidence, fit.matrix.ravel().tolist(), landmarks, matte)
+
+
+def cut_window(pixels: np.ndarray, matrix: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cut a square out of a photo, uint8 (side, side, 3), and say which of its pixels lie in the photo, bool (side, side)."""
+    x, y = np.meshgrid(np.arange(side) + 0.5, np.arange(side) + 0.5)
+    at = transform(inverse(matrix), np.stack([x, y], axis=-1))
+    inside = np.all((at >= 0) & (at <= [pixels.shape[1], pixels.shape[0]]), axis=-1)
+    return warp(pixels, matrix, side), np.asarray(inside)
+
+
+def seed_of(photo: PhotoEntry) -> int:
+    """Seed of a photo's room and noise; the same for all photos of a person, so that expressions alone tell them apart."""
+    return int.from_bytes(hashlib.sha256(f"{photo.source}/{photo.identity}".encode()).digest()[:4], "big")
+
+
+# Re-express a folder of photos: a face at rest makes five expressions, any other one comes to rest, each in all lightings.
+#
+# The photos should be frontal and evenly lit. What is not, or has no good fit, is dropped with its reason.
+
+
+REEXPRESS_VERSION = 1  # raised when the images change, so that a resumed folder never mixes two looks
+_DOMAIN = "reexpressed"
+# How far the look of an expression can be trusted: the more opens and folds, the less of it is the photo's own.
+_TRUST = {"neutral": 0.8, "squint": 0.95, "smile": 0.85, "disgust": 0.85, "surprise": 0.8, "scream": 0.7}
+
+
+def reexpress_folder(
+    photos: Path,
+    out: Path,
+    identity_from_name: str | None = None,
+    manifest: Path | None = None,
+    n_workers: int = 1,
+    source: str | None = None,
+    licence: str | None = None,
+    even_only: bool = False,
+    progress: Progress | None = None,
+) -> SetReport:
+    """Re-express the photos of a folder into a data set folder; run again, it continues.
+
+    Args:
+        even_only: only under the photo's own light, not under the twenty lightings.
+
+    Other arguments and errors as for `photo_list.list_photos` and `photo_set.make_set`.
+    """
+    entries = list_photos(photos, identity_from_name, manifest, source, licence)
+    settings = {
+        "made by": "reexpress",
+        "version": REEXPRESS_VERSION,
+        "size": CROP_SIZE,
+        "lightings": EVEN_LIGHT if even_only else "all",
+        "landmarks": sha256_of(packaged("landmarks")),
+    }
+    return make_set(out, entries, settings, partial(build_reexpress, even_only), n_workers, progress)
+
+
+def build_reexpress(even_only: bool) -> Maker:
+    """A worker's maker; loading the head model takes seconds."""
+    import torch
+
+    torch.set_num_threads(1)
+    return PhotoReexpresser(Head(), even_only).make
+
+
+class PhotoReexpresser:
+    """From photo files to crops of other expressions, with one head model."""
+
+    def __init__(self, head: Head, even_only: bool = False) -> None:
+        self.fitter = HeadFitter(head, size=CROP_SIZE)
+        self.reexpresser = Reexpresser(head, self.fitter.places)
+        self.relighter = Relighter(head)
+        self.even_only = even_only
+
+    def make(self, photo: PhotoEntry, wanted: Sequence[str] | None = None) -> dict[str, MadeCrop]:
+        """Crops of one photo by names such as `smile_07` and `smile_even`; of the expressions `wanted`, or of all it can be given.
+
+        Raises:
+            DroppedPhotoError: with the reason.
+        """
+        with reasons():
+            pixels, landmarks = find_face(photo)
+            fit = self.fitter.fit(landmarks, photo.expression if photo.expression_known else None)
+            inside = cut_window(pixels, *self.relighter.window(fit))[1]
+            check_fit(fit, inside)
+            if not photo.expression_known:
+                check_at_rest(fit)
+            check_fine_fit(fit, self.reexpresser.head, self.reexpresser.places)
+            window, _ = cut_window(pixels, *self.reexpresser.window(fit))
+            subject = self.reexpresser.prepare(window, fit, photo.expression)
+            trust = float(confidence(fit, eye_distance(landmarks), 0.0).max())
+            crops: dict[str, MadeCrop] = {}
+            for target in targets(photo.expression) if wanted is None else wanted:
+                result = self.reexpresser.make(subject, target, seed_of(photo), self.actions(subject, target, seed_of(photo)))
+                made = self._light(result, inside, seed_of(photo))
+                for lighting, (image, sure, matte) in made.items():
+                    crops[f"{target}_{lighting}"] = MadeCrop(
+                        image=image,
+                        expression=target,
+                        lighting=lighting,
+                        domain=_DOMAIN,
+                        confidence=min(sure, trust) * _TRUST[target],
+                        alignment=fit.matrix.ravel().tolist(),  # the photo's: it tells that all this is one take
+                        landmarks=[round(float(value), 3) for value in result.fit.landmarks.ravel()],
+                        matte=matte,
+                    )
+            return crops
+
+    def actions(self, subject: Subject, target: str, seed: int) -> dict[str, float]:
+        """Facial actions of a photo's face when it makes `target`."""
+        return new_actions(subject.fit, subject.expression, target, seed)
+
+    def _light(
+        self, result: Reexpressed, inside: np.ndarray, seed: int
+    ) -> dict[str, tuple[np.ndarray, float, np.ndarray | None]]:
+        """Crops, their confidence and their matte by lighting; the photo's own light comes last."""
+        window, _ = cut_window(result.window, *self.relighter.window(result.fit))
+        if self.even_only:
+            return {EVEN_LIGHT: (self.relighter.crop(window), 1.0, None)}
+        relit = self.relighter.relight(window, inside, result.fit, seed)
+        crops: dict[str, tuple[np.ndarray, float, np.ndarray | None]] = {
+            name: (image, float(sure), relit.matte)
+            for name, image, sure in zip(LIGHTING_NAMES, relit.images, relit.confidence, strict=True)
+        }
+        return crops | {EVEN_LIGHT: (relit.original, float(relit.confidence.max()), relit.matte)}
+
+
+def targets(expression: str) -> tuple[str, ...]:
+    """The expressions that a photo of this one is given: a face at rest all others, any other one rest."""
+    return tuple(name for name in EXPRESSIONS if name != "neutral") if expression == "neutral" else ("neutral",)

@@ -1,0 +1,1 @@
+"""Rating and preference studies in the browser (extra `study`); never reaches torch."""

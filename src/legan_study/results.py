@@ -1,0 +1,237 @@
+"""Results of a study: records of answers and the status of raters and items."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from legan.core.errors import DataError
+from legan_study.answers import answered_shares
+from legan_study.store import ANSWERED, GOLD, MAIN, OPEN, PICKED, RATED, REPEAT, SKIPPED, answer, assignment, item, rater
+from legan_study.study import Study
+
+# Answers as records, for the export, the status and the admin page.
+
+
+Record = dict[str, Any]
+
+
+def read_records(study: Study, connection: Connection) -> list[Record]:
+    """Every answer, by rater and order. Key `counts`: of a rater who is not excluded, to a main item; `passed`: of a gold item."""
+    query = (
+        select(
+            rater.c.name.label("rater"), rater.c.excluded_at, assignment.c.role, assignment.c.position, assignment.c.layout,
+            item.c.name.label("item"), item.c.low, item.c.high, item.c.best, answer,
+        )
+        .select_from(answer)
+        .join(assignment, assignment.c.id == answer.c.assignment_id)
+        .join(item, item.c.id == assignment.c.item_id)
+        .join(rater, rater.c.id == assignment.c.rater_id)
+        .order_by(rater.c.name, assignment.c.position)
+    )  # fmt: skip
+    return [_record(study, dict(row._mapping)) for row in connection.execute(query)]
+
+
+def _record(study: Study, row: Record) -> Record:
+    shown = [study.pictures[key].model for key in json.loads(row["layout"])]
+    picked = study.pictures[row["picture_id"]].model if row["picture_id"] else ""
+    excluded = row["excluded_at"] is not None
+    record = {**row, "order": row["position"] + 1, "choice": picked if row["verdict"] == PICKED else row["verdict"]}
+    record |= {"excluded": excluded, "counts": row["role"] == MAIN and not excluded and row["verdict"] != SKIPPED}
+    return record | {"shown": [model for model in shown if model != "input"], "passed": _passed(row, picked)}
+
+
+def _passed(row: Record, picked: str) -> bool | None:
+    """Whether a gold item's answer is right; None where there is nothing to tell."""
+    if row["role"] != GOLD or row["verdict"] == SKIPPED:
+        return None
+    if row["verdict"] == RATED:
+        return bool(row["low"] <= row["rating"] <= row["high"])
+    return picked == row["best"]
+
+
+def ratings_rows(records: list[Record]) -> list[Record]:
+    """Lines of `ratings.csv`: main and gold items of raters who are not excluded; a skipped item has no rating."""
+    chosen = [record for record in records if record["role"] in (MAIN, GOLD) and not record["excluded"]]
+    return [
+        {"rater": r["rater"], "image": r["item"], "rating": r["rating"], "seconds": r["seconds"], "order": r["order"]}
+        for r in chosen
+    ]
+
+
+def coverage(study: Study, connection: Connection) -> dict[str, Any]:
+    """How far the study is: items by number of answers, answers in flight, and items whose images are gone."""
+    k = study.config.raters_per_item
+    taken = select(item.c.n_taken, func.count()).where(item.c.role == MAIN).group_by(item.c.n_taken)
+    n_by_taken = {row[0]: row[1] for row in connection.execute(taken)}
+    in_flight = select(func.count()).where(assignment.c.state == OPEN, assignment.c.role == MAIN)
+    n_open = connection.execute(in_flight).scalar_one()
+    n_items = sum(n_by_taken.values())
+    n_answers = sum(n * count for n, count in n_by_taken.items()) - n_open
+    missing = select(item.c.name).where(item.c.missing.is_(True)).order_by(item.c.name)
+    return {
+        "n_items": n_items, "raters_per_item": k, "n_answers": n_answers, "n_wanted": n_items * k, "n_in_flight": n_open,
+        "n_items_by_answers": _by_answers(connection, n_items),
+        "n_raters": connection.execute(select(func.count()).select_from(rater)).scalar_one(),
+        "n_finished": connection.execute(select(func.count()).where(rater.c.finished_at.is_not(None))).scalar_one(),
+        "n_gold": connection.execute(select(func.count()).where(item.c.role == GOLD)).scalar_one(),
+        "missing": list(connection.execute(missing).scalars()),
+    }  # fmt: skip
+
+
+def _by_answers(connection: Connection, n_items: int) -> dict[int, int]:
+    """How many items have how many answers that count."""
+    done = (
+        select(assignment.c.item_id, func.count().label("n"))
+        .join(answer, answer.c.assignment_id == assignment.c.id)
+        .join(rater, rater.c.id == assignment.c.rater_id)
+        .where(assignment.c.role == MAIN, assignment.c.state == ANSWERED)
+        .where(answer.c.verdict != SKIPPED, rater.c.excluded_at.is_(None))
+        .group_by(assignment.c.item_id)
+        .subquery()
+    )
+    counts = {row[0]: row[1] for row in connection.execute(select(done.c.n, func.count()).group_by(done.c.n))}
+    return {0: n_items - sum(counts.values()), **dict(sorted(counts.items()))}
+
+
+def rater_rows(study: Study, records: list[Record], connection: Connection) -> list[dict[str, Any]]:
+    """What the answers tell about each rater: how many, how fast, gold items failed, how far repeats differ.
+
+    `too_few`: so many items were skipped that the end has no completion code.
+    """
+    shares, least = answered_shares(connection), study.config.min_answered
+    known = connection.execute(select(rater).order_by(rater.c.consented_at)).all()
+    own: dict[str, list[Record]] = {row.name: [] for row in known}
+    for record in records:
+        own[record["rater"]].append(record)
+    return [
+        {
+            "id": row.id, "rater": row.name, "finished": row.finished_at is not None, "excluded": row.excluded_at is not None,
+            "too_few": shares.get(row.id, 1.0) < least, **_rater_figures(own[row.name]),
+        }
+        for row in known
+    ]  # fmt: skip
+
+
+def _rater_figures(records: list[Record]) -> dict[str, Any]:
+    from statistics import mean, median
+
+    main = {record["item"]: record for record in records if record["role"] == MAIN}
+    gold = [record["passed"] for record in records if record["passed"] is not None]
+    pairs = [(main[r["item"]], r) for r in records if r["role"] == REPEAT and r["verdict"] != SKIPPED]
+    pairs = [(first, again) for first, again in pairs if first["verdict"] != SKIPPED]
+    changes = [
+        abs(a["rating"] - b["rating"]) if a["rating"] is not None else float(a["choice"] != b["choice"]) for a, b in pairs
+    ]
+    answered = [record for record in records if record["verdict"] != SKIPPED]
+    return {
+        "n_answers": sum(record["role"] == MAIN for record in answered),
+        "n_skipped": len(records) - len(answered),
+        "median_seconds": median([record["seconds"] for record in answered]) if answered else None,
+        "n_gold": len(gold),
+        "n_gold_failed": gold.count(False),
+        "repeat_change": mean(changes) if changes else None,
+    }
+
+
+# How a study is going: coverage, agreement and noise ceiling so far, and each rater.
+
+
+MIN_ITEMS = 5  # that agreement of ratings can be told from
+
+
+def status(study: Study) -> dict[str, Any]:
+    """Everything that the admin page and `legan study status` show."""
+    with study.store.reading() as connection:
+        records = read_records(study, connection)
+        found = coverage(study, connection)
+        raters = rater_rows(study, records, connection)
+    return {
+        "title": study.config.title, "kind": study.config.kind, "models": list(study.models), **found,
+        "agreement": agreement_so_far(study, records), "raters": raters,
+    }  # fmt: skip
+
+
+def agreement_so_far(study: Study, records: list[Record]) -> dict[str, Any]:
+    """ICC, alpha and noise ceiling of ratings, or alpha of choices; `note` says why there is none."""
+    try:
+        return _alpha_of_choices(records) if study.config.kind == "preference" else _agreement_of_ratings(records)
+    except DataError as error:
+        return {"note": str(error)}
+
+
+def _agreement_of_ratings(records: list[Record]) -> dict[str, Any]:
+    import numpy as np
+    import pandas as pd
+
+    from legan.metrics.agreement import agreement
+
+    gold = {record["item"] for record in records if record["role"] == GOLD}
+    rows = [row for row in ratings_rows(records) if row["image"] not in gold]
+    frame = pd.DataFrame(rows, columns=["rater", "image", "rating", "seconds", "order"]).dropna(subset=["rating"])
+    frame = frame[frame.groupby("image")["rating"].transform("count") >= 2].astype({"rating": float})
+    if frame["image"].nunique() < MIN_ITEMS:
+        raise DataError(f"too few answers to tell yet: {MIN_ITEMS} items with two ratings or more are needed")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = agreement(frame).as_json()
+    if found["icc"] is None:
+        raise DataError("the ratings so far are too much alike to tell")
+    return found
+
+
+def _alpha_of_choices(records: list[Record]) -> dict[str, Any]:
+    import numpy as np
+    import pandas as pd
+
+    try:
+        import krippendorff
+    except ModuleNotFoundError:
+        raise DataError('agreement of raters needs krippendorff: run `pip install "legan[ratings]"`') from None
+    too_few = "too few answers to tell yet: items with two answers or more, and two different choices are needed"
+    frame = pd.DataFrame([{"rater": r["rater"], "item": r["item"], "choice": r["choice"]} for r in records if r["counts"]])
+    if frame.empty or frame.groupby("item").size().max() < 2 or frame["choice"].nunique() < 2:
+        raise DataError(too_few)
+    codes = {name: index for index, name in enumerate(sorted(frame["choice"].unique()))}
+    table = frame.assign(code=frame["choice"].map(codes)).pivot(index="rater", columns="item", values="code")
+    with np.errstate(invalid="ignore"):
+        alpha = float(krippendorff.alpha(table.to_numpy(np.float64), level_of_measurement="nominal"))
+    if np.isnan(alpha):  # the different choices were all made for items with one answer
+        raise DataError(too_few)
+    return {"alpha": alpha}
+
+
+def in_words(found: Mapping[str, Any]) -> str:
+    """A status as lines of text."""
+    by_answers = ", ".join(f"{count} with {n}" for n, count in found["n_items_by_answers"].items() if count)
+    lines = [
+        f"{found['title']} ({found['kind']}): {found['n_answers']} of {found['n_wanted']} answers, {found['n_in_flight']} in flight",
+        f"{found['n_items']} items: {by_answers} answers; {found['raters_per_item']} wanted each",
+        f"{found['n_raters']} raters, {found['n_finished']} finished",
+        agreement_in_words(found["agreement"]),
+    ]
+    if found["missing"]:
+        lines.append(f"{len(found['missing'])} items left out, their images are gone: {', '.join(found['missing'][:5])}")
+    for row in found["raters"]:
+        lines.append("  " + rater_in_words(row))
+    return "\n".join(lines)
+
+
+def agreement_in_words(found: Mapping[str, Any]) -> str:
+    """Agreement as one line."""
+    if "note" in found:
+        return f"agreement: {found['note']}"
+    if "icc" not in found:
+        return f"Krippendorff's alpha of the choices {found['alpha']:.3f}"
+    alpha = "-" if found["alpha"] is None else f"{found['alpha']:.3f}"
+    return f"ICC(1) {found['icc']:.3f}, Krippendorff's alpha {alpha}, noise ceiling {found['ceiling']:.3f}"
+
+
+def rater_in_words(row: Mapping[str, Any]) -> str:
+    """A rater as one line."""
+    speed = "" if row["median_seconds"] is None else f", {row['median_seconds']:.1f} s an item"
+    gold = f", gold failed {row['n_gold_failed']} of {row['n_gold']}" if row["n_gold"] else ""
+    change = "" if row["repeat_change"] is None else f", repeats differ by {row['repeat_change']:.1f}"
+    state = "excluded" if row["excluded"] else "finished" if row["finished"] else "under way"
+    state += " (no completion code: too many skipped)" if row["too_few"] else ""
+    return f"{row['rater']}: {row['n_answers']} answers, {row['n_skipped']} skipped{speed}{gold}{change}, {state}"

@@ -1,0 +1,120 @@
+"""Q at work: tensors and images score alike, the loss is bounded and raises Q, precision and batches change nothing."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests.conftest import textured
+from torchmetrics import Metric
+
+import legan
+from legan.core.errors import ConfigError, FaceError, ImageError, WeightsError
+from legan.quality.metric import QualityScore
+from legan.quality.scorer import QualityLoss, load_quality
+
+
+def unit(*images: Image.Image) -> torch.Tensor:
+    return torch.stack([torch.from_numpy(np.asarray(p).copy()).permute(2, 0, 1).float() / 255 for p in images])
+
+
+def crops(n: int = 5) -> list[Image.Image]:
+    return [textured(128, 128, seed) for seed in range(n)]
+
+
+def test_images_and_tensors_score_alike(tiny_quality: Path, tmp_path: Path) -> None:
+    scorer = load_quality(tiny_quality, precision="fp32")
+    image = textured(128, 128)
+    image.save(tmp_path / "crop.png")
+    tensor = scorer(unit(image))
+    assert tensor.shape == (1,)
+    assert scorer(image) == pytest.approx(float(tensor), abs=1e-4) == scorer(tmp_path / "crop.png")
+    assert legan.score(unit(image), weights=tiny_quality).shape == (1,)
+
+
+def test_batches_and_order_change_nothing(tiny_quality: Path) -> None:
+    scorer = load_quality(tiny_quality, precision="fp32")
+    batch = np.stack([np.asarray(p) for p in crops(7)])
+    whole = scorer.predict_crops(batch)
+    single = torch.cat([scorer.predict_crops(batch[i : i + 1]).score for i in range(7)])
+    torch.testing.assert_close(whole.score, single, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(scorer.predict_crops(batch[::-1].copy()).score.flip(0), whole.score, atol=1e-4, rtol=1e-4)
+    assert whole.spread is not None and (whole.spread > 0).all() and whole.score.std() > 0
+
+
+def test_bfloat16_changes_scores_by_little(tiny_quality: Path) -> None:
+    batch = np.stack([np.asarray(p) for p in crops()])
+    plain, fast = (load_quality(tiny_quality, precision=p).predict_crops(batch).score for p in ("fp32", "bf16"))
+    assert fast.dtype == torch.float32 and (plain - fast).abs().max() < 0.05
+
+
+def test_range_and_shape_are_checked(tiny_quality: Path) -> None:
+    scorer = load_quality(tiny_quality)
+    with pytest.raises(ImageError, match=r"must lie in \[0, 1\].*divide 0..255 by 255"):
+        scorer(torch.full((1, 3, 128, 128), 200.0))
+    with pytest.raises(ImageError, match=r"map \[-1, 1\] by"):
+        scorer(torch.full((1, 3, 128, 128), -0.5))
+    with pytest.raises(ImageError, match="float tensor"):
+        scorer(torch.zeros(3, 128, 128))
+    with pytest.raises(ImageError, match="must lie in"):
+        QualityLoss(tiny_quality)(torch.full((1, 3, 64, 64), torch.nan))
+
+
+def test_no_face(tiny_quality: Path) -> None:
+    with pytest.raises(FaceError, match="no face found"):
+        load_quality(tiny_quality)(Image.new("RGB", (300, 200), (90, 120, 160)))
+
+
+def test_weights_and_devices(tiny_quality: Path, tiny_editor: Path) -> None:
+    with pytest.raises(WeightsError, match="holds no quality network"):
+        load_quality(tiny_editor)
+    with pytest.raises(ConfigError, match="toaster"):
+        load_quality(tiny_quality, device="toaster")
+
+
+@pytest.mark.parametrize("size", [128, 64, 200])
+def test_loss_is_bounded_and_finite(tiny_quality: Path, size: int) -> None:
+    loss = QualityLoss(tiny_quality)
+    noise = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    for images in (torch.zeros(2, 3, size, size), torch.ones(2, 3, size, size), noise):
+        images.requires_grad_(True)
+        value = loss(images)
+        assert value.shape == () and 0 <= float(value.detach()) <= 1
+        value.backward()
+        assert images.grad is not None and images.grad.isfinite().all() and images.grad.any()
+
+
+def test_one_gradient_step_raises_q(tiny_quality: Path) -> None:
+    loss = QualityLoss(tiny_quality)
+    images = (unit(*crops(4)) * 0.8 + 0.1).requires_grad_(True)
+    loss(images).backward()
+    assert images.grad is not None
+    with torch.no_grad():
+        better = (images - 1e-3 * images.grad.sign()).clamp(0, 1)
+        assert (loss.scores(better) > loss.scores(images)).all()
+
+
+def test_loss_is_frozen_and_stays_in_evaluation_mode(tiny_quality: Path) -> None:
+    model = torch.nn.ModuleDict({"quality": QualityLoss(tiny_quality), "generator": torch.nn.Conv2d(3, 3, 1)}).train()
+    assert not model["quality"].net.training and model["generator"].training
+    assert not any(p.requires_grad for p in model["quality"].parameters())
+
+
+def test_value_range(tiny_quality: Path) -> None:
+    images = unit(*crops(2))
+    same = QualityLoss(tiny_quality, value_range=(-1, 1))(images * 2 - 1)
+    torch.testing.assert_close(QualityLoss(tiny_quality)(images), same)
+
+
+def test_metric_is_the_mean_score_whatever_the_batches(tiny_quality: Path) -> None:
+    images = unit(*crops(5))
+    expected = QualityLoss(tiny_quality).scores(images).clamp(0, 10).mean()
+    metric = QualityScore(tiny_quality)
+    assert isinstance(metric, Metric) and metric.higher_is_better
+    for part in images.split(2):
+        metric.update(part)
+    torch.testing.assert_close(metric.compute(), expected, atol=1e-4, rtol=1e-4)
+    metric.reset()
+    metric.update(images)
+    torch.testing.assert_close(metric.compute(), expected, atol=1e-4, rtol=1e-4)
