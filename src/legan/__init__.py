@@ -1,66 +1,97 @@
 """Edit the lighting and the expression of a face photo (LEGAN, Banerjee et al., CVPR Workshops 2021).
 
+Names are loaded on first use, so that `import legan` is quick.
+
+Example:
     >>> import legan
     >>> editor = legan.load_editor()
     >>> editor("photo.jpg", expression="smile", lighting=-45).save("edited.jpg")
-
-Names are loaded on first use, so that `import legan` is quick.
+    >>> legan.EXPRESSIONS
+    ('neutral', 'smile', 'surprise', 'squint', 'disgust', 'scream')
+    >>> [light.name for light in legan.LIGHTINGS if light.azimuth == -45]
+    ['04']
 """
 
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from legan import losses
     from legan.core.conditions import EXPRESSIONS, LIGHTINGS
     from legan.core.errors import LeganError
     from legan.core.light import Lamp, LightSetup
+    from legan.data.faces import FaceDataset, load_dataset
     from legan.editing.editor import Edit, Editor, Readings, edit, load_editor
     from legan.editing.marks import Mark, read_mark
+    from legan.evaluation.benchmark import evaluate_editors as evaluate
     from legan.matching import Match, match
+    from legan.models.critic import Critic
+    from legan.models.generator import Generator
+    from legan.models.quality import Quality as QualityModel
     from legan.quality.metric import QualityScore
     from legan.quality.scorer import QualityLoss, QualityScorer, load_quality, score
+    from legan.train.task import Task, Update
 
 
 __version__ = "0.1.0"
 
+# Where each public name lives, module:name.
 _HOMES = {
-    "Edit": "legan.editing.editor",
-    "Editor": "legan.editing.editor",
-    "edit": "legan.editing.editor",
-    "load_editor": "legan.editing.editor",
-    "Mark": "legan.editing.marks",
-    "read_mark": "legan.editing.marks",
-    "Match": "legan.matching",
-    "match": "legan.matching",
-    "Readings": "legan.editing.editor",
-    "QualityLoss": "legan.quality.scorer",
-    "QualityScorer": "legan.quality.scorer",
-    "QualityScore": "legan.quality.metric",
-    "load_quality": "legan.quality.scorer",
-    "score": "legan.quality.scorer",
-    "EXPRESSIONS": "legan.core.conditions",
-    "LIGHTINGS": "legan.core.conditions",
-    "LeganError": "legan.core.errors",
-    "Lamp": "legan.core.light",
-    "LightSetup": "legan.core.light",
+    "EXPRESSIONS": "legan.core.conditions:EXPRESSIONS",
+    "LIGHTINGS": "legan.core.conditions:LIGHTINGS",
+    "LeganError": "legan.core.errors:LeganError",
+    "Lamp": "legan.core.light:Lamp",
+    "LightSetup": "legan.core.light:LightSetup",
+    "Edit": "legan.editing.editor:Edit",
+    "Editor": "legan.editing.editor:Editor",
+    "Readings": "legan.editing.editor:Readings",
+    "edit": "legan.editing.editor:edit",
+    "load_editor": "legan.editing.editor:load_editor",
+    "Mark": "legan.editing.marks:Mark",
+    "read_mark": "legan.editing.marks:read_mark",
+    "Match": "legan.matching:Match",
+    "match": "legan.matching:match",
+    "QualityScore": "legan.quality.metric:QualityScore",
+    "QualityLoss": "legan.quality.scorer:QualityLoss",
+    "QualityScorer": "legan.quality.scorer:QualityScorer",
+    "load_quality": "legan.quality.scorer:load_quality",
+    "score": "legan.quality.scorer:score",
+    "FaceDataset": "legan.data.faces:FaceDataset",
+    "load_dataset": "legan.data.faces:load_dataset",
+    "evaluate": "legan.evaluation.benchmark:evaluate_editors",
+    "Generator": "legan.models.generator:Generator",
+    "Critic": "legan.models.critic:Critic",
+    "QualityModel": "legan.models.quality:Quality",
+    "losses": "legan.losses",
+    "Task": "legan.train.task:Task",
+    "Update": "legan.train.task:Update",
 }
 __all__ = [
     "EXPRESSIONS",
     "LIGHTINGS",
+    "Critic",
     "Edit",
     "Editor",
+    "FaceDataset",
+    "Generator",
     "Lamp",
     "LeganError",
     "LightSetup",
     "Mark",
     "Match",
     "QualityLoss",
+    "QualityModel",
     "QualityScore",
     "QualityScorer",
     "Readings",
+    "Task",
+    "Update",
     "edit",
+    "evaluate",
+    "load_dataset",
     "load_editor",
     "load_quality",
+    "losses",
     "match",
     "read_mark",
     "score",
@@ -70,7 +101,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'legan' has no attribute '{name}'")
-    value = getattr(import_module(_HOMES[name]), name)
+    value = resolve_name(_HOMES[name])
     globals()[name] = value
     return value
 

@@ -2,6 +2,11 @@
 
 Adversarial: WGAN-GP (Gulrajani et al., NeurIPS 2017) as in StarGAN; hinge (Lim and Ye, 2017); non-saturating (Goodfellow et al.,
 2014) with R1 (Mescheder et al., ICML 2018). Classification, reconstruction: LEGAN poster, `L_cls` and `L_rec`.
+
+Example:
+    >>> score, mean, std = torch.tensor([4.0, 7.0]), torch.tensor([5.0, 5.0]), torch.tensor([1.5, 0.5])
+    >>> legan.losses.rating_margin(score, mean, std)  # the first score is within the raters' disagreement
+    tensor(0.7500)
 """
 
 from collections.abc import Callable

@@ -21,6 +21,11 @@ class Match:
     """The match score of two images: the cosine of their embeddings, in [-1, 1], higher for one person.
 
     Scores of different embeddings are not comparable; no threshold is known here.
+
+    Example:
+        >>> one = legan.match("photo.jpg", "other.jpg")
+        >>> -1 <= one.score <= 1, one.embedding
+        (True, 'packaged')
     """
 
     a: str
@@ -53,6 +58,11 @@ def match(
 
     Raises:
         ImageError, FaceError, WeightsError: as `match_pictures`; lists of different lengths.
+
+    Example:
+        >>> same, other = legan.match("photo.jpg", ["photo.jpg", "other.jpg"])
+        >>> same.score > other.score
+        True
     """
     lists = [image_list(one) for one in (a, b)]
     lengths = [len(images) for images in lists if images is not None]

@@ -9,7 +9,15 @@ from difflib import get_close_matches
 
 
 class LeganError(Exception):
-    """Base of all expected errors."""
+    """Base of all expected errors.
+
+    Example:
+        >>> try:
+        ...     legan.edit("photo.jpg", expression="smlie")
+        ... except legan.LeganError as error:
+        ...     print(error)
+        unknown expression 'smlie': choose from neutral, smile, surprise, squint, disgust, scream; did you mean 'smile'?
+    """
 
 
 class ImageError(LeganError):

@@ -87,6 +87,10 @@ class Lamp:
 
     Raises:
         ConditionError: one of these out of range, or room light, which is no lamp.
+
+    Example:
+        >>> warm = legan.Lamp(-45, factor=0.5, softness=30, colour="3200K")
+        >>> edited = legan.edit("photo.jpg", lighting=legan.LightSetup((warm, legan.Lamp("right")), ambient=0.2))
     """
 
     direction: str | float | Sequence[float]
@@ -130,6 +134,11 @@ class LightSetup:
 
     Raises:
         ConditionError: ambient out of range, or no light at all.
+
+    Example:
+        >>> light = legan.LightSetup.parse("-45 + 0.5*60,20", ambient=0.2)
+        >>> [lamp.factor for lamp in light.lamps]
+        [1.0, 0.5]
     """
 
     lamps: tuple[Lamp, ...] = ()

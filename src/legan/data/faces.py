@@ -151,6 +151,11 @@ class FaceDataset(LabelledFaces):
 
     Raises:
         DataError: a folder that cannot be used, an image of another size, an unknown condition, or no image of this split.
+
+    Example:
+        >>> train = legan.FaceDataset(["data/rendered"], "train")
+        >>> train.images([0, 1]).shape, train.n_identities
+        ((2, 128, 128, 3), 8)
     """
 
     def __init__(
@@ -182,6 +187,29 @@ class FaceDataset(LabelledFaces):
         truth = np.full(shape, -1, np.int64)
         truth[tuple(key[is_truth] for key in keys)] = np.flatnonzero(is_truth)
         return truth[..., :-1], is_unique & (domains != "generated").to_numpy()
+
+
+def load_dataset(folders: str | Path | Sequence[str | Path], split: str = "train", size: int = CROP_SIZE) -> FaceDataset:
+    """Return the face crops of one split of one or several data set folders, with their conditions and true counterparts.
+
+    Args:
+        folders: such as `legan render`, `legan relight`, `legan reexpress` and `legan import` write.
+        split: train, val or test.
+        size: side of the crops in pixels.
+
+    Raises:
+        DataError: as `FaceDataset`.
+
+    Example:
+        >>> faces = legan.load_dataset("data/rendered", split="test")
+        >>> image = faces.images([0])[0]  # uint8 RGB
+        >>> expression, lighting = legan.EXPRESSIONS[faces.expression[0]], legan.LIGHTINGS[faces.lighting[0]]
+        >>> smile = faces.truth[faces.take[0], 1, faces.lighting[0]]  # the same person, smiling under the same light
+        >>> image.shape, expression, lighting.name, legan.EXPRESSIONS[faces.expression[smile]]
+        ((128, 128, 3), 'neutral', '03', 'smile')
+    """
+    several = [folders] if isinstance(folders, (str, Path)) else folders
+    return FaceDataset([Path(folder) for folder in several], split, size=size)
 
 
 def _read_folders(folders: Sequence[Path], split: str) -> "pd.DataFrame":

@@ -153,7 +153,13 @@ class FaceReadings:
 
 @dataclass(frozen=True)
 class Readings:
-    """What was measured on an edit: `faces` in its order, `identity` names the embedding of `match`."""
+    """What was measured on an edit: `faces` in its order, `identity` names the embedding of `match`.
+
+    Example:
+        >>> readings = legan.edit("photo.jpg", expression="smile").readings
+        >>> -1 <= readings.match <= 1 and 0 <= readings.faces[0].quality_after <= 10
+        True
+    """
 
     identity: str
     faces: tuple[FaceReadings, ...]
@@ -275,6 +281,12 @@ class Edit:
         fields: what was done to the photo's own pixels, for each face: displacement, gain and bias. They can be applied to another
             development of the photo, with 16 bits (`PhotoFields.apply`). None where the editor predicts colours, as StarGAN's do, and
             for an image that is an aligned crop itself.
+
+    Example:
+        >>> edited = legan.edit("photo.jpg", expression="smile")
+        >>> edited.image.size == edited.photo.image.size
+        True
+        >>> edited.save("edited.png")
     """
 
     image: Image.Image
@@ -378,7 +390,14 @@ LOWER_STRENGTHS = (0.75, 0.5, 0.25)  # parts of the strength asked for that are 
 
 
 class Editor:
-    """Edits photos: `editor(image, expression="smile", lighting=-45)`. Made by `load_editor`."""
+    """Edits photos: `editor(image, expression="smile", lighting=-45)`. Made by `load_editor`.
+
+    Example:
+        >>> editor = legan.load_editor()
+        >>> edits = editor(["photo.jpg", "other.jpg"], lighting="left", strength=0.8)
+        >>> [len(edited.crops) for edited in edits]
+        [1, 1]
+    """
 
     batches = True  # whether faces of several photos are edited together, so that none can be refused by itself
 
@@ -555,6 +574,12 @@ def load_editor(weights: str | Path | None = None, device: str = "cpu", precisio
         LeganError: the extra `render` is not installed.
         WeightsError: a missing or damaged file, a pickle, or weights of something else.
         ConfigError: a device that this machine does not have, or an unknown precision.
+
+    Example:
+        >>> editor = legan.load_editor()
+        >>> crops = torch.rand(2, 3, 128, 128)  # aligned faces in [0, 1]
+        >>> editor(crops, expression="surprise").shape
+        torch.Size([2, 3, 128, 128])
     """
     networks = load_networks(weights, device, precision)
     if str(weights) == FITTED:
@@ -574,7 +599,13 @@ def edit(
     force: bool = False,
     min_match: float | None = None,
 ) -> Any:
-    """Edit with an editor that is loaded once and kept; arguments and result as in `Editor.__call__` and `load_editor`."""
+    """Edit with an editor that is loaded once and kept; arguments and result as in `Editor.__call__` and `load_editor`.
+
+    Example:
+        >>> edited = legan.edit("photo.jpg", expression="smile:0.7", lighting=-45)
+        >>> edited.mark.edit
+        'expression=smile:0.7 lighting=-45 strength=1'
+    """
     return _kept_editor(weights)(image, expression, lighting, strength, face, force, min_match)
 
 

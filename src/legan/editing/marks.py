@@ -35,6 +35,10 @@ class Mark:
         source_type: an IPTC digital source type (a URI).
         photo: SHA-256 of the photo's file, by which a further run knows that the photo has changed; "" where it was no file.
         readings: what was measured on the edit, in words (`legan.editing.editor`); "" where nothing was.
+
+    Example:
+        >>> legan.edit("photo.jpg", lighting="left").mark.edit
+        'expression=kept lighting=left strength=1'
     """
 
     weights: str
@@ -85,6 +89,13 @@ def read_mark(path: str | Path) -> Mark | None:
 
     Raises:
         ImageError: the file is missing or not an image.
+
+    Example:
+        >>> legan.edit("photo.jpg", lighting="left").save("edited.png")
+        >>> legan.read_mark("edited.png").edit
+        'expression=kept lighting=left strength=1'
+        >>> legan.read_mark("photo.jpg") is None
+        True
     """
     with decoded(Path(path)) as image:
         packet = image.info.get("xmp")

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -141,6 +141,45 @@ def evaluate(
         _write_images(measured, out / "images.csv")
         write_page(report, headings(report), measured, out / "report.html")
         return report
+
+
+def evaluate_editors(
+    editors: Mapping[str, str | Path],
+    data: str | Path | Sequence[str | Path],
+    out: str | Path,
+    split: str = "test",
+    n: int = 2000,
+    seed: int = 0,
+    n_resamples: int = 1000,
+    choice: Choice | None = None,
+    n_workers: int = 1,
+) -> Report:
+    """Compare editors on data sets by every metric, as `legan evaluate` does, and write the report; run again, it continues.
+
+    Args:
+        editors: weights files, run folders or ids on the hub by name; `"packaged"` is the one that comes with legan.
+        data: data set folders.
+        out: folder of the report.
+        split, n, seed, n_resamples: as in `Request`.
+        choice, n_workers: as in `evaluate`.
+
+    Returns:
+        what report.json holds: `models` and `references`, each with `metrics` by name.
+
+    Raises:
+        LeganError: as `evaluate`.
+
+    Example:
+        >>> report = legan.evaluate({"ours": "packaged"}, "data/rendered", "out", n=16, n_resamples=0)
+        >>> [(model["name"], model["n"]) for model in report["models"]]
+        [('ours', 16)]
+        >>> report["models"][0]["metrics"]["ssim"]["value"] <= 1
+        True
+    """
+    folders = [data] if isinstance(data, (str, Path)) else data
+    words = tuple(f"{name}={place}" for name, place in editors.items())
+    request = Request(tuple(map(str, folders)), words, split=split, n=n, seed=seed, n_resamples=n_resamples)
+    return evaluate(request, Path(out), choice, n_workers)
 
 
 def _check(request: Request, n_workers: int, batch_size: int) -> None:

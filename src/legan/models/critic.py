@@ -44,6 +44,11 @@ class Critic(nn.Module):
     """D(x) -> `CriticOutput`; x is (B, 3, size, size) in [-1, 1].
 
     Strided 4x4 convolutions with LeakyReLU 0.01; a 3x3 convolution for realness; a full-size convolution for each class head.
+
+    Example:
+        >>> output = legan.Critic()(torch.zeros(2, 3, 128, 128))
+        >>> output.realness.shape, output.expression.shape, output.lighting.shape
+        (torch.Size([2, 1, 4, 4]), torch.Size([2, 6]), torch.Size([2, 20]))
     """
 
     def __init__(self, config: CriticConfig = PRESETS["lite"]) -> None:

@@ -137,6 +137,13 @@ class Generator(nn.Module):
     """G(x, expression, lighting) -> `GeneratorOutput`.
 
     Source: LEGAN poster, section "Architecture"; `lite` after design section 6.
+
+    Example:
+        >>> generator = legan.Generator()  # the preset `lite`
+        >>> x = torch.zeros(2, 3, 128, 128)
+        >>> expression, lighting = torch.eye(6)[[1, 1]], torch.eye(20)[[4, 10]]
+        >>> generator(x, expression, lighting).image.shape
+        torch.Size([2, 3, 128, 128])
     """
 
     def __init__(self, config: GeneratorConfig = PRESETS["lite"]) -> None:

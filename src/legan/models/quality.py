@@ -53,7 +53,12 @@ class QualityOutput(NamedTuple):
 
 
 class Quality(nn.Module):
-    """Q(x) -> scores (B,); x is (B, 3, size, size) in [-1, 1]. Scores are not clipped: a loss needs their slope everywhere."""
+    """Q(x) -> scores (B,); x is (B, 3, size, size) in [-1, 1]. Scores are not clipped: a loss needs their slope everywhere.
+
+    Example:
+        >>> legan.QualityModel()(torch.zeros(2, 3, 128, 128)).shape
+        torch.Size([2])
+    """
 
     def __init__(self, config: QualityConfig = PRESETS["lite"]) -> None:
         super().__init__()

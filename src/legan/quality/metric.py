@@ -18,6 +18,12 @@ class QualityScore(Metric):
         weights: as for `load_quality`.
         value_range: as for `QualityLoss`.
         kwargs: of `torchmetrics.Metric`.
+
+    Example:
+        >>> metric = legan.QualityScore()
+        >>> metric.update(torch.rand(4, 3, 128, 128))
+        >>> 0 <= metric.compute().item() <= 10
+        True
     """
 
     higher_is_better = True

@@ -45,6 +45,11 @@ class QualityScorer:
         checksum: SHA-256 of that file.
         device: where it runs.
         precision: "bf16", "fp32", or "auto": bfloat16 convolutions where the hardware has them (scores change by less than 0.05).
+
+    Example:
+        >>> scorer = legan.load_quality()
+        >>> scorer(torch.rand(4, 3, 128, 128)).shape  # aligned crops
+        torch.Size([4])
     """
 
     def __init__(
@@ -105,6 +110,12 @@ def load_quality(weights: str | Path | None = None, device: str = "cpu", precisi
     Raises:
         WeightsError: a missing or damaged file, a pickle, or weights of something else.
         ConfigError: a device that this machine does not have, or an unknown precision.
+
+    Example:
+        >>> scorer = legan.load_quality()
+        >>> scores = scorer(["photo.jpg", "other.jpg"])
+        >>> all(0 <= score <= 10 for score in scores)
+        True
     """
     check_device(device)
     path = weights_file(weights, "quality")
@@ -113,7 +124,12 @@ def load_quality(weights: str | Path | None = None, device: str = "cpu", precisi
 
 
 def score(image: Any, faces: Faces = "auto", weights: str | Path | None = None) -> Any:
-    """Score with a network that is loaded once and kept; arguments as in `QualityScorer.__call__` and `load_quality`."""
+    """Score with a network that is loaded once and kept; arguments as in `QualityScorer.__call__` and `load_quality`.
+
+    Example:
+        >>> 0 <= legan.score("photo.jpg") <= 10
+        True
+    """
     return _kept_scorer(weights)(image, faces)
 
 
@@ -137,6 +153,11 @@ class QualityLoss(nn.Module):
     Args:
         weights: as for `load_quality`.
         value_range: of the images: (0, 1) by default, (-1, 1) for generators that end in tanh. Values outside are an error.
+
+    Example:
+        >>> quality = legan.QualityLoss(value_range=(-1, 1))
+        >>> fake = torch.zeros(4, 3, 128, 128, requires_grad=True)  # of a generator that ends in tanh
+        >>> (0.1 * quality(fake)).backward()
     """
 
     def __init__(self, weights: str | Path | None = None, value_range: tuple[float, float] = (0.0, 1.0)) -> None:

@@ -23,6 +23,12 @@ class Update(NamedTuple):
     """One optimizer step: `net` names an entry of `task.networks` and of `task.optimizers`; `loss` is a scalar to minimise.
 
     `logs` are the named parts of the loss, scalars; the loop logs their means.
+
+    Example:
+        >>> net = torch.nn.Linear(1, 1)
+        >>> loss = net(torch.ones(4, 1)).square().mean()
+        >>> legan.Update("net", loss, {"loss": loss.detach()}).net
+        'net'
     """
 
     net: str
@@ -45,6 +51,19 @@ class Task(Protocol):
     Everything that changes over time stands in `networks` (a moving average too), `optimizers` or `extra_state`, which is what
     a checkpoint holds, and is equal in all processes. Random numbers come from torch's, numpy's or Python's global generators,
     which the loop seeds from (seed, rank, step) before each step. `frozen` are networks that help and never change.
+
+    Example:
+        >>> class Fit(legan.Task):
+        ...     def __init__(self):
+        ...         self.networks = {"net": torch.nn.Linear(1, 1)}
+        ...         self.optimizers = {"net": torch.optim.Adam(self.networks["net"].parameters())}
+        ...         self.frozen = {}
+        ...
+        ...     def updates(self, batch, step):
+        ...         loss = (self.networks["net"](batch["x"]) - batch["y"]).square().mean()
+        ...         yield legan.Update("net", loss, {"loss": loss.detach()})
+        >>> [update.net for update in Fit().updates({"x": torch.ones(4, 1), "y": torch.ones(4, 1)}, step=0)]
+        ['net']
     """
 
     networks: dict[str, nn.Module]
