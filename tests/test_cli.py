@@ -21,7 +21,7 @@ from typer.testing import CliRunner, Result
 
 from legan import __version__
 from legan.cli import app
-from legan.commands.catalogue import tables
+from legan.commands.models import tables
 from legan.core.images import encode_photo
 from legan.core.weights import PACKAGED
 from legan.editing.marks import read_mark

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from legan.commands.options import Device, Devices, DryRun, Json, Run, Settings, renamed
+from legan.commands.options import Device, Json, renamed
 from legan.commands.quality import FacesOption
 from legan.core.errors import ConfigError
 
@@ -71,9 +71,6 @@ def evaluate(
 
 
 # Verbs of recognition: more training faces, verification of people, recognition of expressions.
-
-
-train_app = typer.Typer()
 
 
 @app.command(cls=renamed(weights="editor"))
@@ -154,28 +151,6 @@ def verify(
     with counted_progress("embedding images") as progress:
         found = measure(protocol, place, options, plot, progress)
     typer.echo(json.dumps(found.as_json()) if as_json else str(found))
-
-
-@train_app.command("expression")
-def train_expression(
-    run: Run,
-    data: Annotated[list[Path] | None, typer.Option(help="Data set folder with expressions; may be repeated.")] = None,
-    preset: Annotated[str, typer.Option(help="lite: for a laptop; paper: LightCNN-29.")] = "lite",
-    settings: Settings = None,
-    devices: Devices = 1,
-    dry_run: DryRun = False,
-) -> None:
-    """Train a classifier of expressions on whatever labels the data has; its weights are expression.safetensors in the run folder.
-
-    Example:
-
-      legan train expression --data data/affectnet --run runs/expression
-    """
-    from legan.train import expression as training
-
-    outcome = training.train_expression(preset, data or [], run, settings or [], devices, dry_run)
-    typer.echo(str(outcome))
-    raise typer.Exit(0 if getattr(outcome, "finished", True) else 130)
 
 
 @app.command()

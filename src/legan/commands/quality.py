@@ -6,10 +6,9 @@ from typing import Annotated
 
 import typer
 
-from legan.commands.options import Device, Devices, DryRun, Group, Json, Run, Settings, renamed
+from legan.commands.options import Device, Group, Json, Settings, renamed
 
 app = typer.Typer()
-train_app = typer.Typer()
 ratings_app = typer.Typer(
     cls=Group, help="Ratings of images by people: what they say, cleaned, as labels for training.", no_args_is_help=True
 )
@@ -117,32 +116,6 @@ def simulate(
 
     ratings = verbs.simulate(data, out, settings or [], seed)
     typer.echo(f"{out}: {len(ratings)} ratings of {ratings['image'].nunique()} images by simulated raters")
-
-
-@train_app.command("quality")
-def train_quality(
-    run: Run,
-    data: Annotated[list[Path] | None, typer.Option(help="Data set folder that was rated; may be repeated.")] = None,
-    ratings: Annotated[Path | None, typer.Option(help="Labels (name,mean,std,split) or ratings.csv.")] = None,
-    preset: Annotated[str, typer.Option(help="lite: minutes on a laptop; paper: the paper's network.")] = "lite",
-    init: Annotated[Path | None, typer.Option(help="Weights to start from, fine-tuning: a file or `packaged`.")] = None,
-    settings: Settings = None,
-    devices: Devices = 1,
-    dry_run: DryRun = False,
-) -> None:
-    """Train the quality model on rated images; its weights are written to quality.safetensors in the run folder.
-
-    Examples:
-
-      legan train quality --data data/synthesized --ratings labels.csv --run runs/q
-
-      legan train quality --data data/people --ratings people.csv --run runs/q2 --init runs/q/quality.safetensors --set lr=2e-4
-    """
-    from legan.train import quality as training
-
-    outcome = training.train_quality(preset, data or [], ratings, run, settings or [], init, devices, dry_run)
-    typer.echo(str(outcome))
-    raise typer.Exit(0 if getattr(outcome, "finished", True) else 130)
 
 
 @app.command(cls=renamed(weights="quality"))

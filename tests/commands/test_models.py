@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from legan.commands.catalogue import describe_weights, tables
+from legan.commands.models import describe_weights, tables
 from legan.core.weights import save_weights
 
 

@@ -1,19 +1,27 @@
 """`legan models`: presets with their cost, and the weights that come with the package."""
 
+import json
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
-import torch
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from legan.core.weights import ASSETS, load_metadata
-from legan.models import critic, generator, quality, stargan, starganv2
-from legan.models.blocks import count_gflop, count_parameters
-from legan.train.run_folder import total_steps
+from legan.commands.options import Json
 
-# What the presets cost: parameters and GFLOP an image, counted on the networks themselves.
+if TYPE_CHECKING:
+    import torch
+
+app = typer.Typer()
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List presets with their cost, and the weights that come with the package."""
+    found = catalogue()
+    typer.echo(json.dumps(found) if as_json else tables(found))
 
 
 class PresetSummary(TypedDict):
@@ -27,6 +35,10 @@ class PresetSummary(TypedDict):
 
 def summary() -> list[PresetSummary]:
     """Return parameters and GFLOP (two per multiply-add) of one forward pass for each preset's networks."""
+    import torch
+
+    from legan.models import critic, generator, quality
+
     rows = []
     for name, config in generator.PRESETS.items():
         g = generator.Generator(config).eval()
@@ -42,6 +54,10 @@ def summary() -> list[PresetSummary]:
 
 
 def _baselines() -> list[PresetSummary]:
+    import torch
+
+    from legan.models import stargan, starganv2
+
     rows = []
     with torch.device("meta"):
         for name, (g_config, d_config) in stargan.PRESETS.items():
@@ -59,13 +75,12 @@ def _baselines() -> list[PresetSummary]:
     return rows
 
 
-def _row(name: str, network: str, net: torch.nn.Module, *inputs: torch.Tensor) -> PresetSummary:
+def _row(name: str, network: str, net: "torch.nn.Module", *inputs: "torch.Tensor") -> PresetSummary:
+    from legan.models.blocks import count_gflop, count_parameters
+
     return PresetSummary(
         preset=name, network=network, n_parameters=count_parameters(net), gflop_per_image=count_gflop(net, *inputs)
     )
-
-
-# What there is to choose from: presets with their cost, and the weights that come with the package.
 
 
 # What a list of weights shows of each file's metadata: steps and images of all trainings that led to it.
@@ -79,6 +94,8 @@ def catalogue() -> dict[str, list[dict[str, Any]]]:
 
 def packaged_weights() -> list[dict[str, Any]]:
     """Return what `describe_weights` says of each packaged weights file."""
+    from legan.core.weights import ASSETS
+
     return [describe_weights(path) for path in sorted((ASSETS / "weights").glob("*.safetensors"))]
 
 
@@ -87,6 +104,9 @@ def describe_weights(path: Path) -> dict[str, Any]:
 
     `steps` counts all trainings that wrote the file, and `n_steps_last` the last of them, for files that tell no more.
     """
+    from legan.core.weights import load_metadata
+    from legan.train.run_folder import total_steps
+
     metadata = load_metadata(path)
     facts = {key: metadata.get(key) for key in SHOWN}
     total = {"steps": total_steps(metadata), "n_steps_last": metadata.get("steps")}
