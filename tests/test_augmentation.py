@@ -28,7 +28,7 @@ from legan.core.errors import ConfigError, DataError
 from legan.core.files import make_folder
 from legan.data.faces import LabelledFaces
 from legan.data.manifest import read_bytes, read_manifest, write_manifest
-from legan.models.editors import Codes, Networks
+from legan.models.editors import Attempt, Codes, Networks
 from legan.models.generator import GeneratorOutput
 
 
@@ -175,6 +175,22 @@ def test_an_editor_that_keeps_is_not_asked_for_what_stays(
     monkeypatch.setattr(Networks, "translate", noted)
     augment(faces, tmp_path / "out", Request("relight:1", **{**networks, "weights": keeping_editor}))
     assert asked and all((light == 1).all() and (expression == 0).all() for expression, light in asked)
+
+
+def test_what_the_editor_refuses_is_tried_under_other_lights_and_counted(
+    faces: Path, networks: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Networks.attempt
+
+    def first_refused(self: Networks, x: torch.Tensor, codes: Codes, batch_size: int = 16) -> Attempt:
+        return Attempt(plain(self, x, codes, batch_size).image, np.arange(len(x)) == 0)
+
+    monkeypatch.setattr(Networks, "attempt", first_refused)
+    report = augment(faces, tmp_path / "out", Request("relight:1", **networks))
+    new, n_shards = made(tmp_path / "out"), len(list((tmp_path / "out" / "shards").glob("*.tar")))
+    refused = report.rejected["refused by the editor"]
+    assert n_shards <= refused <= N_ATTEMPTS * n_shards and report.n_given_up > 0
+    assert len(new) == report.n_synthetic == 28 - report.n_given_up
 
 
 def test_rejected_images_are_made_again_at_most_three_times(

@@ -36,9 +36,10 @@ from legan.data.manifest import (
     write_manifest,
 )
 from legan.data.shards import SHARDS, check_set_folder, open_set_folder
+from legan.editing.loader import load_crop_editor
 from legan.faces.embeddings import PACKAGED, Embedding, load_embedding
 from legan.metrics.verification import match_scores
-from legan.models.editors import Codes, Networks, load_networks
+from legan.models.editors import Codes, CropEditor
 from legan.quality.scorer import QualityScorer, load_quality
 
 # What `legan augment` will make: how many synthetic images of which expression, and from which images; nothing is edited here.
@@ -370,7 +371,7 @@ class Recipe:
         min_quality: least score of Q, 0..10; None for any.
         min_match: least match score with the source, -1..1; None for any.
         relights_filled: new expressions come under a light of their own.
-        weights, quality, identity, device: the networks, as for `load_networks`, `load_quality` and `load_embedding`.
+        weights, quality, identity, device: the networks, as for `load_crop_editor`, `load_quality` and `load_embedding`.
     """
 
     folder: Path
@@ -417,13 +418,13 @@ class Maker:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        self.networks: Networks = load_networks(recipe.weights, recipe.device)
+        self.editor: CropEditor = load_crop_editor(recipe.weights, recipe.device)
         self.scorer: QualityScorer = load_quality(recipe.quality, recipe.device)
         self.embedding: Embedding = load_embedding(recipe.identity, recipe.device)
-        self.dtype = mixed_dtype("auto", self.networks.device)
-        if self.networks.size != self.scorer.size:
+        self.dtype = mixed_dtype("auto", self.editor.device)
+        if self.editor.size != self.scorer.size:
             raise ConfigError(
-                f"the editor makes crops of {self.networks.size} pixels, and Q reads {self.scorer.size}: choose others"
+                f"the editor makes crops of {self.editor.size} pixels, and Q reads {self.scorer.size}: choose others"
             )
 
     def make(self, number: int) -> int:
@@ -441,14 +442,14 @@ class Maker:
             for start in range(0, len(requests), _BATCH):
                 for made in self._accepted(rows, crops, requests[start : start + _BATCH], tally):
                     stem = f"{rows[made.request.row]['row']:0{_STEM}d}-{made.request.number}"
-                    facts = _synthetic(rows[made.request.row], made, self.networks.checksum)
+                    facts = _synthetic(rows[made.request.row], made, self.editor.checksum)
                     kept.append(_placed(writer, path, f"{stem}.png", _encode(made.crop), facts))
             writer.add(ROWS, json.dumps({"rows": kept, "tally": tally}).encode())
         return len(kept)
 
     def _read(self, rows: Sequence[dict[str, Any]]) -> tuple[list[tuple[bytes, str]], np.ndarray]:
         """Encoded crops with their endings, and the crops, uint8 (n, S, S, 3)."""
-        found = [aligned_crop(self.recipe.folder, row, self.networks.size) for row in rows]
+        found = [aligned_crop(self.recipe.folder, row, self.editor.size) for row in rows]
         return [(data, suffix) for data, suffix, _ in found], np.stack([crop for *_, crop in found])
 
     def _accepted(
@@ -458,7 +459,7 @@ class Maker:
         sources = sorted({request.row for request in requests})
         place = {row: i for i, row in enumerate(sources)}
         x = to_network(crops[sources])
-        with torch.inference_mode(), autocast(self.dtype, self.networks.device):
+        with torch.inference_mode(), autocast(self.dtype, self.editor.device):
             anchors = self.embedding.embed([Image.fromarray(crop) for crop in crops[sources]])
         found, waiting = [], list(requests)
         for attempt in range(N_ATTEMPTS):
@@ -466,13 +467,13 @@ class Maker:
                 break
             targets = [self._target(rows[request.row], request, attempt) for request in waiting]
             at = np.array([place[request.row] for request in waiting])
-            edited = self._edited(x[at], [rows[request.row] for request in waiting], targets)
+            edited, refused = self._edited(x[at], [rows[request.row] for request in waiting], targets)
             quality = self.scorer.predict_crops(edited).score.double().numpy()
-            with torch.inference_mode(), autocast(self.dtype, self.networks.device):
+            with torch.inference_mode(), autocast(self.dtype, self.editor.device):
                 match = match_scores(anchors[at], self.embedding.embed([Image.fromarray(crop) for crop in edited]))
             rejected = []
-            for request, target, crop, q, m in zip(waiting, targets, edited, quality, match, strict=True):
-                reason = self._reason(q, m)
+            for request, target, crop, q, m, is_refused in zip(waiting, targets, edited, quality, match, refused, strict=True):
+                reason = "refused by the editor" if is_refused else self._reason(q, m)
                 tally[reason or "made"] += 1
                 if reason:
                     rejected.append(request)
@@ -499,12 +500,14 @@ class Maker:
         order = np.random.default_rng([self.recipe.seed, 1, row["row"]]).permutation(len(lights))
         return expression, lights[order[(request.number + attempt * len(row["wanted"])) % len(lights)]]
 
-    def _edited(self, x: torch.Tensor, rows: Sequence[dict[str, Any]], targets: Sequence[tuple[str, str]]) -> np.ndarray:
-        """Crops (n, S, S, 3) uint8 under their targets.
+    def _edited(
+        self, x: torch.Tensor, rows: Sequence[dict[str, Any]], targets: Sequence[tuple[str, str]]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Crops (n, S, S, 3) uint8 under their targets, and which (n,) bool the editor refused.
 
-        `own` is kept by a code of zeros where the editor has such, else by what the manifest says, or else by what the critic sees.
+        `own` is kept by a code of zeros where the editor has such, else by the manifest's label, or else by the critic's estimate.
         """
-        keeps = self.networks.keeps
+        keeps = self.editor.keeps
         expressions = [
             self.recipe.names.of(row["expression"] or "") if e == OWN and not keeps else e
             for row, (e, _) in zip(rows, targets, strict=True)
@@ -514,11 +517,11 @@ class Maker:
         ]
         known = [e in EXPRESSIONS and light in LIGHTING_NAMES for e, light in zip(expressions, lightings, strict=True)]
         zeros = Codes(torch.zeros(len(x), len(EXPRESSIONS)), torch.zeros(len(x), len(LIGHTING_NAMES)))
-        own = zeros if keeps or all(known) else self.networks.own_codes(x)
+        own = zeros if keeps or all(known) else self.editor.own_codes(x)
         codes = Codes(_codes(expressions, EXPRESSIONS, own.expression), _codes(lightings, LIGHTING_NAMES, own.lighting))
-        with autocast(self.dtype, self.networks.device):
-            image = self.networks.translate(x, codes).image
-        return from_network(image.clamp(-1, 1))
+        with autocast(self.dtype, self.editor.device):
+            image, refused = self.editor.attempt(x, codes)
+        return from_network(image.clamp(-1, 1)), refused
 
 
 def _codes(names: Sequence[str | None], known: Sequence[str], own: torch.Tensor) -> torch.Tensor:
@@ -773,7 +776,7 @@ def _settings(request: Request) -> dict[str, Any]:
         "version": VERSION,
         **{key: value for key, value in asdict(request).items() if key not in networks},
         "names": list(request.names),
-        "editor": load_networks(request.weights, request.device).checksum,
+        "editor": load_crop_editor(request.weights, request.device).checksum,
         "quality network": load_quality(request.quality, request.device).checksum,
         "identity network": load_embedding(request.identity, request.device).provenance["sha256"],
     }

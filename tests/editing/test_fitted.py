@@ -9,7 +9,7 @@ from PIL import Image
 
 from legan.core.conditions import LIGHTING_NAMES
 from legan.core.errors import FaceError
-from legan.core.images import to_network
+from legan.core.images import from_network, to_network
 from legan.editing import editor as editing
 from legan.editing.editor import load_editor
 from legan.editing.folders import Choice, edit_files
@@ -118,5 +118,5 @@ def test_what_only_the_edit_can_tell_is_refused_too(editor, photo, monkeypatch, 
     assert len(report.failed) == 2 and not report.done
     x = np.asarray(photo.resize((128, 128)))[None]
     codes = editor.networks.target_codes(to_network(x), "squint", None)
-    done, refused = editor.networks.attempt(to_network(x), codes)
-    assert refused.all() and np.array_equal(done, x)
+    image, refused = editor.networks.attempt(to_network(x), codes)
+    assert refused.all() and np.array_equal(from_network(image), x)

@@ -44,7 +44,7 @@ def test_an_image_that_differs_leaves_no_file(tiny_onnx: Path, tiny_editor: Path
     networks = load_networks(tiny_editor)
     with torch.no_grad():
         networks.generator.translate.out.weight.mul_(2)
-    monkeypatch.setattr(onnx_file, "load_networks", lambda source: networks)
+    monkeypatch.setattr(onnx_file, "load_crop_editor", lambda source, known_faults: networks)
     out = tiny_onnx.with_name("other.onnx")
     with pytest.raises(WeightsError, match=r"other.onnx was not written: onnxruntime's image differs .* by \d"):
         export_onnx(tiny_editor, out)
@@ -59,8 +59,8 @@ def test_wrong_names_and_sources(
     with pytest.raises(WeightsError, match="holds no editor"):
         export_onnx(tiny_quality, tmp_path / "editor.onnx")
     (tmp_path / "run").mkdir()
-    monkeypatch.setattr(onnx_file, "export_run", lambda run, out, faults: {"quality": {}})
-    with pytest.raises(WeightsError, match="run is no run of an editor"):
+    monkeypatch.setattr("legan.train.export.export_run", lambda run, out, faults: {"quality": {}})
+    with pytest.raises(WeightsError, match="run is not a run of an editor"):
         export_onnx(tmp_path / "run", tmp_path / "editor.onnx")
     find = onnx_file.find_spec
     monkeypatch.setattr(onnx_file, "find_spec", lambda name: None if name == "onnxscript" else find(name))

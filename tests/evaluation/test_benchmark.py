@@ -22,7 +22,7 @@ from legan.evaluation.benchmark import Request, evaluate
 from legan.evaluation.measure import INPUT, REAL, Choice
 from legan.evaluation.statistics import METRICS, within
 from legan.metrics.agreement import Interval
-from legan.models.editors import Codes, load_networks
+from legan.models.editors import Attempt, Codes, load_networks
 
 N = 24
 
@@ -218,12 +218,28 @@ def test_an_editor_that_gives_no_numbers_is_named(
     class Broken:
         size = 128
 
-        def translate(self, x: torch.Tensor, codes: Codes, batch_size: int) -> Any:
-            return type("Output", (), {"image": x * float("nan")})
+        def attempt(self, x: torch.Tensor, codes: Codes, batch_size: int) -> Attempt:
+            return Attempt(x * float("nan"), np.zeros(len(x), bool))
 
-    monkeypatch.setattr(measures, "load_networks", lambda weights, device: Broken())
+    monkeypatch.setattr(measures, "load_crop_editor", lambda weights, device: Broken())
     with pytest.raises(ImageError, match=r"^mine: image values must lie in \[-1, 1\], found nan"):
         evaluate(request_of(data, f"mine={tiny_editor}"), tmp_path / "out", choice)
+
+
+def test_refused_images_count_as_they_were_and_are_reported(
+    data: Path, choice: Choice, tiny_editor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refusing:
+        size = 128
+
+        def attempt(self, x: torch.Tensor, codes: Codes, batch_size: int) -> Attempt:
+            return Attempt(x, np.ones(len(x), bool))
+
+    monkeypatch.setattr(measures, "load_crop_editor", lambda weights, device: Refusing())
+    report = evaluate(request_of(data, f"mine={tiny_editor}"), tmp_path / "out", choice)
+    assert f"drawn/test: mine refuses {N} of {N} images, which count as they were." in report["notes"]
+    found = rows(tmp_path / "out")
+    assert found["mine"]["metrics"]["ssim"] == found[INPUT]["metrics"]["ssim"] and not found["mine"]["edits"]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from legan.core.workers import shown_progress
 from legan.editing.editor import Editor, Subject, load_editor
 from legan.editing.grid import edit_cells, lighting_label
 from legan.editing.marks import Mark, marked_metadata
-from legan.models.editors import LightingSpec
+from legan.models.editors import LightingSpec, Networks
 
 ANGLES = [-90 + 7.5 * i for i in range(25)]  # degrees, of the slider's frames
 PHOTO_ANGLES = [-90 + 15 * i for i in range(13)]  # the classes' own: whole photographs take longer
@@ -316,7 +316,11 @@ def _table(caption: str, columns: Sequence[str], rows: Sequence[tuple[str, list[
 def _weights_note(editor: Editor) -> str:
     """What the weights file says about itself, and nothing that it does not say."""
     metadata = editor.metadata
-    network = f"generator {sum(p.numel() for p in editor.networks.generator.parameters()) / 1e6:.1f} million parameters"
+    if isinstance(editor.networks, Networks):
+        n_parameters = sum(p.numel() for p in editor.networks.generator.parameters())
+        network = f"generator {n_parameters / 1e6:.1f} million parameters"
+    else:
+        network = "none: the fitted head"
     facts: dict[str, Any] = {
         "Trained on": metadata.get("data"),
         "Steps": metadata.get("steps"),

@@ -31,6 +31,7 @@ from legan.core.images import (
     to_unit,
 )
 from legan.core.light import LightSetup
+from legan.editing.loader import FITTED, load_crop_editor
 from legan.editing.marks import Mark, marked_metadata, of_photo
 from legan.faces.align import AlignedCrop, align, grouped
 from legan.faces.detect import MIN_FACE_SIDE, detect
@@ -39,7 +40,7 @@ from legan.faces.native import CropFields, Person, PhotoFields, find_person
 from legan.faces.paste import paste
 from legan.faces.suitability import suitable_faces
 from legan.metrics.verification import match_scores
-from legan.models.editors import FITTED, Codes, ExpressionSpec, LightingSpec, Networks, load_networks
+from legan.models.editors import Codes, CropEditor, ExpressionSpec, LightingSpec
 from legan.models.generator import GeneratorOutput, apply_fields
 from legan.quality.scorer import score_crops
 
@@ -68,7 +69,7 @@ def check_strength(strength: float) -> float:
 
 
 def partial_edit(
-    networks: Networks, x: Tensor, full: GeneratorOutput, target: Codes, strength: float, keeps_expression: bool
+    networks: CropEditor, x: Tensor, full: GeneratorOutput, target: Codes, strength: float, keeps_expression: bool
 ) -> Tensor:
     """Return crops edited with `strength`.
 
@@ -88,7 +89,7 @@ def partial_edit(
         return apply_fields(x, strength * full.displacement, strength * full.gain, strength * full.bias).clamp(-1, 1)
     if strength > 1:
         return (x + strength * (full.image - x)).clamp(-1, 1)
-    if keeps_expression or networks.critic is None:
+    if keeps_expression or not networks.has_critic:
         return mixed_light(x, full.image, strength)
 
     # The expression half-way, under the own light and under the target's.
@@ -191,7 +192,7 @@ def _rounded(values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def read_crops(before: Sequence[Image.Image], after: Sequence[Image.Image], networks: Networks) -> Readings:
+def read_crops(before: Sequence[Image.Image], after: Sequence[Image.Image], networks: CropEditor) -> Readings:
     """Measure edits of face crops, aligned alike before and after; `networks` are the editor's, whose critic is asked."""
     embedding = preferred_embedding()
     matches = match_scores(embedding.embed(before), embedding.embed(after))
@@ -222,8 +223,8 @@ def preferred_embedding() -> Embedding:
     return load_embedding(PREFERRED[-1])
 
 
-def _seen(crops: Sequence[Image.Image], networks: Networks) -> tuple[list[Seen | None], list[Seen | None]]:
-    if networks.critic is None:
+def _seen(crops: Sequence[Image.Image], networks: CropEditor) -> tuple[list[Seen | None], list[Seen | None]]:
+    if not networks.has_critic:
         return [None] * len(crops), [None] * len(crops)
     codes = networks.own_codes(to_network(crops))
     lights = [lighting.name for lighting in LIGHTINGS]
@@ -295,7 +296,7 @@ class Edit:
     expression_mask: np.ndarray
     lighting_mask: np.ndarray
     subject: Subject
-    networks: Networks
+    networks: CropEditor
     mark: Mark
     strength: float
     warnings: tuple[str, ...] = ()
@@ -354,7 +355,7 @@ class Edit:
         """The two masks as grey images, bright where they act most; several faces stand side by side.
 
         Raises:
-            ConditionError: the editor makes none (`Networks.has_masks`).
+            ConditionError: the editor makes none (`CropEditor.has_masks`).
         """
         if not self.expression_mask.shape[1]:
             raise ConditionError("the editor makes no masks: only LEGAN's do")
@@ -399,9 +400,7 @@ class Editor:
         [1, 1]
     """
 
-    batches = True  # whether faces of several photos are edited together, so that none can be refused by itself
-
-    def __init__(self, networks: Networks) -> None:
+    def __init__(self, networks: CropEditor) -> None:
         self.networks = networks
 
     @property
@@ -581,7 +580,7 @@ def load_editor(weights: str | Path | None = None, device: str = "cpu", precisio
         >>> editor(crops, expression="surprise").shape
         torch.Size([2, 3, 128, 128])
     """
-    networks = load_networks(weights, device, precision)
+    networks = load_crop_editor(weights, device, precision)
     if str(weights) == FITTED:
         from legan.editing.fitted import FittedEditor
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,18 +23,19 @@ from PIL import Image
 from torch import Tensor
 
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
-from legan.core.errors import FaceError, LeganError
+from legan.core.errors import ConditionError, FaceError, LeganError
 from legan.core.files import sha256_of
 from legan.core.geometry import CROP_SIZE, indexed, inverse, smoothstep, transform, warp
 from legan.core.images import from_network, to_network
 from legan.core.light import ROOM, Lamps, to_linear, to_srgb, with_tone
 from legan.core.weights import packaged
 from legan.editing.editor import Edit, Editor, Face, Input, Subject, edit_words
+from legan.editing.loader import FITTED
 from legan.editing.marks import Mark, of_photo
 from legan.faces.align import AlignedCrop
 from legan.faces.landmarks import locate_in_crop
 from legan.faces.native import CropFields, Person, PhotoFields, find_person
-from legan.models.editors import FITTED, Codes, ExpressionSpec, LightingSpec, Networks
+from legan.models.editors import Attempt, Codes, ExpressionSpec, LightingSpec, named_codes
 from legan.models.generator import GeneratorOutput
 from legan_faces3d.head.head import Head
 from legan_faces3d.head.noise import Stream, generator
@@ -143,7 +145,7 @@ _SEED = 0  # of teeth and of how a person smiles, which a photo at rest does not
 class FittedFace:
     """One face of a photo with the head fitted to it; keeps what further edits need."""
 
-    def __init__(self, tools: "FittedNetworks", pixels: np.ndarray, landmarks: np.ndarray) -> None:
+    def __init__(self, tools: "FittedHead", pixels: np.ndarray, landmarks: np.ndarray) -> None:
         """Args: `pixels` uint8 (H, W, 3); `landmarks` (68, 2) in its pixels.
 
         Raises:
@@ -229,23 +231,22 @@ class FittedFace:
         return light_fields(unlit.layers.light, image), person
 
 
-class FittedNetworks(Networks):
-    """The fitted editor as `Networks`: what it does to crops; made once, loading the head takes seconds.
+class FittedHead:
+    """The fitted editor as a `CropEditor`; load it once, the head takes seconds.
 
     Raises:
         LeganError: the extra `render` is not installed.
     """
 
+    size, device = CROP_SIZE, torch.device("cpu")
+    has_critic, has_masks, keeps, can_refuse = False, False, True, True
+
     def __init__(self) -> None:
-        # Not the base's: there are no networks.
         self.head = Head()
         self.fitter = HeadFitter(self.head)
         self.reexpresser = Reexpresser(self.head, self.fitter.places)
         self.relighter = Relighter(self.head)
-        self.device, self.dtype, self.critic = torch.device("cpu"), torch.float32, None
-        self.size, self.has_masks, self.keeps = CROP_SIZE, False, True
-        self.ignored: tuple[str, ...] = ()
-        self.metadata = {"model": FITTED, "version": str(FITTED_VERSION)}
+        self.metadata: dict[str, Any] = {"model": FITTED, "version": str(FITTED_VERSION)}
         self.checksum = fitted_checksum()
         self._faces: OrderedDict[str, FittedFace] = OrderedDict()
 
@@ -281,8 +282,16 @@ class FittedNetworks(Networks):
         own = PhotoFields(fields.scaled(strength), person, pixels.shape[1], pixels.shape[0])
         return own.apply(pixels), face
 
+    def own_codes(self, x: Tensor) -> Codes:
+        """Raise ConditionError: there is no critic."""
+        raise ConditionError("the fitted editor cannot estimate a face's own lighting: name a lighting, or leave it out")
+
+    def target_codes(self, x: Tensor, expression: ExpressionSpec | None, lighting: LightingSpec | None) -> Codes:
+        """Return the codes to edit crops to; None keeps an attribute, by a code of zeros."""
+        return named_codes(len(x), expression, lighting)
+
     def translate(self, x: Tensor, codes: Codes, batch_size: int = 16) -> GeneratorOutput:
-        """Edit crops `x` (B, 3, 128, 128) in [-1, 1]; there are no masks and no fields.
+        """Edit crops `x` (B, 3, 128, 128) in [-1, 1], one by one; there are no masks and no fields.
 
         Raises:
             UnusablePhotoError: a crop that cannot be edited, and why.
@@ -291,8 +300,10 @@ class FittedNetworks(Networks):
         image = to_network(np.stack(done)) if done else x.float().cpu()
         return GeneratorOutput(image, x[:, :0].cpu(), x[:, :0].cpu(), None)
 
-    def attempt(self, x: Tensor, codes: Codes) -> tuple[np.ndarray, np.ndarray]:
-        """Edit crops as `translate` does, to uint8 (B, 128, 128, 3); those that are refused (B,) bool stay as they are."""
+    def attempt(self, x: Tensor, codes: Codes, batch_size: int = 16) -> Attempt:
+        """Edit crops as `translate` does; those that are refused stay as they are."""
+        if not len(x):
+            return Attempt(x, np.zeros(0, bool))
         pixels = from_network(x)
         done, refused = pixels.copy(), np.zeros(len(x), bool)
         for row, own in enumerate(pixels):
@@ -300,7 +311,7 @@ class FittedNetworks(Networks):
                 done[row] = self._edited_crop(own, codes, row)
             except UnusablePhotoError:
                 refused[row] = True
-        return done, refused
+        return Attempt(to_network(done), refused)
 
     def _edited_crop(self, pixels: np.ndarray, codes: Codes, row: int) -> np.ndarray:
         crop = AlignedCrop(Image.fromarray(pixels), np.array([[1.0, 0, 0], [0, 1.0, 0]]))
@@ -310,8 +321,7 @@ class FittedNetworks(Networks):
 class FittedEditor(Editor):
     """Edits photos with the fitted head: the same methods as `Editor`; made by `load_editor("fitted")`."""
 
-    networks: FittedNetworks
-    batches = False
+    networks: FittedHead
 
     def prepare(self, image: Input, face: Face = "largest", force: bool = False, changes_expression: bool = True) -> Subject:
         """As `Editor.prepare`, and fit the head.
@@ -366,13 +376,13 @@ class FittedEditor(Editor):
 
 
 @lru_cache(maxsize=1)
-def load_fitted() -> FittedNetworks:
+def load_fitted() -> FittedHead:
     """Return the fitted editor, loaded once: the head takes seconds and some hundred megabytes.
 
     Raises:
         LeganError: the extra `render` is not installed.
     """
-    return FittedNetworks()
+    return FittedHead()
 
 
 def fitted_checksum() -> str:

@@ -249,7 +249,7 @@ def _edits(
 ) -> Iterator[tuple[Path, Edit | FaceError]]:
     """Edit photos, together where the editor can; where it edits one by one, also the reason why one cannot be edited."""
     wishes = choice.expression, lighting, choice.strength
-    if editor.batches:
+    if not editor.networks.can_refuse:
         yield from ((_path_of(edit.photo), edit) for edit in editor.edit_subjects(subjects, *wishes))
         return
     for subject in subjects:

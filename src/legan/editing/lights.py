@@ -90,7 +90,7 @@ def light_like(editor: Editor, photo: str | Path) -> LightSetup:
         ConditionError: the weights hold no critic.
         ImageError, FaceError: no photo, or no face in it.
     """
-    if editor.networks.critic is None:
+    if not editor.networks.has_critic:
         raise ConditionError("these weights cannot tell the light of a photo (they hold no critic): name it by --lighting")
     crop = editor.prepare(photo).images(editor.networks.size)
     shares = editor.networks.own_codes(to_network(crop)).lighting[0].double().numpy()

@@ -5,7 +5,6 @@ The file is compared with the network it came from before it gets its name. Use:
 
 import json
 import logging
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,9 +21,9 @@ from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.errors import ConfigError, WeightsError
 from legan.core.files import write_atomic
 from legan.core.images import load_photo, to_network
-from legan.core.weights import PACKAGED, asset
-from legan.models.editors import Networks, load_networks
-from legan.train.export import export_run
+from legan.core.weights import asset
+from legan.editing.loader import is_run, load_crop_editor
+from legan.models.editors import Networks
 
 SUFFIX = ".onnx"
 INPUTS, OUTPUT = ("image", "expression", "lighting"), "edited"
@@ -95,16 +94,12 @@ def largest_error(data: bytes, networks: Networks) -> float:
 
 
 def _networks(source: Path, known_faults: Sequence[str]) -> Networks:
-    if str(source) == PACKAGED or not source.is_dir():
-        if known_faults:
-            raise ConfigError(f"{source} is exported already, with its faults: leave --fault out, or export its run folder")
-        return load_networks(source)
-    with tempfile.TemporaryDirectory() as folder:
-        weights = Path(folder) / "editor.safetensors"
-        metadata = export_run(source, weights, known_faults)
-        if "generator" not in metadata:
-            raise WeightsError(f"{source} is no run of an editor: only editors are exported to ONNX")
-        return load_networks(weights)
+    if known_faults and not is_run(source):
+        raise ConfigError(f"{source} is exported already, with its faults: leave --fault out, or export its run folder")
+    editor = load_crop_editor(source, known_faults=known_faults)
+    if not isinstance(editor, Networks):
+        raise WeightsError(f"the editor '{source}' has no network to export: name a weights file or a run folder")
+    return editor
 
 
 def _examples(networks: Networks, n: int) -> tuple[Tensor, Tensor, Tensor]:

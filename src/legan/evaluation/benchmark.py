@@ -12,12 +12,12 @@ import numpy as np
 from legan import __version__
 from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES
 from legan.core.device import check_device
-from legan.core.errors import ConfigError, DataError, WeightsError
-from legan.core.files import held_folder, make_folder, sha256_of, write_atomic
+from legan.core.errors import ConfigError, DataError
+from legan.core.files import held_folder, make_folder, write_atomic
 from legan.core.table import escaped
-from legan.core.weights import PACKAGED, editor_file
 from legan.data.manifest import MANIFEST, SPLITS
 from legan.data.shards import check_own_folder
+from legan.editing.loader import editor_checksum, editor_path
 from legan.evaluation import statistics as figures
 from legan.evaluation.measure import (
     CACHE,
@@ -38,7 +38,6 @@ from legan.evaluation.measure import (
 )
 from legan.evaluation.report import Report, add_preference, headings, write_page, write_report
 from legan.evaluation.tasks import ENOUGH_FOR_FID, EvaluationSet, from_data_set, from_folders
-from legan.models.editors import FITTED
 
 
 @dataclass(frozen=True)
@@ -249,19 +248,8 @@ def _named(word: str) -> tuple[str, Path]:
 def _editor(word: str, out: Path) -> Candidate:
     """The editor that was meant; a run folder is exported first."""
     name, path = _named(word)
-    if str(path) == FITTED:
-        from legan.editing.fitted import fitted_checksum
-
-        return Candidate(name, fitted_checksum(), weights=path)
-    if path.is_dir() and str(path) != PACKAGED:
-        from legan.train.export import export_run
-
-        exported = make_folder(out / CACHE) / f"{name}.safetensors"
-        export_run(path, exported)
-        path = exported
-    elif not (path := editor_file(path)).is_file():
-        raise WeightsError(f"weights file {path} does not exist: name a file of `legan export`, a run folder, or '{PACKAGED}'")
-    return Candidate(name, sha256_of(path), weights=path)
+    path = editor_path(path, make_folder(out / CACHE) / f"{name}.safetensors")
+    return Candidate(name, editor_checksum(path), weights=path)
 
 
 def _notes(exams: Sequence[EvaluationSet], evaluators: Evaluators) -> list[str]:
@@ -312,7 +300,7 @@ def _refusals(measured: Measured) -> list[str]:
     counts = {
         candidate.name: int(found["refused"].sum())
         for candidate, found in zip(measured.candidates, measured.arrays, strict=True)
-        if "refused" in found
+        if found.get("refused", np.zeros(0)).any()  # caches of earlier versions hold none for networks
     }
     name, n = measured.evaluation_set.name, len(measured.evaluation_set)
     return [f"{name}: {editor} refuses {count} of {n} images, which count as they were." for editor, count in counts.items()]

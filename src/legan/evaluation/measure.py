@@ -23,12 +23,13 @@ from legan.core.images import from_network, to_network, to_unit
 from legan.core.workers import run_jobs
 from legan.data.faces import FaceDataset
 from legan.data.manifest import MANIFEST, read_manifest
+from legan.editing.loader import load_crop_editor
 from legan.evaluation.evaluators import DEFAULT, FeatureNetwork, load_fid_network, load_lpips_network, pooled
 from legan.evaluation.tasks import KINDS, EvaluationSet, Library, by_name, read_image
 from legan.faces.embeddings import PACKAGED, Embedding, load_embedding
 from legan.metrics.images import layer_distance, psnr, ssim
 from legan.metrics.verification import match_scores
-from legan.models.editors import FITTED, Codes, Networks, load_networks
+from legan.models.editors import Codes, CropEditor
 from legan.quality.scorer import QualityScorer, load_quality, resized
 
 # Whether an edit happened: the expression and the lighting that a classifier sees in an image, held against what was asked for.
@@ -336,48 +337,42 @@ class Predictor:
 
     def __init__(self, candidate: Candidate, evaluation_set: EvaluationSet, device: str) -> None:
         self.candidate, self.evaluation_set = candidate, evaluation_set
-        self.networks: Networks | None = load_networks(candidate.weights, device) if candidate.weights else None
-        self.refuses = str(candidate.weights) == FITTED
-        self.refused = np.zeros(0, bool)  # of the last questions: which stayed as they were; for an editor that refuses some
+        self.editor: CropEditor | None = load_crop_editor(candidate.weights, device) if candidate.weights else None
         self.results = results_of(candidate.folder, evaluation_set) if candidate.folder else None
         self.size = evaluation_set.library.images(evaluation_set.source[:1]).shape[1]
-        if self.networks is not None and self.networks.size != self.size:
+        if self.editor is not None and self.editor.size != self.size:
             raise DataError(
-                f"{candidate.name} edits crops of {self.networks.size} pixels and {evaluation_set.name} has {self.size}: "
+                f"{candidate.name} edits crops of {self.editor.size} pixels and {evaluation_set.name} has {self.size}: "
                 "leave that editor out"
             )
 
-    def paint(self, questions: np.ndarray) -> np.ndarray:
-        """Return images, uint8 (B, S, S, 3), for questions by number.
+    def predict(self, questions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return images, uint8 (B, S, S, 3), for questions by number, and which (B,) bool the editor refused and left as they were.
 
         Raises:
             ImageError: the editor's images are not finite or out of range; the message names it.
             DataError: results of another size.
         """
-        evaluation_set = self.evaluation_set
-        if self.networks is not None:
-            return self._edited(self.networks, questions)
+        asked = self.evaluation_set
+        if self.editor is not None:
+            return self._edited(self.editor, questions)
         if self.results is not None:
-            return np.stack([read_image(self.results[int(k)], self.size) for k in questions])
-        return evaluation_set.library.images(
-            (evaluation_set.source if self.candidate.name == INPUT else evaluation_set.real)[questions]
-        )
+            images = np.stack([read_image(self.results[int(k)], self.size) for k in questions])
+        else:
+            images = asked.library.images((asked.source if self.candidate.name == INPUT else asked.real)[questions])
+        return images, np.zeros(len(questions), bool)
 
-    def _edited(self, networks: Networks, questions: np.ndarray) -> np.ndarray:
-        assert self.evaluation_set.target is not None, "editors are asked on data sets only"
-        expression, lighting = torch.from_numpy(self.evaluation_set.target[questions]).T
+    def _edited(self, editor: CropEditor, questions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        asked = self.evaluation_set
+        assert asked.target is not None, "editors are evaluated on data sets only"
+        expression, lighting = torch.from_numpy(asked.target[questions]).T
         codes = Codes(
             functional.one_hot(expression, len(EXPRESSIONS)).float(), functional.one_hot(lighting, len(LIGHTINGS)).float()
         )
-        x = to_network(self.evaluation_set.library.images(self.evaluation_set.source[questions]))
-        if self.refuses:
-            from legan.editing.fitted import FittedNetworks
-
-            assert isinstance(networks, FittedNetworks)
-            done, self.refused = networks.attempt(x, codes)
-            return done
+        x = to_network(asked.library.images(asked.source[questions]))
         try:
-            return from_network(networks.translate(x, codes, len(x)).image)
+            image, refused = editor.attempt(x, codes, len(x))
+            return from_network(image), refused
         except ImageError as error:
             raise ImageError(f"{self.candidate.name}: {error}") from error
 
@@ -419,7 +414,7 @@ class _Worker:
     candidates: Sequence[Candidate]
     evaluators: Evaluators
     device: str
-    painters: dict[int, Predictor]
+    predictors: dict[int, Predictor]
 
 
 _state: list[_Worker] = []  # of this process
@@ -501,11 +496,10 @@ def _measure(job: Job) -> tuple[Job, Arrays]:
     if job.candidate < 0:
         return job, {"features": worker.evaluators.features(evaluation_set.library.images(evaluation_set.reference[questions]))}
     candidate = worker.candidates[job.candidate]
-    if job.candidate not in worker.painters:
-        # One at a time: editors are large, and jobs come in the order of the contestants.
-        worker.painters = {job.candidate: Predictor(candidate, evaluation_set, worker.device)}
-    painter = worker.painters[job.candidate]
-    images = painter.paint(questions)
+    if job.candidate not in worker.predictors:
+        # One at a time: editors are large, and jobs come in the order of the candidates.
+        worker.predictors = {job.candidate: Predictor(candidate, evaluation_set, worker.device)}
+    images, refused = worker.predictors[job.candidate].predict(questions)
     truth = evaluation_set.truth[questions]
     # A real image is of other conditions than the target: it has no truth.
     has_truth = (truth >= 0) & (candidate.name != REAL)
@@ -517,8 +511,7 @@ def _measure(job: Job) -> tuple[Job, Arrays]:
             )
         inputs = evaluation_set.library.images(evaluation_set.source[questions])
         arrays["change"] = np.abs(images.astype(np.float32) - inputs).mean((1, 2, 3))
-    if painter.refuses:
-        arrays["refused"] = painter.refused
+    arrays["refused"] = refused
     return job, {**arrays, "shown": images[: max(0, N_SHOWN - job.start)]}
 
 

@@ -116,6 +116,17 @@ def joint_label(expression: Tensor, lighting: Tensor) -> Tensor:
     return torch.cat([expression, lighting], 1)
 
 
+class LabelEditor(nn.Module):
+    """StarGAN's generator as an editor: (x, expression, lighting) -> image."""
+
+    def __init__(self, generator: StarGANGenerator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, x: Tensor, expression: Tensor, lighting: Tensor) -> Tensor:
+        return self.generator(x, joint_label(expression, lighting))
+
+
 def by_attribute(output: tuple[Tensor, Tensor]) -> CriticOutput:
     """Return a critic's output with the class logits of each attribute space apart."""
     realness, logits = output

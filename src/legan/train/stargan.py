@@ -19,6 +19,7 @@ from legan.models import stargan
 from legan.models.critic import CriticOutput
 from legan.models.stargan import (
     N_LABELS,
+    LabelEditor,
     StarGANCritic,
     StarGANCriticConfig,
     StarGANGenerator,
@@ -112,17 +113,6 @@ def preset(name: str) -> StarGANConfig:
 #
 # A face under its own even light has no lighting class: the critic's lighting loss leaves it out, and zeros stand for it in the label
 # that the way back is given.
-
-
-class LabelEditor(nn.Module):
-    """StarGAN's generator as an editor: (x, expression, lighting) -> image."""
-
-    def __init__(self, generator: StarGANGenerator) -> None:
-        super().__init__()
-        self.generator = generator
-
-    def forward(self, x: Tensor, expression: Tensor, lighting: Tensor) -> Tensor:
-        return self.generator(x, joint_label(expression, lighting))
 
 
 class StarGANTask(AdversarialTask):
