@@ -26,12 +26,13 @@ from legan.augmentation import (
     augment,
     count_images,
     place_orders,
-    start_worker,
     write_plan,
 )
 from legan.core.files import make_folder
 from legan.core.weights import asset
+from legan.core.workers import use_one_thread
 from legan.data.manifest import ManifestRow, write_manifest
+from legan.data.shards import RECORD, read_record, write_shard
 from legan.models.editors import Codes
 
 AIM = 20
@@ -81,17 +82,17 @@ def main() -> None:
 
         # The same work of one process, once it is started.
         recipe = Recipe(
-            faces, Path(folder) / "plan.parquet", make_folder(Path(folder) / "one"), 0, Names(), 0.0, -1.0, False, None, None,
+            faces, Path(folder) / "plan.parquet", 0, Names(), 0.0, -1.0, False, None, None,
             "packaged", "cpu",
         )  # fmt: skip
-        make_folder(recipe.out / "shards")
         counts = count_images(faces)
         write_plan(faces, recipe.plan, counts, place_orders(counts, Policy.parse(policy), None, Names()), Names(), 0)
-        start_worker(recipe)
+        use_one_thread()
         maker = Maker(recipe)
-        maker.make(0)
+        write_shard(Path(folder) / "warm.tar", maker.make, 0)
         start_cpu = time.process_time()
-        n_made = maker.make(0) - min(N_SOURCES, words.sources)
+        write_shard(Path(folder) / "one.tar", maker.make, 0)
+        n_made = len(read_record(Path(folder) / "one.tar", RECORD)["rows"]) - min(N_SOURCES, words.sources)
         processor = n_made / (time.process_time() - start_cpu)
         reference = generator_speed(maker)
     print(

@@ -25,7 +25,8 @@ from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.config import load_config
 from legan.core.files import make_folder
 from legan.core.weights import asset
-from legan.data.manifest import MATTE_COLUMNS, ShardWriter, matte_columns, write_manifest
+from legan.data.manifest import MATTE_COLUMNS, matte_columns, write_manifest
+from legan.data.shards import ShardWriter
 from legan.train import legan as legan_config
 from legan.train import stargan as stargan_config
 from legan.train import starganv2 as starganv2_config

@@ -9,7 +9,8 @@ from PIL import Image
 
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.geometry import EYE_DISTANCE, EYES_Y, MOUTH_Y
-from legan.data.manifest import MATTE_COLUMNS, ShardWriter, matte_columns, split_of, write_manifest
+from legan.data.manifest import MATTE_COLUMNS, matte_columns, split_of, write_manifest
+from legan.data.shards import ShardWriter
 
 
 def draw_face(identity: int, expression: int, lighting: int, size: int) -> np.ndarray:

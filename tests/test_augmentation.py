@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 import tracemalloc
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +16,10 @@ from PIL import Image
 from tests.conftest import landmarks_at
 from tests.face_sets import draw_face, make_face_set, png, row
 from tests.recognition_weights import write_tiny_identity
+from tests.shard_jobs import make_shards_here
 from typer.testing import CliRunner
 
-from legan import augmentation as augment_plan
-from legan import augmentation as augment_shards
-from legan import augmentation as module
+from legan import augmentation
 from legan.augmentation import N_ATTEMPTS, Counts, Maker, Names, Policy, Request, augment, level, place_orders
 from legan.cli import app
 from legan.core.errors import ConfigError, DataError
@@ -56,12 +54,8 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several shards, made in this process."""
 
-    def here(function, jobs, n_workers, start, arguments, apart=False) -> Iterator[object]:
-        start(*arguments)
-        yield from map(function, jobs)
-
-    monkeypatch.setattr(augment_plan, "N_SOURCES", 8)
-    monkeypatch.setattr(module, "run_jobs", here)
+    monkeypatch.setattr(augmentation, "N_SOURCES", 8)
+    make_shards_here(monkeypatch)
 
 
 def made(folder: Path) -> pd.DataFrame:
@@ -142,7 +136,7 @@ def test_images_are_what_the_editor_gives(
     faces: Path, networks: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The oracle: the editor's own door, asked for the same thing, without the rounding of bfloat16."""
-    monkeypatch.setattr(augment_shards, "mixed_dtype", lambda precision, device: None)
+    monkeypatch.setattr(augmentation, "mixed_dtype", lambda precision, device: None)
     from legan.editing.editor import load_editor
     from legan.matching import match_images
     from legan.quality.scorer import load_quality
@@ -199,7 +193,7 @@ def test_rejected_images_are_made_again_at_most_three_times(
     tries: dict[tuple[int, int], list[str]] = {}
     plain = Maker._target
 
-    def noted(self: Maker, row: dict, wish: augment_shards.EditRequest, attempt: int) -> tuple[str, str]:
+    def noted(self: Maker, row: dict, wish: augmentation.EditRequest, attempt: int) -> tuple[str, str]:
         found = plain(self, row, wish, attempt)
         tries.setdefault((row["row"], wish.number), []).append(found[1])
         return found
@@ -318,20 +312,19 @@ def contents(folder: Path) -> dict[str, bytes]:
 # Runs the command with small shards and one process, and stops for ever once two shards are there, so that it can be killed.
 STALLING = """
 import sys, time
-from legan import augmentation as augment
-from legan import augmentation as augment_plan
-from legan import augmentation as augment_shards
+from legan import augmentation
+from legan.data import shards
 
-def jobs(function, numbers, n_workers, start, arguments, apart):
+def jobs(function, places, n_workers, start, arguments, apart):
     start(*arguments)
-    yield from map(function, numbers)
+    yield from map(function, places)
 
-class Slow(augment_shards.ShardWriter):
+class Slow(shards.ShardWriter):
     def add(self, key, data):
         time.sleep(100_000 if "000002" in self.path.name else 0)
         return super().add(key, data)
 
-augment_plan.N_SOURCES, augment.run_jobs, augment_shards.ShardWriter = 8, jobs, Slow
+augmentation.N_SOURCES, shards.run_jobs, shards.ShardWriter = 8, jobs, Slow
 from legan.cli import app
 app(sys.argv[1:])
 """
@@ -362,7 +355,7 @@ def test_a_killed_run_ends_as_one_run(faces: Path, networks: dict[str, object], 
 def test_memory_does_not_grow_with_the_data(faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three times the rows: the plan and the manifest are streams. Images are the shard's alone."""
     for name in ("N_SOURCES", "ROWS_AT_ONCE"):
-        monkeypatch.setattr(augment_plan, name, 256)
+        monkeypatch.setattr(augmentation, name, 256)
     frame = read_manifest(faces)
     rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
     peaks = []
@@ -370,9 +363,9 @@ def test_memory_does_not_grow_with_the_data(faces: Path, tmp_path: Path, monkeyp
         folder = make_folder(tmp_path / str(n))
         write_manifest((rows[i % len(rows)] for i in range(n)), folder)
         tracemalloc.start()
-        counts = augment_plan.count_images(folder)
+        counts = augmentation.count_images(folder)
         orders = place_orders(counts, Policy.parse("both"), None, Names())
-        augment_plan.write_plan(folder, folder / "plan.parquet", counts, orders, Names(), 0)
+        augmentation.write_plan(folder, folder / "plan.parquet", counts, orders, Names(), 0)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     wanted = pd.read_parquet(tmp_path / "6000" / "plan.parquet")["wanted"].map(len)

@@ -268,7 +268,7 @@ def _write_shards(
     A group is one file of the tar, its images and mattes one after the other: a header for each would take a fifth of the whole.
     """
     from legan.core.files import make_folder
-    from legan.data.manifest import ShardWriter
+    from legan.data.shards import ShardWriter
 
     for index, folder in enumerate(dataset.folders):
         place, rows = make_folder(out / folder.resolve().name / "shards") / f"{split}.tar", []

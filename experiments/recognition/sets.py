@@ -20,7 +20,8 @@ import numpy as np
 
 from legan.augmentation import Request, augment
 from legan.core.files import make_folder
-from legan.data.manifest import COLUMNS, MANIFEST, ShardWriter, read_bytes, read_manifest, write_manifest
+from legan.data.manifest import COLUMNS, MANIFEST, read_bytes, read_manifest, write_manifest
+from legan.data.shards import ShardWriter
 
 LIGHTS = ("00", "05", "06", "07", "08", "09")  # room light, and flashes within 30 degrees of the front
 N_LIGHTS = 4  # of a person in expression recognition

@@ -1,13 +1,12 @@
 """`legan augment`: a labelled data set with synthetic images of its training identities: plan, shards, resumable."""
 
-import hashlib
-import io
 import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +20,19 @@ from legan.core.device import autocast, mixed_dtype
 from legan.core.errors import ConfigError, DataError, ImageError, no_such
 from legan.core.files import atomic_write, make_folder, sha256_of, write_atomic
 from legan.core.geometry import warp
-from legan.core.images import decode_rgb, from_network, to_network
-from legan.core.workers import run_jobs
+from legan.core.images import decode_rgb, from_network, png_bytes, to_network
+from legan.core.workers import Progress
 from legan.data.import_faces import import_faces, parse_source, source_digest
 from legan.data.manifest import (
     COLUMNS,
     DOMAINS,
     MANIFEST,
     SPLITS,
-    ShardWriter,
     image_names,
     read_bytes,
-    read_record,
     write_manifest,
 )
-from legan.data.shards import SHARDS, check_set_folder, open_set_folder
+from legan.data.shards import SetBuilder, ShardJob, ShardMaker, ShardWriter, check_set_folder, open_set_folder
 from legan.editing.loader import load_crop_editor
 from legan.faces.embeddings import PACKAGED, Embedding, load_embedding
 from legan.metrics.verification import match_scores
@@ -340,7 +337,6 @@ def _columns(folder: Path, names: tuple[str, ...]) -> Iterator[dict[str, list[st
 
 
 OWN = "own"  # as a target: what the image has already
-ROWS = "rows.json"  # in a shard: its part of the manifest
 # Further columns of the manifest. An original names itself as its source, has no target, and its scores are NaN.
 PROVENANCE = {
     "synthetic": "bool",
@@ -365,7 +361,6 @@ class Recipe:
     Args:
         folder: the data set to augment.
         plan: the plan's file.
-        out: the folder to write shards to.
         seed: of the targets.
         names: what the editor calls the labels.
         min_quality: least score of Q, 0..10; None for any.
@@ -376,7 +371,6 @@ class Recipe:
 
     folder: Path
     plan: Path
-    out: Path
     seed: int
     names: Names
     min_quality: float | None
@@ -386,10 +380,6 @@ class Recipe:
     quality: Path | None
     identity: str
     device: str
-
-    def shard(self, number: int) -> Path:
-        """Where a shard is written."""
-        return self.out / SHARDS / f"{number:06d}.tar"
 
 
 @dataclass(frozen=True)
@@ -427,25 +417,20 @@ class Maker:
                 f"the editor makes crops of {self.editor.size} pixels, and Q reads {self.scorer.size}: choose others"
             )
 
-    def make(self, number: int) -> int:
-        """Write one shard and return the number of its images, original and synthetic."""
+    def make(self, number: int, shard: ShardWriter) -> dict[str, Any]:
+        """Fill one shard with its images, original and synthetic; gives for the record how many attempts passed or did not, and why."""
         rows = read_group(self.recipe.plan, number)
         data, crops = self._read(rows)
         tally: Counter[str] = Counter()
-        kept: list[dict[str, Any]] = []
-        path = self.recipe.shard(number)
-        with ShardWriter(path) as writer:
-            for index, row in enumerate(rows):
-                stem, suffix = f"{row['row']:0{_STEM}d}", data[index][1]
-                kept.append(_placed(writer, path, f"{stem}{suffix}", data[index][0], _original(row)))
-            requests = [EditRequest(i, n, label) for i, row in enumerate(rows) for n, label in enumerate(row["wanted"])]
-            for start in range(0, len(requests), _BATCH):
-                for made in self._accepted(rows, crops, requests[start : start + _BATCH], tally):
-                    stem = f"{rows[made.request.row]['row']:0{_STEM}d}-{made.request.number}"
-                    facts = _synthetic(rows[made.request.row], made, self.editor.checksum)
-                    kept.append(_placed(writer, path, f"{stem}.png", _encode(made.crop), facts))
-            writer.add(ROWS, json.dumps({"rows": kept, "tally": tally}).encode())
-        return len(kept)
+        for row, (encoded, suffix) in zip(rows, data, strict=True):
+            shard.add_image(f"{row['row']:0{_STEM}d}{suffix}", encoded, _original(row))
+        requests = [EditRequest(i, n, label) for i, row in enumerate(rows) for n, label in enumerate(row["wanted"])]
+        for start in range(0, len(requests), _BATCH):
+            for made in self._accepted(rows, crops, requests[start : start + _BATCH], tally):
+                row = rows[made.request.row]
+                key = f"{row['row']:0{_STEM}d}-{made.request.number}.png"
+                shard.add_image(key, _encode(made.crop), _synthetic(row, made, self.editor.checksum))
+        return {"tally": tally}
 
     def _read(self, rows: Sequence[dict[str, Any]]) -> tuple[list[tuple[bytes, str]], np.ndarray]:
         """Encoded crops with their endings, and the crops, uint8 (n, S, S, 3)."""
@@ -583,36 +568,13 @@ def _synthetic(row: dict[str, Any], made: Made, editor: str) -> dict[str, Any]:
     }
 
 
-def _placed(writer: ShardWriter, path: Path, key: str, data: bytes, facts: dict[str, Any]) -> dict[str, Any]:
-    offset, n_bytes = writer.add(key, data)
-    digest = hashlib.sha256(data).hexdigest()
-    return {**facts, "path": f"shards/{path.name}", "key": key, "offset": offset, "n_bytes": n_bytes, "sha256": digest}
-
-
 def _encode(crop: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(crop).save(buffer, "PNG", compress_level=3)
-    return buffer.getvalue()
+    return png_bytes(crop, compress_level=3)
 
 
-class Worker:
-    """State of one process."""
-
-    maker: Maker
-
-
-def start_worker(recipe: Recipe) -> None:
-    """Load the networks, once a process."""
-    import cv2
-
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
-    Worker.maker = Maker(recipe)
-
-
-def make_shard(number: int) -> int:
-    """Make one shard in this process; returns the number of its images."""
-    return Worker.maker.make(number)
+def build_maker(recipe: Recipe) -> ShardMaker:
+    """A worker's maker of shards; loads the networks."""
+    return Maker(recipe).make
 
 
 # `legan augment`: a labelled face data set with synthetic images added to its training people; run again, it continues.
@@ -623,8 +585,6 @@ def make_shard(number: int) -> int:
 
 VERSION = 2  # raised when the images change, so that a resumed folder never mixes two looks
 _PLAN, _REPORT, _IMPORTED = "plan.parquet", "report.json", "imported"
-
-Progress = Callable[[int, int], None]  # shards done, shards in all
 
 
 @dataclass(frozen=True)
@@ -733,17 +693,19 @@ def augment(source: str | Path, out: Path, request: Request, n_workers: int = 1,
     counts = count_images(folder)
     orders = place_orders(counts, policy, request.ratio, names)
     data = {"name": folder.resolve().name, "sha256": sha256_of(folder / MANIFEST)}
-    with open_set_folder(out, settings | {"data": data}, besides={_IMPORTED}, derived={_PLAN}):
+    with open_set_folder(out, settings | {"data": data}, besides={_IMPORTED}, derived={_PLAN}) as builder:
         if (out / _REPORT).exists():
             return _reported(out)
         if not (out / _PLAN).exists():
             write_plan(folder, out / _PLAN, counts, orders, names, request.seed)
         recipe = Recipe(
-            folder.resolve(), out / _PLAN, out, request.seed, names, request.min_quality, request.min_match, policy.relights_filled,
+            folder.resolve(), out / _PLAN, request.seed, names, request.min_quality, request.min_match, policy.relights_filled,
             request.weights, request.quality, request.identity, request.device,
         )  # fmt: skip
-        _make_shards(recipe, n_workers, progress)
-        report = _finish(recipe, counts.n_images, dict(counts.by_label), list(orders.unmakeable))
+        jobs = [ShardJob(f"{number:06d}", number) for number in range(n_groups(recipe.plan))]
+        builder.make(jobs, partial(build_maker, recipe), n_workers, progress, apart=True)
+        report = _finish(builder, jobs, counts.n_images, dict(counts.by_label), list(orders.unmakeable))
+        recipe.plan.unlink(missing_ok=True)
         if imported:
             shutil.rmtree(folder)
         return report
@@ -789,19 +751,9 @@ def _reported(out: Path) -> Augmented:
         raise DataError(f"{out / _REPORT} cannot be read: delete {out} and run the same command again") from error
 
 
-def _make_shards(recipe: Recipe, n_workers: int, progress: Progress | None) -> None:
-    numbers = range(n_groups(recipe.plan))
-    missing = [number for number in numbers if not recipe.shard(number).exists()]
-    n_done = len(numbers) - len(missing)
-    if progress:
-        progress(n_done, len(numbers))
-    for _ in run_jobs(make_shard, missing, n_workers, start_worker, (recipe,), apart=True):
-        n_done += 1
-        if progress:
-            progress(n_done, len(numbers))
-
-
-def _finish(recipe: Recipe, n_original: int, before: dict[str, int], unmakeable: list[str]) -> Augmented:
+def _finish(
+    builder: SetBuilder, jobs: Sequence[ShardJob], n_original: int, before: dict[str, int], unmakeable: list[str]
+) -> Augmented:
     """Write the manifest and the report from the shards, one shard at a time."""
     tally: Counter[str] = Counter()
     after: Counter[str] = Counter()
@@ -809,15 +761,15 @@ def _finish(recipe: Recipe, n_original: int, before: dict[str, int], unmakeable:
 
     def rows() -> Iterator[dict[str, Any]]:
         nonlocal n_images
-        for number in range(n_groups(recipe.plan)):
-            found = read_record(recipe.shard(number), ROWS)
-            tally.update(found["tally"])
-            for row in found["rows"]:
+        for job in jobs:
+            record = builder.record(job.name)
+            tally.update(record.facts["tally"])
+            for row in record.rows:
                 n_images += 1
                 after[row["expression"] or ""] += row["split"] == "train"
                 yield row
 
-    manifest = write_manifest(rows(), recipe.out, PROVENANCE)
+    manifest = write_manifest(rows(), builder.out, PROVENANCE)
     labels = sorted({*before, *(label for label, n in after.items() if n)})
     given_up = tally.pop("given up", 0)
     rejected = {reason: n for reason, n in sorted(tally.items()) if reason != "made"}
@@ -825,6 +777,5 @@ def _finish(recipe: Recipe, n_original: int, before: dict[str, int], unmakeable:
         str(manifest), n_original, n_images - n_original, {label: before.get(label, 0) for label in labels},
         {label: after[label] for label in labels}, rejected, given_up, unmakeable,
     )  # fmt: skip
-    write_atomic(recipe.out / _REPORT, json.dumps(report.as_json(), indent=2).encode())
-    recipe.plan.unlink(missing_ok=True)
+    write_atomic(builder.out / _REPORT, json.dumps(report.as_json(), indent=2).encode())
     return report

@@ -3,8 +3,6 @@
 import csv
 import hashlib
 import io
-import json
-import multiprocessing
 import re
 import time
 from collections import Counter
@@ -13,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import groupby
-from multiprocessing.synchronize import Lock
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +24,15 @@ from legan.core.images import READ_SUFFIXES, load_photo, png_bytes
 from legan.core.listing import composed, found_file, images_in_folder, person_of, utf8_name
 from legan.core.table import escaped, read_csv_table
 from legan.core.weights import packaged
-from legan.core.workers import run_jobs
+from legan.core.workers import Progress
 from legan.data.manifest import (
     EVEN_LIGHT,
     MATTE_COLUMNS,
     SPLITS,
-    ManifestRow,
-    ShardWriter,
     matte_columns,
-    read_record,
     write_manifest,
 )
-from legan.data.shards import SHARDS, open_set_folder
+from legan.data.shards import SetBuilder, ShardJob, ShardMaker, ShardRecord, ShardWriter, open_set_folder
 from legan.faces.detect import MIN_FACE_SIDE, detect_largest
 from legan_faces3d.head.head import Head
 from legan_faces3d.photo.checks import UnusablePhotoError, check_fit, check_size, confidence, eye_distance
@@ -220,8 +214,6 @@ def _with_splits(entries: list[PhotoEntry]) -> list[PhotoEntry]:
 _RECORD, _DROPPED = "record.json", "dropped.csv"
 EXTRA_COLUMNS = {"confidence": "float", **MATTE_COLUMNS}
 
-Progress = Callable[[int, int], None]  # people done, people in all
-
 
 @dataclass(frozen=True)
 class MadeCrop:
@@ -302,7 +294,7 @@ def make_set(
         settings: plain values that every crop depends on; a folder made with others is refused.
         build_maker: makes a worker's maker; a function that can be named from outside its module.
         n_workers: processes of one thread each.
-        progress: called with (people done, people in all), first with those found on disk.
+        progress: called with (people done, people in all), first with those that are there already.
 
     Raises:
         ConfigError: fewer than one worker.
@@ -312,43 +304,40 @@ def make_set(
     if n_workers < 1:
         raise ConfigError(f"workers must be at least 1, not {n_workers}")
     out = Path(out)
-    with open_set_folder(out, settings):
-        people = {name: list(group) for name, group in groupby(entries, key=lambda entry: entry.identity)}
-        missing = [name for name, photos in people.items() if not _is_made(_shard(out, name), photos)]
-        n_done = len(people) - len(missing)
-        if progress:
-            progress(n_done, len(people))
-        for _ in _make_missing([(_shard(out, name), people[name]) for name in missing], build_maker, n_workers):
-            n_done += 1
-            if progress:
-                progress(n_done, len(people))
-        return _finish(out, people, set(missing))
+    people = {name: list(group) for name, group in groupby(entries, key=lambda entry: entry.identity)}
+    jobs = [ShardJob(name, photos) for name, photos in people.items()]
+    with open_set_folder(out, settings, record=_RECORD) as builder:
+        new = builder.make(
+            jobs,
+            partial(build_person_maker, build_maker),
+            n_workers,
+            progress,
+            apart=True,
+            is_current=lambda job: _is_current(builder.record(job.name), job.content),
+        )
+        return _finish(builder, jobs, {job.name for job in new})
 
 
-def _finish(out: Path, people: Mapping[str, list[PhotoEntry]], new: set[str]) -> SetReport:
+def _finish(builder: SetBuilder, jobs: Sequence[ShardJob], new: set[str]) -> SetReport:
     """Write the manifest and the list of dropped photos."""
-    records = {name: read_record(_shard(out, name), _RECORD) for name in people}
-    rows = [row for record in records.values() for row in record["rows"]]
-    dropped = [Dropped(**drop) for record in records.values() for drop in record["dropped"]]
+    records = {job.name: builder.record(job.name) for job in jobs}
+    rows = [row for record in records.values() for row in record.rows]
+    dropped = [Dropped(**drop) for record in records.values() for drop in record.facts["dropped"]]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["file", "identity", "expression", "reason", "detail"])
     cells = ([drop.file, drop.identity, drop.expression, drop.reason, drop.detail] for drop in dropped)
     writer.writerows(map(escaped, row) for row in cells)
-    write_atomic(out / _DROPPED, text.getvalue().encode())
-    seconds = [second for name in new for second in records[name]["seconds"]]
+    write_atomic(builder.out / _DROPPED, text.getvalue().encode())
+    seconds = [second for name in new for second in records[name].facts["seconds"]]
     return SetReport(
-        manifest=write_manifest(rows, out, EXTRA_COLUMNS),
-        n_photos=sum(len(photos) for photos in people.values()),
+        manifest=write_manifest(rows, builder.out, EXTRA_COLUMNS),
+        n_photos=sum(len(job.content) for job in jobs),
         crops=dict(Counter(row["domain"] for row in rows)),
         dropped=dropped,
         seconds_per_photo=float(np.mean(seconds)) if seconds else None,
         confidence=float(np.mean([row["confidence"] for row in rows])) if rows else None,
     )
-
-
-def _shard(out: Path, identity: str) -> Path:
-    return out / SHARDS / f"{identity}.tar"
 
 
 def _inputs(photos: Sequence[PhotoEntry]) -> list[dict[str, Any]]:
@@ -357,10 +346,9 @@ def _inputs(photos: Sequence[PhotoEntry]) -> list[dict[str, Any]]:
     return [{**asdict(photo), "path": utf8_name(photo.path.name), **fact} for photo, fact in zip(photos, facts, strict=True)]
 
 
-def _is_made(path: Path, photos: Sequence[PhotoEntry]) -> bool:
-    if not path.exists():
-        return False
-    made, now = read_record(path, _RECORD)["inputs"], _inputs(photos)
+def _is_current(record: ShardRecord, photos: Sequence[PhotoEntry]) -> bool:
+    """Whether a shard was made from these photos as they are now."""
+    made, now = record.facts["inputs"], _inputs(photos)
     # Shards of earlier versions say nothing of the contents: they are compared by what they say.
     return len(made) == len(now) and all(
         old == {key: value for key, value in new.items() if key != "sha256" or key in old}
@@ -368,80 +356,47 @@ def _is_made(path: Path, photos: Sequence[PhotoEntry]) -> bool:
     )
 
 
-def _make_missing(
-    jobs: list[tuple[Path, list[PhotoEntry]]], build_maker: Callable[[], Maker], n_workers: int
-) -> Iterator[Path]:
-    """Yield each shard as it is finished."""
-    # One builds its maker at a time, as the first load of the head model ever fills a cache.
-    start = (multiprocessing.get_context("spawn").Lock(), build_maker)
-    yield from run_jobs(_work, jobs, n_workers, _start_worker, start, apart=True)
+def build_person_maker(build_maker: Callable[[], Maker]) -> ShardMaker:
+    """A worker's maker of shards, with the maker of crops that `build_maker` gives."""
+    return partial(make_person, build_maker())
 
 
-class _Worker:
-    """State of one worker process."""
-
-    lock: Lock
-    build_maker: Callable[[], Maker]
-    maker: Maker | None = None
-
-
-def _start_worker(lock: Lock, build_maker: Callable[[], Maker]) -> None:
-    _Worker.lock, _Worker.build_maker = lock, staticmethod(build_maker)
-
-
-def _work(job: tuple[Path, list[PhotoEntry]]) -> Path:
-    """Runs in a worker."""
-    path, photos = job
-    if _Worker.maker is None:
-        with _Worker.lock:  # here and not at the start, so that an error reaches the caller
-            _Worker.maker = staticmethod(_Worker.build_maker())
-    write_shard(path, photos, _Worker.maker)
-    return path
-
-
-def write_shard(path: Path, photos: Sequence[PhotoEntry], maker: Maker) -> None:
-    """Make one person's shard: `photo_crop.png`, and `record.json` with rows, dropped photos, inputs and seconds."""
-    record: dict[str, list[Any]] = {"rows": [], "dropped": [], "inputs": _inputs(photos), "seconds": []}
-    with ShardWriter(path) as shard:
-        for photo in photos:
-            start = time.perf_counter()
-            try:
-                crops = maker(photo)
-            except DroppedPhotoError as drop:
-                dropped = Dropped(
-                    utf8_name(photo.path.name), photo.identity, photo.expression, drop.reason, utf8_name(drop.detail)
-                )
-                record["dropped"].append(asdict(dropped))
-                continue
-            mattes: dict[bytes, tuple[int, int]] = {}
-            for name, crop in crops.items():
-                key, data = f"{photo.name}_{name}.png", png_bytes(crop.image)
-                offset, n_bytes = shard.add(key, data)
-                place = {"path": f"{SHARDS}/{path.name}", "offset": offset, "n_bytes": n_bytes, "key": key}
-                matte = matte_columns(None if crop.matte is None else _added_once(shard, mattes, crop.matte))
-                record["rows"].append({**_row(photo, crop), **place, **matte, "sha256": hashlib.sha256(data).hexdigest()})
-            record["seconds"].append(round(time.perf_counter() - start, 3))
-        shard.add(_RECORD, json.dumps(record).encode())
+def make_person(maker: Maker, photos: Sequence[PhotoEntry], shard: ShardWriter) -> dict[str, Any]:
+    """Fill one person's shard with `photo_crop.png`; gives dropped photos, inputs and seconds for the record."""
+    dropped: list[dict[str, Any]] = []
+    seconds: list[float] = []
+    inputs = _inputs(photos)
+    for photo in photos:
+        start = time.perf_counter()
+        try:
+            crops = maker(photo)
+        except DroppedPhotoError as drop:
+            name, detail = utf8_name(photo.path.name), utf8_name(drop.detail)
+            dropped.append(asdict(Dropped(name, photo.identity, photo.expression, drop.reason, detail)))
+            continue
+        mattes: dict[bytes, tuple[int, int]] = {}
+        for name, crop in crops.items():
+            data = png_bytes(crop.image)
+            row = shard.add_image(f"{photo.name}_{name}.png", data, _facts(photo, crop))
+            row |= matte_columns(None if crop.matte is None else _added_once(shard, mattes, crop.matte))
+        seconds.append(round(time.perf_counter() - start, 3))
+    return {"dropped": dropped, "inputs": inputs, "seconds": seconds}
 
 
-def _row(photo: PhotoEntry, crop: MadeCrop) -> dict[str, Any]:
-    row = ManifestRow(
-        path="",
-        offset=None,
-        n_bytes=None,
-        key="",
-        identity=photo.identity,
-        expression=crop.expression,
-        lighting=crop.lighting,
-        domain=crop.domain,
-        split=photo.split,
-        source=photo.source,
-        licence=photo.licence,
-        sha256="",
-        alignment=crop.alignment,
-        landmarks=crop.landmarks,
-    )
-    return {**row, "confidence": round(crop.confidence, 4)}
+def _facts(photo: PhotoEntry, crop: MadeCrop) -> dict[str, Any]:
+    """A crop's row of the manifest, but for its place."""
+    return {
+        "identity": photo.identity,
+        "expression": crop.expression,
+        "lighting": crop.lighting,
+        "domain": crop.domain,
+        "split": photo.split,
+        "source": photo.source,
+        "licence": photo.licence,
+        "alignment": crop.alignment,
+        "landmarks": crop.landmarks,
+        "confidence": round(crop.confidence, 4),
+    }
 
 
 def _added_once(shard: ShardWriter, mattes: dict[bytes, tuple[int, int]], matte: np.ndarray) -> tuple[int, int]:
@@ -486,9 +441,6 @@ def relight_folder(
 
 def build_relight() -> Maker:
     """A worker's maker; loading the head model takes seconds."""
-    import torch
-
-    torch.set_num_threads(1)
     return PhotoRelighter(Head()).make
 
 
@@ -609,9 +561,6 @@ def reexpress_folder(
 
 def build_reexpress(even_only: bool) -> Maker:
     """A worker's maker; loading the head model takes seconds."""
-    import torch
-
-    torch.set_num_threads(1)
     return PhotoReexpresser(Head(), even_only).make
 
 

@@ -61,7 +61,7 @@ def test_limit_spreads_over_the_folder_and_a_second_run_keeps_what_is_there(tmp_
     with pytest.raises(DataError, match=r"was made with licence unknown, not CC0-1\.0"):
         import_faces("stylegan", samples, tmp_path / "out", limit=4, licence="CC0-1.0")
     textured(seed=99).save(next(samples.rglob("00000.png")))
-    with pytest.raises(DataError, match="was made with another images"):
+    with pytest.raises(DataError, match="was made with another pictures"):
         import_faces("stylegan", samples, tmp_path / "out", limit=4)
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from legan.core.errors import DataError
-from legan.data.manifest import ManifestRow, ShardWriter, read_bytes, read_manifest, read_record, split_of, write_manifest
+from legan.data.manifest import ManifestRow, read_bytes, read_manifest, split_of, write_manifest
+from legan.data.shards import ShardWriter, read_record
 
 
 def _row(**changes: object) -> ManifestRow:

@@ -1,17 +1,19 @@
 """The folder that photo sets share: manifest, dropped photos, resume, and errors that say what to do."""
 
 import csv
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.photo_makers import build_plain, make_plain, write_photos
+from tests.shard_jobs import make_shards_here
 
 from legan.core.errors import ConfigError, DataError, LeganError
 from legan.data.faces import FaceDataset
 from legan.data.manifest import read_manifest
-from legan_faces3d import photos as photo_set
-from legan_faces3d.photos import list_photos, make_set, write_shard
+from legan.data.shards import write_shard
+from legan_faces3d.photos import list_photos, make_person, make_set
 
 PATTERN = r"(?P<identity>[a-z]+)_(?P<expression>[a-z]+)"
 NAMES = ["a_neutral.png", "a_smile.png", "b_neutral.png", "bad_neutral.png", "c_neutral.png", "d_smile.png"]
@@ -25,16 +27,7 @@ def photos(tmp_path: Path) -> Path:
 @pytest.fixture
 def in_this_process(monkeypatch):
     """Makes shards without worker processes; gives the list of people made."""
-    made = []
-
-    def make_missing(jobs, build_maker, n_workers):
-        for path, group in jobs:
-            write_shard(path, group, build_maker())
-            made.append(path.stem)
-            yield path
-
-    monkeypatch.setattr(photo_set, "_make_missing", make_missing)
-    return made
+    return make_shards_here(monkeypatch)
 
 
 def make(photos: Path, out: Path, settings=None, **others):
@@ -124,5 +117,5 @@ def test_a_photo_that_fails_leaves_no_shard(photos, tmp_path):
 
     entries = [entry for entry in list_photos(photos, PATTERN) if entry.identity == "a"]
     with pytest.raises(RuntimeError):
-        write_shard(tmp_path / "a.tar", entries, fails)
+        write_shard(tmp_path / "a.tar", partial(make_person, fails), entries)
     assert not list(tmp_path.glob("*.tar")) and not list(tmp_path.glob(".*"))

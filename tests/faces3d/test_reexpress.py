@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.conftest import textured
+from tests.shard_jobs import make_shards_here
 
 from legan.core.conditions import LIGHTING_NAMES
 from legan.core.errors import DataError
@@ -13,7 +14,7 @@ from legan.data.manifest import read_manifest
 from legan.faces.detect import Face
 from legan_faces3d import photos as reexpress
 from legan_faces3d import photos as relight
-from legan_faces3d.photos import DroppedPhotoError, PhotoReexpresser, list_photos, reexpress_folder, targets, write_shard
+from legan_faces3d.photos import DroppedPhotoError, PhotoReexpresser, list_photos, reexpress_folder, targets
 
 NAMES = r"(?P<identity>[a-z]+)_(?P<expression>[a-z]+)"
 
@@ -99,16 +100,9 @@ def test_bad_photos_are_dropped_with_the_reason(world, folder, name, reason):
 
 
 def test_folder_run_makes_a_set_counts_what_it_drops_and_continues(world, folder, tmp_path, monkeypatch):
-    made: list[str] = []
     monkeypatch.setattr(reexpress, "targets", lambda expression: ("smile",) if expression == "neutral" else ("neutral",))
-
-    def work(jobs, build_maker, n_workers):  # in this process, where the detector is the test's
-        for path, photos in jobs:
-            made.append(path.stem)
-            write_shard(path, photos, world[0].make)
-            yield path
-
-    monkeypatch.setattr("legan_faces3d.photos._make_missing", work)
+    monkeypatch.setattr(reexpress, "build_reexpress", lambda even_only: world[0].make)
+    made = make_shards_here(monkeypatch)
     out = tmp_path / "set"
     report = reexpress_folder(folder, out, NAMES, licence="CC0-1.0", even_only=True)
     frame = read_manifest(out)

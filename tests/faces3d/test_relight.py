@@ -1,5 +1,6 @@
 """Relighting files: good photos give 21 crops, the others a reason, and the run goes on."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,10 @@ from PIL import Image
 from tests.conftest import textured
 
 from legan.core.conditions import LIGHTING_NAMES
+from legan.data.shards import write_shard
 from legan.faces.detect import Face
 from legan_faces3d import photos as relight
-from legan_faces3d.photos import DroppedPhotoError, PhotoRelighter, cut_window, list_photos, write_shard
+from legan_faces3d.photos import DroppedPhotoError, PhotoRelighter, cut_window, list_photos, make_person
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +102,7 @@ def test_shard_keeps_good_and_dropped_photos_of_a_person(world, folder, tmp_path
     import tarfile
 
     photos = [entries(folder)[name] for name in ("wall", "good")]
-    write_shard(tmp_path / "someone.tar", photos, world[0].make)
+    write_shard(tmp_path / "someone.tar", partial(make_person, world[0].make), photos, "record.json")
     with tarfile.open(tmp_path / "someone.tar") as shard:
         record = json.load(shard.extractfile("record.json"))
     assert len(record["rows"]) == 21 and [drop["reason"] for drop in record["dropped"]] == ["no face"]

@@ -490,8 +490,13 @@ def _check_bounds(least: float, most: float, low: int, high: int) -> None:
     raise ImageError(f"image values must lie in [{low}, {high}], found {least:.3g} to {most:.3g}: {fix}")
 
 
-def png_bytes(image: np.ndarray) -> bytes:
-    """Return an image, uint8 (H, W, 3) or grey (H, W), as a PNG file."""
+def png_bytes(image: np.ndarray, compress_level: int = -1) -> bytes:
+    """Return an image, uint8 (H, W, 3) or grey (H, W), as a PNG file.
+
+    Args:
+        image: the pixels.
+        compress_level: zlib's, 0 (fast) to 9 (small); -1 is its default, 6.
+    """
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
+    Image.fromarray(image).save(buffer, "PNG", compress_level=compress_level)
     return buffer.getvalue()

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
 
 from legan.core.errors import LeganError
 
@@ -36,6 +37,15 @@ def one_thread_each() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def use_one_thread() -> None:
+    """Let OpenCV and PyTorch compute in one thread in this process, for the reasons of `one_thread_each`."""
+    import cv2
+    import torch
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
 
 
 def end_with_parent() -> None:
@@ -112,6 +122,9 @@ def _start(start: Callable[..., None], arguments: tuple[Any, ...]) -> None:
 # Progress bars on stderr, where a person is watching.
 
 
+Progress = Callable[[int, int], None]  # called with the number done and the number in all
+
+
 @contextmanager
 def shown_progress(what: str, n: int, hidden: bool = False) -> Iterator[Callable[[], None]]:
     """Show a bar of `n` things while the block runs; call what it gives once for each thing done."""
@@ -121,14 +134,14 @@ def shown_progress(what: str, n: int, hidden: bool = False) -> Iterator[Callable
 
 
 @contextmanager
-def counted_progress(what: str) -> Iterator[Callable[[int, int], None]]:
+def counted_progress(what: str) -> Iterator[Progress]:
     """Show a bar while the block runs; call what it gives with the number done and the number in all."""
     with _bar(hidden=False) as progress:
         task = progress.add_task(what, total=None)
         yield lambda n_done, n: progress.update(task, completed=n_done, total=n)
 
 
-def _bar(hidden: bool) -> Progress:
+def _bar(hidden: bool) -> ProgressBar:
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    return Progress(*columns, console=console, transient=True, disable=hidden or not console.is_terminal)
+    return ProgressBar(*columns, console=console, transient=True, disable=hidden or not console.is_terminal)

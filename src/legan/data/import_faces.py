@@ -1,23 +1,23 @@
 """`legan import`: public sets of real and fake faces as a data set folder of aligned crops; run again, it continues."""
 
 import hashlib
-import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from legan.core.errors import ConfigError, DataError, FaceError, ImageError
 from legan.core.files import sha256_of
 from legan.core.geometry import CROP_SIZE, transform
-from legan.core.images import load_photo
+from legan.core.images import load_photo, png_bytes
 from legan.core.listing import utf8_name
-from legan.core.workers import run_jobs
-from legan.data.manifest import QUALITY_COLUMNS, ShardWriter, read_record, split_of, write_manifest
+from legan.core.workers import Progress
+from legan.data.manifest import QUALITY_COLUMNS, split_of, write_manifest
 from legan.data.public.affectnet import read_affectnet
 from legan.data.public.casia_webface import read_casia_webface
 from legan.data.public.faceforensics import read_faceforensics
@@ -26,7 +26,7 @@ from legan.data.public.layout import SourceImage
 from legan.data.public.lfw import read_lfw
 from legan.data.public.progan import read_progan
 from legan.data.public.stylegan import read_stylegan
-from legan.data.shards import SHARDS, clear_set_folder, open_set_folder
+from legan.data.shards import ShardJob, ShardMaker, ShardWriter, clear_set_folder, open_set_folder
 from legan.faces.align import align
 from legan.faces.detect import MIN_FACE_SIDE, detect_largest
 
@@ -41,20 +41,7 @@ READERS: dict[str, Callable[[Path], list[SourceImage]]] = {
     "progan": read_progan,
     "stylegan": read_stylegan,
 }
-_ROWS = "rows.json"
 _IMAGES_OF_SHARD = 100
-
-Progress = Callable[[int, int], None]  # images done, images in all
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Images that are aligned and written together."""
-
-    path: Path
-    source: str
-    licence: str
-    images: list[tuple[SourceImage, str, str]]  # with name in the shard and split
 
 
 def parse_source(text: str) -> tuple[str, Path]:
@@ -102,30 +89,24 @@ def import_faces(
     images = READERS[name](folder) if name in READERS else read_folder(folder, name)
     if limit is not None and limit < len(images):
         images = [images[step * len(images) // limit] for step in range(limit)]
-    with open_set_folder(Path(out), _settings(name, Path(folder), images, licence)):
-        batches = _batches(Path(out), images, Path(folder), name, licence)
-        missing = [batch for batch in batches if not batch.path.exists()]
-        n_done = len(images) - sum(len(batch.images) for batch in missing)
-        if progress:
-            progress(n_done, len(images))
-        for n_made in run_jobs(_align_batch, missing, n_workers, _start_worker):
-            n_done += n_made
-            if progress:
-                progress(n_done, len(images))
+    source = utf8_name(Path(folder).resolve().name)
+    jobs = _jobs(name, images)
+    with open_set_folder(out, _settings(name, Path(folder), images, licence)) as builder:
+        builder.make(jobs, partial(build_aligner, source, licence), n_workers, progress)
         left_out: Counter[str] = Counter()
         by_setting: Counter[str] = Counter()
 
         def rows() -> Iterator[dict[str, Any]]:
-            for batch in batches:
-                found = read_record(batch.path, _ROWS)
-                left_out.update(found["left_out"])
-                by_setting.update(row["setting"] for row in found["rows"])
-                yield from found["rows"]
+            for job in jobs:
+                record = builder.record(job.name)
+                left_out.update(record.facts["left_out"])
+                by_setting.update(row["setting"] for row in record.rows)
+                yield from record.rows
 
-        manifest = write_manifest(rows(), Path(out), QUALITY_COLUMNS)
+        manifest = write_manifest(rows(), builder.out, QUALITY_COLUMNS)
         if not by_setting:
             manifest.unlink()
-            clear_set_folder(Path(out))
+            clear_set_folder(builder.out)
             raise DataError(f"no image in {folder} could be used ({', '.join(left_out)}): name other images")
         counts = {"n_images": by_setting.total(), "by_setting": dict(sorted(by_setting.items())), "left_out": dict(left_out)}
         return {"manifest": str(manifest), **counts}
@@ -159,47 +140,36 @@ def _digest_of(images: Sequence[SourceImage], folder: Path) -> str:
     return hashlib.sha256(json.dumps(pictures).encode()).hexdigest()
 
 
-def _batches(out: Path, images: Sequence[SourceImage], folder: Path, name: str, licence: str) -> list[Batch]:
+def _jobs(name: str, images: Sequence[SourceImage]) -> list[ShardJob]:
+    """Shards of images, each with its name in the shard and its split."""
     people = {identity: number for number, identity in enumerate(dict.fromkeys(image.identity for image in images))}
-    pictures = [
+    contents = [
         (image, f"{image.kind}-{number:06d}.png", image.split or split_of(people[image.identity], len(people)))
         for number, image in enumerate(images)
     ]
-    return [
-        Batch(out / SHARDS / f"{name}-{start // _IMAGES_OF_SHARD:04d}.tar", utf8_name(folder.resolve().name), licence,
-              pictures[start : start + _IMAGES_OF_SHARD])
-        for start in range(0, len(pictures), _IMAGES_OF_SHARD)
-    ]  # fmt: skip
+    parts = [contents[start : start + _IMAGES_OF_SHARD] for start in range(0, len(contents), _IMAGES_OF_SHARD)]
+    return [ShardJob(f"{name}-{number:04d}", part, len(part)) for number, part in enumerate(parts)]
 
 
-def _start_worker() -> None:
-    import cv2
-    import torch
-
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
+def build_aligner(source: str, licence: str) -> ShardMaker:
+    """A worker's maker of shards."""
+    return partial(align_images, source, licence)
 
 
-def _align_batch(batch: Batch) -> int:
-    rows, left_out = [], []
-    with ShardWriter(batch.path) as writer:
-        for image, key, split in batch.images:
-            try:
-                crop, landmarks, matrix = _aligned(image)
-            except (ImageError, FaceError) as error:
-                left_out.append("no face found" if isinstance(error, FaceError) else "not readable")
-                continue
-            buffer = io.BytesIO()
-            crop.save(buffer, "PNG")
-            data = buffer.getvalue()
-            offset, n_bytes = writer.add(key, data)
-            rows.append(
-                _row(batch, image, split)
-                | {"offset": offset, "n_bytes": n_bytes, "key": key, "sha256": hashlib.sha256(data).hexdigest()}
-                | {"landmarks": landmarks, "alignment": matrix}
-            )
-        writer.add(_ROWS, json.dumps({"rows": rows, "left_out": left_out}).encode())
-    return len(batch.images)
+def align_images(
+    source: str, licence: str, images: Sequence[tuple[SourceImage, str, str]], shard: ShardWriter
+) -> dict[str, list[str]]:
+    """Fill a shard with the crops of images; gives the reasons why others are left out, for the record."""
+    left_out = []
+    for image, key, split in images:
+        try:
+            crop, landmarks, matrix = _aligned(image)
+        except (ImageError, FaceError) as error:
+            left_out.append("no face found" if isinstance(error, FaceError) else "not readable")
+            continue
+        facts = _facts(image) | {"split": split, "source": source, "licence": licence}
+        shard.add_image(key, png_bytes(np.asarray(crop)), facts | {"landmarks": landmarks, "alignment": matrix})
+    return {"left_out": left_out}
 
 
 def _aligned(image: SourceImage) -> tuple[Image.Image, list[float], list[float]]:
@@ -215,16 +185,13 @@ def _aligned(image: SourceImage) -> tuple[Image.Image, list[float], list[float]]
     return crop.image, [round(float(value), 3) for value in points.ravel()], [float(value) for value in crop.matrix.ravel()]
 
 
-def _row(batch: Batch, image: SourceImage, split: str) -> dict[str, Any]:
+def _facts(image: SourceImage) -> dict[str, Any]:
+    """What the manifest says of an image by its source."""
     return {
-        "path": f"{SHARDS}/{batch.path.name}",
         "identity": image.identity,
         "expression": image.expression,
         "lighting": "",
         "domain": "photo" if image.kind == "photo" else "generated",
-        "split": split,
-        "source": batch.source,
-        "licence": batch.licence,
         "kind": image.kind,
         "setting": image.setting,
         "fault": 0.0 if image.kind == "photo" else float("nan"),  # nobody designed it

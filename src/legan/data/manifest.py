@@ -1,19 +1,14 @@
 """The data set folder: `manifest.parquet`, one row an image, beside image files or uncompressed tar shards."""
 
 import hashlib
-import io
-import os
-import tarfile
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
-from legan.core.config import parse_json
-from legan.core.errors import DataError, ImageError, LeganError
+from legan.core.errors import DataError, ImageError
 from legan.core.files import atomic_write, file_stamp, path_inside, sha256_of
 from legan.core.images import decode_rgb
 
@@ -222,55 +217,6 @@ def contents_stamp(folder: Path, paths: Iterable[str]) -> str:
     """
     stamps = [f"{path} {file_stamp(Path(folder) / path)}" for path in sorted(set(paths))]
     return hashlib.sha256("\n".join([sha256_of(Path(folder) / MANIFEST), *stamps]).encode()).hexdigest()
-
-
-def read_record(shard: Path, key: str) -> Any:
-    """Return the JSON value that a tar shard holds under `key`.
-
-    Raises:
-        DataError: the shard is damaged, or holds no such value; the message names it.
-    """
-    try:
-        with tarfile.open(shard) as tar:
-            member = tar.extractfile(key)
-            if member is None:
-                raise KeyError(key)
-            return parse_json(member.read())
-    except (tarfile.TarError, KeyError, ValueError, OSError) as error:
-        raise DataError(f"{shard} is damaged: delete it and run the same command again") from error
-
-
-class ShardWriter:
-    """Writes one tar shard under a temporary name; closing renames it, an exception removes it.
-
-    Headers carry no time, user or mode of this machine, so that the same content gives the same bytes.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = Path(path)
-
-    def __enter__(self) -> "ShardWriter":
-        self._file_context = atomic_write(self.path)
-        self._file: IO[bytes] = self._file_context.__enter__()
-        self._tar = tarfile.open(fileobj=self._file, mode="w")
-        return self
-
-    def add(self, key: str, data: bytes) -> tuple[int, int]:
-        """Append one file and return the offset and length of its bytes in the tar."""
-        info = tarfile.TarInfo(key)
-        info.size = len(data)
-        # Only names that do not fit the plain header get GNU's second one.
-        self._tar.format = tarfile.USTAR_FORMAT if len(key.encode()) <= tarfile.LENGTH_NAME else tarfile.GNU_FORMAT
-        try:
-            self._tar.addfile(info, io.BytesIO(data))
-        except OSError as error:
-            raise LeganError(f"cannot write {self.path}: {os.strerror(error.errno or 0)}; free some space") from error
-        return self._tar.offset - -(-len(data) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE, len(data)
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is None:
-            self._tar.close()
-        self._file_context.__exit__(kind, error, trace)
 
 
 def read_pixels(folder: Path, row: Mapping[str, Any], name: str) -> np.ndarray:

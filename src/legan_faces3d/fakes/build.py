@@ -1,26 +1,26 @@
 """`legan synthesize`: the planned images, made in shards, resumable."""
 
 import hashlib
-import io
 import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from legan.core.config import parse_json
 from legan.core.errors import ConfigError, DataError, WeightsError
 from legan.core.files import sha256_of
+from legan.core.images import png_bytes
 from legan.core.weights import PACKAGED, load_metadata, load_weights, packaged, save_weights
-from legan.core.workers import run_jobs
-from legan.data.manifest import MANIFEST, QUALITY_COLUMNS, ShardWriter, image_names, read_record, write_manifest
-from legan.data.shards import SETTINGS, SHARDS, open_set_folder
+from legan.core.workers import Progress
+from legan.data.manifest import MANIFEST, QUALITY_COLUMNS, image_names, write_manifest
+from legan.data.shards import SETTINGS, ShardJob, ShardMaker, ShardWriter, open_set_folder
 from legan_faces3d.fakes.eigenfaces import FaceModel, fit_model
 from legan_faces3d.fakes.images import FAKES, Catalogue, EditorFile, PlannedImage
 from legan_faces3d.fakes.make import Makers
@@ -82,12 +82,10 @@ def _faults(steps: Sequence[int]) -> list[float]:
 
 
 VERSION = 1  # raised when the images change, so that a resumed folder never mixes two looks
-_ROWS, _MODEL = "rows.json", "face-model.safetensors"
+_MODEL = "face-model.safetensors"
 _GROUPS_OF_SHARD = {"graded": 30}
 _GROUPS = 60  # of other kinds
 _N_MODEL_FACES = 500
-
-Progress = Callable[[int, int], None]  # images done, images in all
 
 
 @dataclass(frozen=True)
@@ -108,19 +106,6 @@ class Request:
     n: int = 8000
     seed: int = 0
     kinds: tuple[str, ...] = FAKES
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Images that are made and written together."""
-
-    path: Path
-    groups: list[list[PlannedImage]]
-
-    @property
-    def n_images(self) -> int:
-        """Number of images."""
-        return sum(map(len, self.groups))
 
 
 def synthesize(request: Request, out: Path, n_workers: int = 1, progress: Progress | None = None) -> dict[str, Any]:
@@ -150,12 +135,15 @@ def synthesize(request: Request, out: Path, n_workers: int = 1, progress: Progre
     editors = find_editors(request.editors) if "edit" in request.kinds else []
     drawing = Drawing(catalogue, editors, request.seed)
     groups = draw_plan(drawing, request.n, request.kinds)
-    with open_set_folder(out, _settings(request, folders, editors, groups), derived={_MODEL}):
+    with open_set_folder(out, _settings(request, folders, editors, groups), derived={_MODEL}) as builder:
         if "sample" in request.kinds:
             _make_model(out / _MODEL, catalogue, request.seed)
-        shards = _shards(out, groups)
-        _make_shards(out, shards, folders, editors, n_workers, progress)
-        rows = _named([row for shard in shards for row in read_record(shard.path, _ROWS)])
+        jobs = _jobs(groups)
+        paths = {editor.setting: editor.path for editor in editors}
+        # The slowest first, so that no process is left alone with one at the end.
+        slow_first = sorted(jobs, key=lambda job: job.content[0][0].kind != "graded")
+        builder.make(slow_first, partial(build_makers, folders, paths, out / _MODEL), n_workers, progress)
+        rows = _named([row for job in jobs for row in builder.record(job.name).rows])
         manifest = write_manifest(rows, out, QUALITY_COLUMNS)
         return {"manifest": str(manifest), **counts(rows), "held_out": _held_out(drawing, request.kinds)}
 
@@ -193,58 +181,35 @@ def _make_model(path: Path, catalogue: Catalogue, seed: int) -> None:
     save_weights(path, tensors, {"model": "active-appearance", "n_faces": len(chosen), "seed": seed})
 
 
-def _shards(out: Path, groups: Iterable[list[PlannedImage]]) -> list[Shard]:
+def _jobs(groups: Iterable[list[PlannedImage]]) -> list[ShardJob]:
     """Groups of one kind together; edits and grades in the order of their settings, which are slow to change."""
     by_kind: dict[str, list[list[PlannedImage]]] = {}
     for group in groups:
         by_kind.setdefault(group[0].kind, []).append(group)
     by_kind.get("edit", []).sort(key=lambda group: group[0].setting)
-    shards = []
-    for kind, found in by_kind.items():
+    jobs = []
+    for kind, of_kind in by_kind.items():
         n = _GROUPS_OF_SHARD.get(kind, _GROUPS)
-        for number, start in enumerate(range(0, len(found), n)):
-            shards.append(Shard(out / SHARDS / f"{kind}-{number:03d}.tar", found[start : start + n]))
-    return shards
+        for number, start in enumerate(range(0, len(of_kind), n)):
+            chosen = of_kind[start : start + n]
+            jobs.append(ShardJob(f"{kind}-{number:03d}", chosen, sum(map(len, chosen))))
+    return jobs
 
 
-def _make_shards(
-    out: Path,
-    shards: Sequence[Shard],
-    folders: Sequence[Path],
-    editors: Sequence[EditorFile],
-    n_workers: int,
-    progress: Progress | None,
-) -> None:
-    # The slowest first, so that no process is left alone with one at the end.
-    missing = sorted((shard for shard in shards if not shard.path.exists()), key=lambda s: s.groups[0][0].kind != "graded")
-    n = sum(shard.n_images for shard in shards)
-    n_done = n - sum(shard.n_images for shard in missing)
-    if progress:
-        progress(n_done, n)
-    arguments = tuple(folders), {editor.setting: editor.path for editor in editors}, out / _MODEL
-    for n_made in run_jobs(_make_shard, missing, n_workers, _start_worker, arguments):
-        n_done += n_made
-        if progress:
-            progress(n_done, n)
-
-
-class _Worker:
-    """State of one worker process."""
-
-    makers: Makers
-
-
-def _start_worker(folders: Sequence[Path], editors: Mapping[str, str], model: Path) -> None:
-    import cv2
-    import torch
-
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
+def build_makers(folders: Sequence[Path], editors: Mapping[str, str], model: Path) -> ShardMaker:
+    """A worker's maker of shards: the faces, and the face model where there is one."""
     learned = None
     if model.exists():
         tensors, _ = load_weights(model)
         learned = FaceModel(**{name: tensor.numpy() for name, tensor in tensors.items()})
-    _Worker.makers = Makers(Catalogue(folders), editors, learned, [_set_seed(folder) for folder in folders])
+    makers = Makers(Catalogue(folders), editors, learned, [_set_seed(folder) for folder in folders])
+    return partial(make_fakes, makers)
+
+
+def make_fakes(makers: Makers, groups: Sequence[Sequence[PlannedImage]], shard: ShardWriter) -> None:
+    """Fill a shard with the planned images."""
+    for image, pixels in makers.make(groups):
+        shard.add_image(image.name, png_bytes(pixels), _facts(image))
 
 
 def _set_seed(folder: Path) -> int | None:
@@ -260,29 +225,10 @@ def _set_seed(folder: Path) -> int | None:
     return settings.get("seed") if alike else None
 
 
-def _make_shard(shard: Shard) -> int:
-    rows = []
-    with ShardWriter(shard.path) as writer:
-        for picture, image in _Worker.makers.make(shard.groups):
-            buffer = io.BytesIO()
-            Image.fromarray(image).save(buffer, "PNG")
-            data = buffer.getvalue()
-            offset, n_bytes = writer.add(picture.name, data)
-            rows.append(_row(picture, shard.path, offset, n_bytes, hashlib.sha256(data).hexdigest()))
-        writer.add(_ROWS, json.dumps(rows).encode())
-    return len(rows)
-
-
-def _row(image: PlannedImage, path: Path, offset: int, n_bytes: int, digest: str) -> dict[str, Any]:
+def _facts(image: PlannedImage) -> dict[str, Any]:
+    """An image's row of the manifest, but for its place."""
     return {
-        "path": f"{SHARDS}/{path.name}",
-        "offset": offset,
-        "n_bytes": n_bytes,
-        "key": image.name,
         **image.facts,
-        "sha256": digest,
-        "alignment": None,
-        "landmarks": None,
         "kind": image.kind,
         "setting": image.setting,
         "fault": image.fault,

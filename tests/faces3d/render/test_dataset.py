@@ -4,19 +4,21 @@ import io
 import json
 import os
 import tarfile
-from pathlib import Path
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.shard_jobs import make_shards_here
 
 from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES
 from legan.core.errors import ConfigError, DataError, LeganError
 from legan.data.manifest import read_bytes, read_manifest
+from legan.data.shards import write_shard
 from legan_faces3d.render import dataset
 from legan_faces3d.render.camera import View
-from legan_faces3d.render.dataset import identity_seed, render_set, write_shard
+from legan_faces3d.render.dataset import SetSettings, identity_seed, render_identity, render_set
 
 
 class FakeRenderer:
@@ -34,17 +36,9 @@ class FakeRenderer:
 
 @pytest.fixture
 def without_processes(monkeypatch):
-    """Renders in this process with the stand-in; gives the list of rendered indices."""
-    rendered = []
-
-    def run_here(function, jobs, n_workers, start, arguments, *, apart):
-        for path, index in jobs:
-            write_shard(FakeRenderer(), path, arguments[1].seed, index, View(arguments[1].view))
-            rendered.append(index)
-            yield
-
-    monkeypatch.setattr(dataset, "run_jobs", run_here)
-    return rendered
+    """Renders in this process with the stand-in; gives the list of the shards made."""
+    monkeypatch.setattr(dataset, "Renderer", lambda *settings: FakeRenderer())
+    return make_shards_here(monkeypatch)
 
 
 def test_set_has_every_condition_of_every_identity(tmp_path, without_processes):
@@ -66,7 +60,7 @@ def test_a_set_of_four_people_can_be_trained_on_and_grows(tmp_path, without_proc
     frame = read_manifest(tmp_path / "set")
     assert frame.groupby("identity")["split"].first().tolist() == ["train", "train", "train", "val"]
     render_set(tmp_path / "set", 11)
-    assert without_processes == list(range(11)), "nobody is rendered again"
+    assert without_processes == [f"r{index:06d}" for index in range(11)], "nobody is rendered again"
     frame = read_manifest(tmp_path / "set")
     assert frame.groupby("identity")["split"].first().tolist() == [*["train"] * 8, "val", "test", "train"]
 
@@ -100,7 +94,7 @@ def test_second_run_renders_only_what_is_missing(tmp_path, without_processes):
     (tmp_path / "set" / "shards" / ".r000002.tar.abc.tmp").write_bytes(b"half a shard")
     without_processes.clear()
     render_set(tmp_path / "set", 4)
-    assert without_processes == [2]
+    assert without_processes == ["r000002"]
     assert {path.name: path.read_bytes() for path in (tmp_path / "set" / "shards").iterdir()} == before
 
 
@@ -109,7 +103,7 @@ def test_larger_set_keeps_the_smaller_one(tmp_path, without_processes):
     small = read_manifest(tmp_path / "set")
     without_processes.clear()
     render_set(tmp_path / "set", 3)
-    assert without_processes == [2]
+    assert without_processes == ["r000002"]
     large = read_manifest(tmp_path / "set")
     assert list(large["sha256"][: len(small)]) == list(small["sha256"])
 
@@ -156,16 +150,16 @@ class FullDisk(FakeRenderer):
 
 def test_full_disk_is_explained_and_leaves_no_shard(tmp_path):
     with pytest.raises(LeganError, match="no space left"):
-        write_shard(FullDisk(), tmp_path / "r000000.tar", 0, 0, View.CROP)
+        write_shard(tmp_path / "r000000.tar", partial(render_identity, FullDisk(), SetSettings(0, "crop", 8, 1)), 0)
     assert list(tmp_path.iterdir()) == []
 
 
-def die(job: tuple[Path, int]) -> None:
+def die(settings: SetSettings) -> None:
     os._exit(9)
 
 
 def test_killed_worker_is_an_error_not_a_hang(tmp_path, monkeypatch):
-    monkeypatch.setattr(dataset, "_render_shard", die)
+    monkeypatch.setattr(dataset, "build_renderer", die)
     with pytest.raises(LeganError, match="run the same command again"):
         render_set(tmp_path / "set", 2, n_workers=2)
 
