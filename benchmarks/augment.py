@@ -58,11 +58,11 @@ def write_faces(folder: Path, n: int) -> Path:
 
 def generator_speed(maker: Maker, n: int = 128) -> float:
     """Crops a processor second of the generator alone, float32, one thread."""
-    x = torch.rand(n, 3, maker.networks.size, maker.networks.size) * 2 - 1
+    x = torch.rand(n, 3, maker.editor.size, maker.editor.size) * 2 - 1
     codes = Codes(torch.eye(6)[torch.arange(n) % 6], torch.eye(20)[torch.arange(n) % 20])
-    maker.networks.translate(x[:16], Codes(codes.expression[:16], codes.lighting[:16]))
+    maker.editor.translate(x[:16], Codes(codes.expression[:16], codes.lighting[:16]))
     start = time.process_time()
-    maker.networks.translate(x, codes)
+    maker.editor.translate(x, codes)
     return n / (time.process_time() - start)
 
 
