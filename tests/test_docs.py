@@ -1,7 +1,8 @@
-"""The code in docs/ runs as it stands."""
+"""The code in docs/ runs as it stands, and what the pages name is there."""
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ import pytest
 import typer
 from PIL import Image
 
+import legan
 from legan.cli import app
 
-DOCS = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
 
 
 def test_quality_loss(tiny_quality: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,3 +118,44 @@ def test_the_walk_of_studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert result.exit_code == 0, (words, result.output)
     assert (tmp_path / "runs" / "q" / "quality.safetensors").is_file()
     assert "simulated-" in (tmp_path / "exported" / "ratings.csv").read_text()
+
+
+PAGES = [ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+# `package.module.name` and `folder/file.ext` in backticks. Commands, settings and files that users write have other forms.
+DOTTED = re.compile(r"`((?:legan(?:_\w+)?\.)?[a-z]\w*(?:\.\w+)+)`")
+
+
+def modules() -> set[str]:
+    """Dotted names of all modules; those of legan also without its name."""
+    found = {".".join(path.relative_to(ROOT / "src").with_suffix("").parts) for path in (ROOT / "src").rglob("*.py")}
+    found |= {name.removesuffix(".__init__") for name in found}
+    return found | {name.removeprefix("legan.") for name in found}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_modules_that_a_page_names_exist(page: Path) -> None:
+    """`train.loop` must be a module, `core.light.LightSetup` something in one; other words with dots begin with no package of ours."""
+    known = modules()
+    tops = {name.split(".")[0] for name in known}
+    wrong = []
+    for word in DOTTED.findall(page.read_text()):
+        head, _, last = word.rpartition(".")
+        if word.split(".")[0] not in tops or word in known or word.endswith((".py", ".csv", ".json", ".md")):
+            continue
+        if head == "legan" and last in legan.__all__:
+            continue
+        files = [ROOT / "src" / base / f"{head.replace('.', '/')}.py" for base in ("", "legan")]
+        if not any(file.is_file() and re.search(rf"\b{last}\b", file.read_text()) for file in files):
+            wrong.append(word)
+    assert wrong == []
+
+
+def test_architecture_has_each_folder_and_the_layers_of_pyproject() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    tree, layers = re.findall(r"```\n(.*?)```", text, re.DOTALL)
+    for package in ("legan", "legan_faces3d", "legan_study"):
+        own = tree.split(f"src/{package}/")[1].split("\nsrc/")[0]
+        folders = [path.parent for path in (ROOT / "src" / package).glob("*/__init__.py") if path.parent.name != "migrations"]
+        assert [folder.name for folder in folders if f"{folder.name}/" not in own] == []
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    assert layers.split("\n")[:-1] == next(one["layers"] for one in contracts if one["name"] == "layers")

@@ -1,4 +1,4 @@
-"""Estimates the usual even light (`USUAL` in synthesis/even_light.py) from photos of a studio set.
+"""Estimates the usual even light (`USUAL` in legan_faces3d/photo/even_light.py) from photos of a studio set.
 
     python experiments/relight/even_light.py ../shared/london --every 5
 

@@ -2,7 +2,7 @@
 
     python experiments/relight/landmark_places.py ../shared/london
 
-People who mark photos put brows, bridge of the nose and lips elsewhere than `synthesis/landmarks.py` has them on the head, and the
+People who mark photos put brows, bridge of the nose and lips elsewhere than `legan_faces3d/head/landmarks.py` has them on the head, and the
 network follows them. Heads are fitted to the photos of the training people, the mean of what remains is added to the head's
 places, and so on; a photo set that looks straight at the camera keeps the heads from nodding.
 """
