@@ -106,6 +106,7 @@ def test_rare_expressions_become_as_frequent(faces: Path, networks: dict[str, ob
     assert set(new.loc[new["expression"] == "smile", "lighting"]) <= {"00", "07"}
 
 
+@pytest.mark.slow
 def test_no_two_images_of_a_face_are_the_same(networks: dict[str, object], tmp_path: Path) -> None:
     """Few neutral faces for many rare images, and lights that the manifest does not know."""
     folder = make_face_set(tmp_path / "faces", n_identities=10, size=128, lightings=(0, 7))
@@ -330,6 +331,7 @@ app(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_as_one_run(faces: Path, networks: dict[str, object], tmp_path: Path) -> None:
     words = ["augment", str(faces), "--policy", "relight:2", "--min-match", "0.3", "--seed", "5", "--json", "-o"]
     words[2:2] = [word for name, value in networks.items() for word in (f"--{name}", str(value))]

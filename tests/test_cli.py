@@ -148,6 +148,7 @@ def test_an_editor_of_the_hub(
     assert result.exit_code == 0 and result.stdout == "o.png\n", result.stderr
 
 
+@pytest.mark.slow
 def test_the_packaged_editor_by_its_name(legan: Legan, photo: Path, known_faces: Know) -> None:
     assert legan("edit", photo, "-e", "smile", "--editor", "packaged", "-o", "named.png").exit_code == 0
     assert legan("edit", photo, "-e", "smile", "-o", "default.png").exit_code == 0
@@ -392,6 +393,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_small_disk_fills_up(legan: Legan, small_disk: Path, photo: Path, known_faces: Know) -> None:
     fails(legan("edit", photo, "-e", "smile", "-o", small_disk / "out.png"), "no space left on the disk while writing")
     assert list(small_disk.iterdir()) == []

@@ -98,6 +98,7 @@ def test_figures_of_images_are_those_of_the_edits(done: Path, data: Path, tiny_e
     assert float(line["ssim"]) == pytest.approx(oracle, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_batch_size_and_processes_do_not_change_a_figure(
     done: Path, data: Path, choice: Choice, tiny_editor: Path, tmp_path: Path
 ) -> None:

@@ -61,6 +61,7 @@ def test_an_image_that_is_not_the_manifests_is_refused(tmp_path: Path, tiny_qual
         verification.verify("people", data, options)
 
 
+@pytest.mark.slow
 def test_people_whose_photos_changed_are_made_again(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", ["a_neutral.bmp", "b_neutral.bmp"])
     entries = list_photos(photos, "[a-z]")
@@ -98,6 +99,7 @@ def test_imports_and_what_was_augmented_from_them_name_another_source(
         augment(f"people={source}", tmp_path / "more", wish)
 
 
+@pytest.mark.slow
 def test_two_processes_never_write_one_table(tmp_path: Path, tiny_quality: Path) -> None:
     folder = tmp_path / "faces"
     folder.mkdir()

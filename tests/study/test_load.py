@@ -42,6 +42,7 @@ def test_raters_at_once(tmp_path: Path) -> None:
     assert len(result.saved) == outcome.n_answers == 60 and result.n_entered >= 10
 
 
+@pytest.mark.slow
 def test_acknowledged_answers_survive_kill_9(tmp_path: Path) -> None:
     wanted = Load(n_raters=6, n_answers=90, raters_per_item=3, think=0.3, n_kills=2)
     result, outcome = load(tmp_path, wanted)
@@ -133,6 +134,7 @@ def test_postgres_has_the_same_tables(postgres: str, tmp_path: Path) -> None:
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("held", ["SELECT pg_advisory_xact_lock({lock})", "LOCK TABLE rater IN ACCESS EXCLUSIVE MODE"])
+@pytest.mark.slow
 def test_postgres_that_another_program_holds(postgres: str, tmp_path: Path, held: str) -> None:
     url = _database(postgres, "held" if "advisory" in held else "held_table")
     with open_study(make_study(tmp_path / "study", n=3, n_practice=0, database=url), busy_seconds=0.3) as study:

@@ -258,6 +258,7 @@ def test_what_is_missing_is_named(gpu: ModuleType, monkeypatch: pytest.MonkeyPat
         gpu.check_modules()
 
 
+@pytest.mark.slow
 def test_training_needs_nothing_that_is_not_listed(gpu: ModuleType, packed: Path, tmp_path: Path) -> None:
     """Everything that the project depends on and the script does not list cannot be imported here."""
     places = ["--pack", str(packed), "--run", str(tmp_path / "run"), "--out", str(tmp_path / "out")]

@@ -337,6 +337,7 @@ def test_paper_preset_builds_its_updates(faces: Path, batch: dict[str, Tensor]) 
     assert {"generator/reconstruction", "generator/adversarial"} <= logs["generator"].keys()
 
 
+@pytest.mark.slow
 def test_the_packaged_editor_is_fine_tuned_by_its_name(tmp_path: Path) -> None:
     faces = make_face_set(tmp_path / "drawn", n_identities=9, size=128, lightings=tuple(range(len(LIGHTINGS))))
     small = ["loop.n_steps=1", "data.batch_size=2", "loss.identity=0", "loss.quality=0", "adversarial.n_critic=1"]

@@ -197,6 +197,7 @@ def test_precision(monkeypatch: pytest.MonkeyPatch) -> None:
         mixed_dtype("fp3", cpu)
 
 
+@pytest.mark.slow
 def test_two_processes_agree(tmp_path: Path) -> None:
     config = FakeConfig(loop=LoopConfig(n_steps=3, log_every=1), n_images=4, dump=str(tmp_path))
     outcome = run_task(build, config, tmp_path / "run", devices=2, accelerator="cpu")
@@ -216,6 +217,7 @@ def test_two_processes_agree(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("end", "message"), [("interrupt", "training process 1 failed: .*interrupted"), ("kill", "process 1 .*SIGKILL")]
 )
+@pytest.mark.slow
 def test_a_process_that_ends_is_told_in_one_line(tmp_path: Path, end: str, message: str) -> None:
     config = FakeConfig(loop=LoopConfig(n_steps=3), dump=str(tmp_path), end=end)  # type: ignore[arg-type]
     with pytest.raises(LeganError, match=message):

@@ -164,6 +164,7 @@ def test_killed_worker_is_an_error_not_a_hang(tmp_path, monkeypatch):
         render_set(tmp_path / "set", 2, n_workers=2)
 
 
+@pytest.mark.slow
 def test_real_workers_resume_and_their_number_does_not_matter(tmp_path):
     pytest.importorskip("anny", reason="the extra `render` is not installed")
     pytest.importorskip("embreex", reason="the extra `render` is not installed")
