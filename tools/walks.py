@@ -1,7 +1,7 @@
 """How much of the tree a reader meets: files that each of four walks calls, and what the imports look like.
 
-    python tools/walks.py                   # this tree
-    python tools/walks.py --tree ../before  # another checkout, for instance one of before a refactoring
+    python tools/walks.py                            # this tree
+    python tools/walks.py --tree ../before --tree .  # two checkouts side by side, for instance of before and after a refactoring
 
 Prints a Markdown table. A file counts for a walk when one of its functions is called; what runs while a module is imported does not.
 The walks: `legan edit` of a packaged photograph; `updates` of one step of `legan train legan`; one POST of a rating; `legan evaluate` of
@@ -258,37 +258,40 @@ def structure(source: Path) -> dict[str, Any]:
     }
 
 
-def measure(tree: Path, show: bool) -> None:
-    """Print the table of a tree."""
+def measured(tree: Path, show: bool) -> dict[str, str]:
+    """The table's column for a tree."""
     source = tree.resolve() / "src"
     environment = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    found = structure(source)
-    print("| | |\n| --- | --- |")
+    rows = {}
     for walk in WALKS:
         words = [sys.executable, __file__, "--tree", str(tree), "--walk", walk]
         files = json.loads(subprocess.check_output(words, env=environment, text=True).splitlines()[-1])
-        print(f"| {WORDS[walk]} | {len(files)} |", flush=True)
+        rows[WORDS[walk]] = str(len(files))
         if show:
-            print(*(f"    {file}" for file in files), sep="\n", file=sys.stderr)
-    print(f"| modules with one importer | {found['one importer']} |\n| first circle of imports | {found['circle']} |")
-    print(f"| file names used twice in `legan` | {len(found['twice'])}: {', '.join(found['twice'])} |")
-    for folder, (n_files, n_lines) in found["folders"].items():
-        print(f"| {folder} | {n_files} files, {n_lines:,} lines |")
-    n_files, n_lines = (sum(pair[i] for pair in found["folders"].values()) for i in (0, 1))
-    print(f"| together | {n_files} files, {n_lines:,} lines |")
+            print(f"{tree}, {WORDS[walk]}:", *files, sep="\n    ", file=sys.stderr)
+    found = structure(source)
+    rows["modules with one importer"], rows["first circle of imports"] = str(found["one importer"]), found["circle"]
+    rows["file names used twice in `legan`"] = str(len(found["twice"]))
+    counts = {"together": tuple(map(sum, zip(*found["folders"].values(), strict=True))), **found["folders"]}
+    return rows | {f"files, lines: {folder}": f"{n_files}, {n_lines:,}" for folder, (n_files, n_lines) in counts.items()}
 
 
 def main() -> None:
-    """Read the command line."""
+    """Read the command line, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tree", type=Path, default=ROOT, help="checkout to look at")
+    parser.add_argument("--tree", type=Path, action="append", help="checkout to look at; may be repeated: a column each")
     parser.add_argument("--show", action="store_true", help="name each walk's files on stderr")
     parser.add_argument("--walk", choices=WALKS, help=argparse.SUPPRESS)  # in a process of its own
     arguments = parser.parse_args()
+    trees = arguments.tree or [ROOT]
     if arguments.walk:
-        print(json.dumps(walked(arguments.tree.resolve() / "src", arguments.walk)))
-    else:
-        measure(arguments.tree, arguments.show)
+        print(json.dumps(walked(trees[0].resolve() / "src", arguments.walk)))
+        return
+    columns = [measured(tree, arguments.show) for tree in trees]
+    print("| |", *(f"{tree.resolve().name} |" for tree in trees))
+    print("| --- |", *("--- |" for _ in trees))
+    for row in dict.fromkeys(row for column in columns for row in column):
+        print(f"| {row} |", *(f"{column.get(row, '')} |" for column in columns))
 
 
 if __name__ == "__main__":
