@@ -18,10 +18,11 @@ import pandas as pd
 import torch
 from PIL import Image
 
+from legan.core.listing import find_images
 from legan.data.manifest import write_manifest
 from legan.data.public.lago2022 import HUMAN_ORDER, read_generators, read_lago2022
 from legan.data.ratings import image_labels, write_table
-from legan.faces.align import find_images, prepare_many
+from legan.faces.align import prepare_many
 from legan.metrics.agreement import agreement, bootstrap
 from legan.quality.scorer import load_quality
 from legan.train.quality import WEIGHTS, train_quality

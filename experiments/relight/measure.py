@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from legan.core.conditions import LIGHTING_NAMES
-from legan.core.light import pixels_to_linear as pixels_to_linear
+from legan.core.light import pixels_to_linear
 from legan.data.manifest import read_bytes, read_manifest
 from legan_faces3d.head.identity import draw_identity
 from legan_faces3d.render.dataset import identity_seed

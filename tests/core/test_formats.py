@@ -17,15 +17,16 @@ from tests.rated_sets import make_rated_set
 from legan import augmentation as augment_shards
 from legan.core import images as formats
 from legan.core.errors import DataError, ImageError, LeganError
+from legan.core.geometry import CROP_SIZE
 from legan.core.images import decode_rgb, load_photo, photo_of
-from legan.data.faces import LabelledFaces, read_crop
+from legan.core.listing import find_images
+from legan.data.faces import LabelledFaces
 from legan.data.import_faces import import_faces
-from legan.data.manifest import QUALITY_COLUMNS, write_manifest
+from legan.data.manifest import QUALITY_COLUMNS, read_crop, write_manifest
 from legan.editing.marks import read_mark
 from legan.evaluation import verification
 from legan.faces.align import prepare
 from legan.quality import ratings
-from legan.quality.filter import find_images
 from legan.train.landmarks import MarkedFaces
 from legan_faces3d.fakes.images import Catalogue
 from legan_study.create import StudyRequest, create_study
@@ -49,7 +50,7 @@ READERS: dict[str, Callable[[Path, Path], Any]] = {
     "photo": lambda folder, out: load_photo(folder / "a.png"),
     "crop of a folder": lambda folder, out: prepare(find_images([folder])[0]),
     "data set": lambda folder, out: LabelledFaces([folder], "train", 128).images([0]),
-    "manifest row": lambda folder, out: read_crop(folder, row("p", "", "", path="a.png"), "a.png", 128),
+    "manifest row": lambda folder, out: read_crop(folder, row("p", "", "", path="a.png"), CROP_SIZE),
     "landmarks": lambda folder, out: MarkedFaces(folder, "train")[0],
     "faces to synthesize from": lambda folder, out: Catalogue([folder]).image(0),
     "augment": lambda folder, out: augment_shards.aligned_crop(folder, row("p", "", "", path="a.png", name="a"), 128),

@@ -10,10 +10,9 @@ import pytest
 from PIL import Image
 
 from legan.core import listing
-from legan.core.listing import images_in_folder, list_images, utf8_name
+from legan.core.listing import find_images, images_in_folder, list_images, utf8_name
 from legan.data.public.layout import images_in
 from legan.editing.folders import plan
-from legan.quality.filter import find_images
 from legan_faces3d.photos import list_photos
 from legan_study.sources import read_items
 

@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 
 from legan.cli import app
 from legan.core.errors import ConfigError, ImageError, LeganError
+from legan.core.listing import find_images
 from legan.faces import align as crops
-from legan.faces.align import find_images, prepare
+from legan.faces.align import prepare
 from legan.quality.scorer import as_csv, in_words, score_images
 
 

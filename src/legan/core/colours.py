@@ -11,6 +11,7 @@ from PIL import Image, ImageCms
 
 from legan.core import metadata as exif
 from legan.core.errors import ImageError
+from legan.core.light import to_linear
 
 # Colour spaces that files state other than by an ICC profile, as ICC profiles, so that one engine converts them all.
 #
@@ -41,11 +42,6 @@ _D50 = np.array([0.9642, 1.0, 0.8249])  # the white of ICC profiles
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 
 
-def srgb_to_linear(v: Array) -> Array:
-    """IEC 61966-2-1."""
-    return np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4)
-
-
 def _pq(v: Array) -> Array:
     """SMPTE ST 2084, with diffuse white at 1."""
     m1, m2, c1, c2, c3 = 2610 / 16384, 2523 / 4096 * 128, 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
@@ -62,7 +58,7 @@ def _hlg(v: Array) -> Array:
 
 # BT.709 and its kin are shown by the sRGB curve in practice, as browsers do: their own curve is the camera's, not the display's.
 _TRANSFERS: dict[int, Callable[[Array], Array]] = {
-    **dict.fromkeys((1, 2, 6, 13, 14, 15), srgb_to_linear),
+    **dict.fromkeys((1, 2, 6, 13, 14, 15), to_linear),
     4: lambda v: v**2.2,
     5: lambda v: v**2.8,
     8: lambda v: v,
@@ -91,7 +87,7 @@ def profile_of_gamma(gamma: float, chromaticities: tuple[float, ...] = SRGB) -> 
     # A gamma near 1/2.2 with sRGB's primaries stands for the sRGB curve (libpng's threshold of 5%).
     is_srgb = abs(gamma * 2.2 - 1) <= 0.05 and np.allclose(chromaticities, SRGB, atol=0.005)
     v = np.linspace(0, 1, _N_STEPS)
-    return matrix_profile(chromaticities, tuple((srgb_to_linear(v) if is_srgb else v ** (1 / gamma)).tolist()))
+    return matrix_profile(chromaticities, tuple((to_linear(v) if is_srgb else v ** (1 / gamma)).tolist()))
 
 
 def matrix_profile(chromaticities: tuple[float, ...], curve: tuple[float, ...]) -> bytes | None:

@@ -500,3 +500,23 @@ def png_bytes(image: np.ndarray, compress_level: int = -1) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG", compress_level=compress_level)
     return buffer.getvalue()
+
+
+def jpeg_round_trip(image: np.ndarray, quality: int) -> np.ndarray:
+    """Return an image, uint8 (H, W, 3), as JPEG of this quality (1..100) leaves it.
+
+    OpenCV takes RGB for BGR, which only the weights of its luma notice.
+    """
+    import cv2  # not at the top: not every command needs it
+
+    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
+
+
+def resized(x: "Tensor", size: int) -> "Tensor":
+    """Scale images (B, 3, H, W) to (B, 3, size, size), smoothly and with gradients."""
+    if x.shape[2:] == (size, size):
+        return x
+    from torch.nn import functional
+
+    return functional.interpolate(x, (size, size), mode="bilinear", antialias=True, align_corners=False)

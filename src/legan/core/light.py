@@ -21,13 +21,26 @@ _STEEPEST = 0.985  # share of the way from the bend to white where the way back 
 
 
 def to_linear(values: np.ndarray) -> np.ndarray:
-    """SRGB values, white at 1 -> linear light. Below 0 the straight part goes on."""
+    """Return the linear light of sRGB values, white at 1; below 0 the straight part goes on."""
     return np.where(values <= 0.04045, values / 12.92, ((np.maximum(values, 0.04045) + 0.055) / 1.055) ** 2.4)
 
 
 def to_srgb(light: np.ndarray) -> np.ndarray:
-    """Linear light -> sRGB values, white at 1, not cut off."""
+    """Return the sRGB values of linear light, white at 1, not cut off."""
     return np.where(light <= 0.0031308, light * 12.92, 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055)
+
+
+_LINEAR = to_linear(np.arange(256) / 255).astype(np.float32)
+
+
+def pixels_to_linear(image: np.ndarray) -> np.ndarray:
+    """Return the linear light, float32 in 0..1, of sRGB pixels, uint8."""
+    return _LINEAR[image]
+
+
+def linear_to_pixels(light: np.ndarray) -> np.ndarray:
+    """Return the sRGB pixels, uint8, of linear light, cut off beyond 0..1."""
+    return (np.clip(to_srgb(light), 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def with_tone(light: np.ndarray) -> np.ndarray:
@@ -347,19 +360,3 @@ def _lamp_words(lamp: Lamp) -> str:
 
 def _numbers(values: float | Sequence[float]) -> str:
     return ",".join(f"{value:g}" for value in np.atleast_1d(np.asarray(values, float)))
-
-
-# Images of 8 bits to linear light and back (`core.light`).
-
-
-_LINEAR = to_linear(np.arange(256) / 255).astype(np.float32)
-
-
-def pixels_to_linear(image: np.ndarray) -> np.ndarray:
-    """sRGB uint8 -> linear float32 in 0..1."""
-    return _LINEAR[image]
-
-
-def linear_to_pixels(light: np.ndarray) -> np.ndarray:
-    """Linear light, cut off beyond 0..1 -> sRGB uint8."""
-    return (np.clip(to_srgb(light), 0, 1) * 255 + 0.5).astype(np.uint8)

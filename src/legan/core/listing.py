@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from legan.core.errors import DataError
+from legan.core.errors import DataError, ImageError
 from legan.core.images import READ_SUFFIXES
 
 # Names of people and files. macOS writes "ë" as two characters (decomposed), other systems as one: both are the same name.
@@ -140,6 +140,22 @@ def images_in_folder(folder: Path, exclude: Path | None = None) -> list[Path]:
     for note in found.notes():
         _LOG.warning("%s: %s", utf8_name(folder), note)
     return found.images
+
+
+def find_images(paths: Iterable[Path], exclude: Path | None = None) -> list[Path]:
+    """Return the image files named and those in the folders named, by name; hidden ones and those below `exclude` are left out.
+
+    Raises:
+        ImageError: a path that does not exist, or no images at all.
+    """
+    paths, images = [Path(path) for path in paths], []
+    for path in paths:
+        if not path.exists():
+            raise ImageError(f"{path} does not exist: check the name")
+        images += images_in_folder(path, exclude) if path.is_dir() else [path]
+    if not images:
+        raise ImageError(f"no images in {', '.join(map(str, paths))}: name images, or a folder that holds some")
+    return list(dict.fromkeys(images))
 
 
 def _is_walked(link: Path, folder: Path, visited: set[tuple[int, int]]) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from legan.core.errors import ConfigError, no_such
-from legan.core.geometry import Array, smoothstep
+from legan.core.geometry import CROP_SIZE, Array, smoothstep
 
 STRENGTHS = (0.2, 0.4, 0.6, 0.8, 1.0)
 # At full strength, for a crop of 128 pixels; lengths grow with the crop.
@@ -191,7 +191,7 @@ def face_mask(size: int, points: Array, raise_brows: float = 0.05) -> Array:
 
 
 def _unit(image: Array) -> float:
-    return image.shape[0] / 128
+    return image.shape[0] / CROP_SIZE
 
 
 def _grid(size: int) -> tuple[Array, Array]:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.errors import ConfigError, DataError, ImageError
-from legan.core.images import decoded, to_network
+from legan.core.geometry import CROP_SIZE
+from legan.core.images import decoded, jpeg_round_trip, to_network
 from legan.core.light import ROOM, Lamps, to_linear, to_srgb, with_tone, without_tone
 from legan.data.batches import (
     DataConfig,
@@ -173,7 +174,7 @@ def draw_jitter(rng: np.random.Generator, size: int) -> np.ndarray:
     """Draw how alignment errs, a matrix (2, 3) from crop to crop: 3 degrees, 3% of scale, 1.5 pixels of 128 (standard deviations)."""
     angle, scale = rng.normal(0, 3), float(np.exp(rng.normal(0, 0.03)))
     matrix = cv2.getRotationMatrix2D((size / 2, size / 2), angle, scale)
-    matrix[:, 2] += rng.normal(0, 1.5 * size / 128, 2)
+    matrix[:, 2] += rng.normal(0, 1.5 * size / CROP_SIZE, 2)
     return matrix
 
 
@@ -217,14 +218,8 @@ def degraded(rng: np.random.Generator, images: Sequence[np.ndarray]) -> list[np.
         images = [np.rint(image + noise).clip(0, 255).astype(np.uint8) for image in images]
     if rng.random() < 0.5:
         quality = int(rng.integers(25, 95))
-        images = [_compressed(image, quality) for image in images]
+        images = [jpeg_round_trip(image, quality) for image in images]
     return images
-
-
-def _compressed(image: np.ndarray, quality: int) -> np.ndarray:
-    """An image after JPEG of this quality. OpenCV takes it for BGR, which only the weights of its luma notice."""
-    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
 
 
 # Batches for an editor that keeps what it is not asked for: pairs in which expression, light or both change, under any light.

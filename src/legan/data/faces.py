@@ -1,6 +1,6 @@
 """Face data sets: crops of one or several manifest folders; for editors with their conditions and their true counterparts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES, expression_name
 from legan.core.errors import DataError, nearest
 from legan.core.files import sha256_of
 from legan.core.geometry import CROP_SIZE
-from legan.data.manifest import EVEN_LIGHT, MANIFEST, MATTE_COLUMNS, no_split, read_manifest, read_pixels
+from legan.data.manifest import EVEN_LIGHT, MANIFEST, MATTE_COLUMNS, no_split, read_crop, read_manifest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +99,7 @@ class LabelledFaces:
 
     def _decode(self, index: int) -> np.ndarray:
         row, folder = self.rows[index], self.folders[self.folder[index]]
-        return read_crop(folder, row, _name(folder, row), self.size)
+        return read_crop(folder, row, self.size)
 
     def _decode_all(self) -> np.ndarray:
         images = np.empty((len(self), self.size, self.size, 3), np.uint8)
@@ -111,21 +111,6 @@ class LabelledFaces:
             ):
                 images[index] = image
         return images
-
-
-def read_crop(folder: Path, row: Mapping[str, Any], name: str, size: int) -> np.ndarray:
-    """Return the crop of a manifest row, uint8 (size, size, 3).
-
-    Raises:
-        DataError: it cannot be decoded, or has another size; the message has `name`.
-    """
-    array = read_pixels(folder, row, f"image {name}")
-    if array.shape != (size, size, 3):
-        height, width = array.shape[:2]
-        raise DataError(
-            f"image {name} is {width}x{height} pixels, not {size}x{size}: align the photos to crops of that size first"
-        )
-    return array
 
 
 class FaceDataset(LabelledFaces):
@@ -269,7 +254,3 @@ def _matte_rows(frame: "pd.DataFrame") -> list[dict[str, Any] | None]:
         {"path": path, "offset": int(offset), "n_bytes": int(n_bytes)} if offset >= 0 else None
         for path, offset, n_bytes in columns
     ]
-
-
-def _name(folder: Path, row: Mapping[str, Any]) -> str:
-    return f"{folder / row['path']}" + (f" ({row['key']})" if row["key"] else "")

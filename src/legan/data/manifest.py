@@ -219,13 +219,33 @@ def contents_stamp(folder: Path, paths: Iterable[str]) -> str:
     return hashlib.sha256("\n".join([sha256_of(Path(folder) / MANIFEST), *stamps]).encode()).hexdigest()
 
 
-def read_pixels(folder: Path, row: Mapping[str, Any], name: str) -> np.ndarray:
-    """Return the image of a manifest row as uint8 (H, W, 3); `name` stands in error messages.
+def read_pixels(folder: Path, row: Mapping[str, Any]) -> np.ndarray:
+    """Return the image of a manifest row as uint8 (H, W, 3).
 
     Raises:
-        DataError: it is missing, or cannot be decoded.
+        DataError: it is missing, or cannot be decoded; the message names it.
     """
     try:
-        return decode_rgb(read_bytes(folder, row), name)
+        return decode_rgb(read_bytes(folder, row), _words(folder, row))
     except ImageError as error:
         raise DataError(str(error)) from error
+
+
+def read_crop(folder: Path, row: Mapping[str, Any], size: int) -> np.ndarray:
+    """Return the crop of a manifest row, uint8 (size, size, 3).
+
+    Raises:
+        DataError: as `read_pixels`, or it has another size.
+    """
+    pixels = read_pixels(folder, row)
+    if pixels.shape != (size, size, 3):
+        height, width = pixels.shape[:2]
+        raise DataError(
+            f"{_words(folder, row)} is {width}x{height} pixels, not {size}x{size}: align the photos to crops of that size first"
+        )
+    return pixels
+
+
+def _words(folder: Path, row: Mapping[str, Any]) -> str:
+    """A row's image in messages."""
+    return f"image {Path(folder) / row['path']}" + (f" ({row['key']})" if row["key"] else "")

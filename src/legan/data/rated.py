@@ -15,8 +15,7 @@ from torch import Tensor
 from legan.core.errors import DataError
 from legan.core.geometry import CROP_SIZE
 from legan.core.images import to_network
-from legan.data.faces import read_crop
-from legan.data.manifest import image_names, read_manifest
+from legan.data.manifest import image_names, read_crop, read_manifest
 from legan.data.ratings import own_names
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ class RatedImages:
 
     def _decode(self, row: Mapping[str, Any]) -> np.ndarray:
         folder = self.folders[row["folder"]]
-        return read_crop(folder, row, f"{row['name']} in {folder}", self.size)
+        return read_crop(folder, row, self.size)
 
 
 def _joined(folders: Sequence[Path], labels: "pd.DataFrame") -> "pd.DataFrame":

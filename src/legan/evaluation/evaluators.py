@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from legan.core.errors import WeightsError, nearest
 from legan.core.files import sha256_of
+from legan.core.images import resized
 from legan.core.weights import PACKAGED, load_state, packaged
 from legan.faces.embeddings import KNOWN_FILES, model_file
 from legan.metrics import feature_networks as backbones
 from legan.metrics import feature_networks as inception
 from legan.models import lightcnn
-from legan.quality.scorer import resized
 
 DEFAULT = "lightcnn"
 _TORCHVISION = "https://download.pytorch.org/models"

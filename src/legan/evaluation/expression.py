@@ -13,12 +13,12 @@ from legan.core.device import check_device
 from legan.core.errors import DataError, WeightsError
 from legan.core.files import sha256_of
 from legan.core.images import to_network
-from legan.core.listing import utf8_name
+from legan.core.listing import find_images, utf8_name
 from legan.core.table import Journal
 from legan.core.weights import load_metadata
 from legan.core.workers import shown_progress
 from legan.data.faces import LabelledFaces
-from legan.faces.align import Faces, find_images, grouped, prepare_many, unreadable
+from legan.faces.align import Faces, grouped, prepare_many, unreadable
 from legan.metrics.verification import one_vs_rest_auc
 from legan.models.lightcnn import INPUT_SIZE, load_lightcnn
 from legan.quality.scorer import check_faces

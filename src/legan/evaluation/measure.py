@@ -19,7 +19,7 @@ from legan import __version__
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS, are_neighbours
 from legan.core.errors import DataError, ImageError
 from legan.core.files import make_folder, sha256_of, write_atomic
-from legan.core.images import from_network, to_network, to_unit
+from legan.core.images import from_network, resized, to_network, to_unit
 from legan.core.workers import run_jobs
 from legan.data.faces import FaceDataset
 from legan.data.manifest import MANIFEST, read_manifest
@@ -30,7 +30,7 @@ from legan.faces.embeddings import PACKAGED, Embedding, load_embedding
 from legan.metrics.images import layer_distance, psnr, ssim
 from legan.metrics.verification import match_scores
 from legan.models.editors import Codes, CropEditor
-from legan.quality.scorer import QualityScorer, load_quality, resized
+from legan.quality.scorer import QualityScorer, load_quality
 
 # Whether an edit happened: the expression and the lighting that a classifier sees in an image, held against what was asked for.
 #

@@ -15,10 +15,9 @@ from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES
 from legan.core.errors import DataError
 from legan.core.files import sha256_of
 from legan.core.images import load_photo
-from legan.core.listing import composed, person_of, utf8_name
+from legan.core.listing import composed, find_images, person_of, utf8_name
 from legan.data.faces import FaceDataset
 from legan.data.manifest import contents_stamp
-from legan.faces.align import find_images
 
 KINDS = ("lighting only", "expression only", "both")
 MAX_REFERENCE = 5000  # real images that distributions are compared with

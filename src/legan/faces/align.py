@@ -1,7 +1,7 @@
 """Alignment: from a face in a photo to the face crop that networks see, one photo or many."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +16,6 @@ from PIL import Image
 from legan.core.errors import FaceError, ImageError
 from legan.core.geometry import CROP_SIZE, Matrix, inverse, warp
 from legan.core.images import as_photo
-from legan.core.listing import images_in_folder
 from legan.faces.detect import MIN_FACE_SIDE, detect_largest
 from legan.faces.landmarks import fit_similarity
 
@@ -189,19 +188,3 @@ def grouped(things: Iterable[T], n: int) -> Iterator[list[T]]:
             group = []
     if group:
         yield group
-
-
-def find_images(places: Sequence[Path], exclude: Path | None = None) -> list[Path]:
-    """Return the image files named and those in the folders named, by name; hidden ones and those below `exclude` are left out.
-
-    Raises:
-        ImageError: a place that does not exist, or no images at all.
-    """
-    found: list[Path] = []
-    for place in map(Path, places):
-        if not place.exists():
-            raise ImageError(f"{place} does not exist: check the name")
-        found += images_in_folder(place, exclude) if place.is_dir() else [place]
-    if not found:
-        raise ImageError(f"no images in {', '.join(map(str, places))}: name images, or a folder that holds some")
-    return list(dict.fromkeys(found))

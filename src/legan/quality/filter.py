@@ -21,12 +21,12 @@ from legan import __version__
 from legan.core.errors import ConfigError, ImageError, LeganError
 from legan.core.files import atomic_write, file_stamp, held_folder, make_folder, sha256_of, write_atomic
 from legan.core.images import encode_photo
-from legan.core.listing import composed, person_of, utf8_name
+from legan.core.listing import composed, find_images, person_of, utf8_name
 from legan.core.table import Journal
 from legan.core.weights import asset
 from legan.core.workers import shown_progress
 from legan.data.shards import check_own_folder
-from legan.faces.align import Faces, Prepared, find_images, grouped, prepare, prepare_many, unreadable
+from legan.faces.align import Faces, Prepared, grouped, prepare, prepare_many, unreadable
 from legan.quality.scorer import BATCH_SIZE, QualityScorer, check_faces, load_quality, score_prepared
 
 if TYPE_CHECKING:

@@ -192,7 +192,7 @@ def _distances(folder: Path, manifest: "pd.DataFrame") -> np.ndarray:
     rows: Any = manifest.to_dict("records")
 
     def read(index: int) -> np.ndarray:
-        return read_pixels(folder, rows[index], f"image {names[index]} in {folder}")
+        return read_pixels(folder, rows[index])
 
     def measure(index: int) -> float:
         if references[index] in ("", names[index]):

@@ -13,17 +13,16 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from legan.core.device import check_device, mixed_dtype
 from legan.core.errors import ConfigError, ImageError, no_such
 from legan.core.files import atomic_write, check_ending, make_folder, sha256_of
-from legan.core.images import from_unit, image_list, to_network
-from legan.core.listing import utf8_name
+from legan.core.images import from_unit, image_list, resized, to_network
+from legan.core.listing import find_images, utf8_name
 from legan.core.table import Journal, escaped
 from legan.core.weights import weights_file
 from legan.core.workers import shown_progress
-from legan.faces.align import FACES, Faces, ImageInput, Prepared, find_images, grouped, prepare_many, prepared_crop, unreadable
+from legan.faces.align import FACES, Faces, ImageInput, Prepared, grouped, prepare_many, prepared_crop, unreadable
 from legan.losses import unnaturalness
 from legan.models.quality import TOP_SCORE, Quality, QualityOutput, load_quality_net
 
@@ -183,13 +182,6 @@ class QualityLoss(nn.Module):
     def train(self, mode: bool = True) -> "QualityLoss":
         """Stay in evaluation mode, whatever the network round it does."""
         return super().train(False)
-
-
-def resized(x: Tensor, size: int) -> Tensor:
-    """Scale images (B, 3, H, W) to (B, 3, size, size), smoothly and with gradients."""
-    if x.shape[2:] == (size, size):
-        return x
-    return F.interpolate(x, (size, size), mode="bilinear", antialias=True, align_corners=False)
 
 
 # Score images and folders: how natural people would find each face, in order, resumable.

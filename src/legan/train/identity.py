@@ -17,7 +17,7 @@ from torch.nn import functional
 from legan.core.config import config_to_dict, load_config
 from legan.core.device import autocast, mixed_dtype
 from legan.core.errors import ConfigError, no_such
-from legan.core.images import to_network
+from legan.core.images import jpeg_round_trip, to_network
 from legan.core.weights import save_weights
 from legan.data.batches import apply_tones, draw_tones
 from legan.data.faces import LabelledFaces
@@ -221,8 +221,7 @@ def _recorded(image: np.ndarray, random: np.random.Generator, strength: float) -
     if chances[2]:
         image = (image + random.normal(0, noise, image.shape)).clip(0, 255).astype(np.uint8)
     if chances[3]:
-        _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        image = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
+        image = jpeg_round_trip(image, quality)
     return image
 
 

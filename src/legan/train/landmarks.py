@@ -18,7 +18,7 @@ from torch.optim import AdamW
 from legan.core.config import config_to_dict, load_config
 from legan.core.errors import ConfigError, DataError
 from legan.core.geometry import Matrix, inverse, transform, warp
-from legan.core.images import from_network, to_network
+from legan.core.images import from_network, jpeg_round_trip, to_network
 from legan.core.weights import save_weights
 from legan.data.manifest import read_manifest, read_pixels
 from legan.faces.landmarks import INPUT_SIZE, MIRRORED, N_POINTS, LandmarkNet, frame_of_points
@@ -349,8 +349,7 @@ def _recorded(light: np.ndarray, random: Random) -> np.ndarray:
         light = light + random.standard_normal((*_SQUARE, n_channels), np.float32) * random.uniform(0, 0.05)
     image = cv2.convertScaleAbs(np.maximum(light, 0), alpha=255)  # rounds, and stops at 255
     if random.random() < 0.4:
-        _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(25, 95))])
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        image = jpeg_round_trip(image, int(random.integers(25, 95)))
     return image
 
 
@@ -429,7 +428,7 @@ class MarkedFaces:
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return image `index` as RGB uint8 (H, W, 3) and its landmarks (68, 2) float32 in pixels."""
         row: Any = self.rows.iloc[index]
-        image = read_pixels(self.folder, row, f"image {row['key'] or row['path']} in {self.folder}")
+        image = read_pixels(self.folder, row)
         return image, np.asarray(row["landmarks"], np.float32).reshape(N_POINTS, 2)
 
 

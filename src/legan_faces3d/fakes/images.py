@@ -10,7 +10,7 @@ import numpy as np
 
 from legan.core.errors import DataError
 from legan.core.geometry import CROP_SIZE
-from legan.data.manifest import read_manifest, read_pixels
+from legan.data.manifest import read_crop, read_manifest
 from legan_faces3d.fakes.eigenfaces import SAMPLES
 from legan_faces3d.fakes.light_faults import LIGHT_FAULTS
 from legan_faces3d.fakes.warps import SWAPS
@@ -160,14 +160,7 @@ class Catalogue:
     def _image(self, number: int) -> np.ndarray:
         """RGB uint8 (128, 128, 3)."""
         row = self.rows[number]
-        folder = self.folders[row["folder"]]
-        array = read_pixels(folder, row, f"image {row['key'] or row['path']} in {folder}")
-        if array.shape != (CROP_SIZE, CROP_SIZE, 3):
-            size = f"{array.shape[1]}x{array.shape[0]}"
-            raise DataError(
-                f"image {row['key'] or row['path']} in {folder} is {size} pixels, not {CROP_SIZE}x{CROP_SIZE}: align it"
-            )
-        return array
+        return read_crop(self.folders[row["folder"]], row, CROP_SIZE)
 
     def _points(self, number: int) -> np.ndarray:
         """Landmarks (68, 2) float32 in crop pixels, located where the manifest has none."""

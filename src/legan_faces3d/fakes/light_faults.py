@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from legan.core.geometry import Array
-from legan.core.light import linear_to_pixels as to_srgb
-from legan.core.light import pixels_to_linear as to_linear
+from legan.core.geometry import CROP_SIZE, Array
+from legan.core.light import linear_to_pixels, pixels_to_linear
 from legan.data.degradations import face_mask
 
 _DARK = 0.012  # linear: keeps the ratio finite in shadow
@@ -46,7 +45,7 @@ def relight_wrongly(change: LightChange, setting: str, random: np.random.Generat
     """
     make, _ = LIGHT_FAULTS[setting]
     log_ratio = np.clip(make(change, random), -np.log(_MAX_RATIO), np.log(_MAX_RATIO))
-    return to_srgb(to_linear(change.before) * np.exp(log_ratio))
+    return linear_to_pixels(pixels_to_linear(change.before) * np.exp(log_ratio))
 
 
 def _true(change: LightChange) -> Array:
@@ -85,8 +84,8 @@ def _flat_normals(change: LightChange, random: np.random.Generator) -> Array:
     inside = mask > 0.5
     ratio = _true(change)
     slopes, *_ = np.linalg.lstsq(plane[inside], ratio[inside], rcond=None)
-    soft = cv2.GaussianBlur(mask, (0, 0), 1.5 * size / 128)[..., None]
-    return soft * (plane @ slopes) + (1 - soft) * cv2.GaussianBlur(ratio, (0, 0), 8 * size / 128)
+    soft = cv2.GaussianBlur(mask, (0, 0), 1.5 * size / CROP_SIZE)[..., None]
+    return soft * (plane @ slopes) + (1 - soft) * cv2.GaussianBlur(ratio, (0, 0), 8 * size / CROP_SIZE)
 
 
 def _cut_out(change: LightChange, random: np.random.Generator) -> Array:
@@ -106,7 +105,7 @@ def _half(change: LightChange, random: np.random.Generator) -> Array:
     middle = change.points[27:31, 0].mean()
     side = random.choice([-1.0, 1.0])
     x = np.arange(size) + 0.5
-    wrong = 1 / (1 + np.exp(-np.clip(side * (x - middle) * 128 / size / 0.8, -30, 30)))
+    wrong = 1 / (1 + np.exp(-np.clip(side * (x - middle) * CROP_SIZE / size / 0.8, -30, 30)))
     return ratio * (1 - wrong[None, :, None]) - ratio * wrong[None, :, None]
 
 
@@ -125,5 +124,5 @@ LIGHT_FAULTS: dict[str, tuple[LightFault, float]] = {
 
 
 def _log_ratio(before: Array, after: Array) -> Array:
-    ratio = np.log((to_linear(after) + _DARK) / (to_linear(before) + _DARK))
-    return cv2.GaussianBlur(ratio, (0, 0), _SOFT * before.shape[0] / 128)
+    ratio = np.log((pixels_to_linear(after) + _DARK) / (pixels_to_linear(before) + _DARK))
+    return cv2.GaussianBlur(ratio, (0, 0), _SOFT * before.shape[0] / CROP_SIZE)

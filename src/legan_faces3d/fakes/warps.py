@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from legan.core.errors import ConfigError, no_such
-from legan.core.geometry import Array
+from legan.core.geometry import CROP_SIZE, Array
 from legan.data.degradations import face_mask
 
 # Images moved by landmarks: the classical way to change an expression, without any model of what comes into view.
@@ -268,7 +268,7 @@ def _blended(host: Array, face: Array, mask: Array, blend: str) -> Array:
         cloned = cv2.seamlessClone(wide_face, wide_host, area, (x + width // 2, y + height // 2), cv2.NORMAL_CLONE)
         return cloned[_POISSON_MARGIN:-_POISSON_MARGIN, _POISSON_MARGIN:-_POISSON_MARGIN]
     if blend == "feather":
-        unit = host.shape[0] / 128
+        unit = host.shape[0] / CROP_SIZE
         reach = 2 * round(_FEATHER * unit) + 1
         inner = cv2.erode(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
         mask = cv2.GaussianBlur(inner, (0, 0), _FEATHER * unit)

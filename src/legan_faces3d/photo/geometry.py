@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from legan.core.geometry import Array, dot, normalize, smoothstep
-from legan.core.light import pixels_to_linear as to_linear
+from legan.core.light import pixels_to_linear
 from legan_faces3d.head.hair import HairLayout, Ribbons
 from legan_faces3d.head.head import Head
 from legan_faces3d.head.identity import Identity
@@ -65,7 +65,7 @@ def build_layers(window: Array, inside: Array, fit: HeadFit, head_outline: Array
     points = fit.landmarks.astype(np.float64) * unit
     margin = (window.shape[0] - resolution) // 2
     middle = slice(margin, margin + resolution)
-    light = to_linear(window[middle, middle])
+    light = pixels_to_linear(window[middle, middle])
     person = _person(window, inside, points + margin, head_outline * unit + margin)[middle, middle]
 
     def filled(part: slice, blur: float = 0.4) -> Array:

@@ -16,9 +16,8 @@ from scipy.ndimage import distance_transform_edt
 
 from legan.core.conditions import EXPRESSIONS
 from legan.core.errors import ConditionError
-from legan.core.geometry import Array, smoothstep
-from legan.core.light import linear_to_pixels as to_srgb
-from legan.core.light import pixels_to_linear as to_linear
+from legan.core.geometry import CROP_SIZE, Array, smoothstep
+from legan.core.light import linear_to_pixels, pixels_to_linear
 from legan_faces3d.head.expressions import draw_actions, furrows, usual_actions
 from legan_faces3d.head.head import Head
 from legan_faces3d.head.identity import Identity, draw_identity
@@ -98,13 +97,13 @@ class Reexpresser:
         fine = fine_moves(fit, self.head, self.places)
         fit = replace(fit, residual=fit.residual + fine.lids + fine.lips)
         parts = self._parts(fit, fit.actions, window.shape[0])
-        light = to_linear(window)
+        light = pixels_to_linear(window)
         parts = shut(parts) if is_shut(fit) else parts
         if expression != "neutral":  # landmarks of a smile's inner edges are not to be relied on
-            parts = with_opening(parts, light, window.shape[0] / WINDOW / 128)
+            parts = with_opening(parts, light, window.shape[0] / WINDOW / CROP_SIZE)
         occlusion = occlusion_of(parts.view, _OCCLUSION_STEP, np.random.default_rng(0))
         even = light_of_photo(light, parts, occlusion)
-        white = white_of_photo(light, parts, window.shape[0] / WINDOW / 128)
+        white = white_of_photo(light, parts, window.shape[0] / WINDOW / CROP_SIZE)
         return Subject(fit, fine, expression, light, parts, occlusion, even, white)
 
     def make(self, subject: Subject, target: str, seed: int, actions: dict[str, float] | None = None) -> Reexpressed:
@@ -120,7 +119,7 @@ class Reexpresser:
             UnusablePhotoError: the mouth is too open to be closed.
         """
         actions = actions or new_actions(subject.fit, subject.expression, target, seed)
-        if target in _CLOSED and gap(subject.parts) > _MAX_OPEN * subject.light.shape[0] / WINDOW / 128:
+        if target in _CLOSED and gap(subject.parts) > _MAX_OPEN * subject.light.shape[0] / WINDOW / CROP_SIZE:
             raise UnusablePhotoError("mouth too open", f"lips that show so much of the teeth cannot be closed to {target}")
         closing = _closing(subject, actions)
         fit = replace(subject.fit, actions=actions, residual=subject.fit.residual - closing * subject.fine.lids)
@@ -129,10 +128,10 @@ class Reexpresser:
         old, side = subject.parts, subject.light.shape[0]
         new = self._parts(fit, actions, side)
         new = shut(new) if target in _CLOSED else new
-        unit = side / WINDOW / 128
+        unit = side / WINDOW / CROP_SIZE
         random = generator(seed, Stream.RAYS)
         identity = _person(seed)
-        moved = motion(subject.light, old, new, unit, fit.pixels_per_mm * unit * 128 / fit.size)
+        moved = motion(subject.light, old, new, unit, fit.pixels_per_mm * unit * CROP_SIZE / fit.size)
         light = np.maximum(sample(subject.light, moved.places, cv2.INTER_CUBIC), 0)
         light = _with_lids(light, moved, new, unit)
         light = without_folds(self.head, light, new, _relaxed(subject.fit.actions, actions), unit)
@@ -146,7 +145,7 @@ class Reexpresser:
         cover = cv2.GaussianBlur(new.cavity.astype(np.float32), (0, 0), 0.25 * unit)[..., None]
         light = light * (1 - cover) + inside * cover
         drawn = np.maximum(cover[..., 0], moved.stretched)
-        return Reexpressed(to_srgb(light), self._new_fit(subject, fit, side), moved, light, drawn)
+        return Reexpressed(linear_to_pixels(light), self._new_fit(subject, fit, side), moved, light, drawn)
 
     def _parts(self, fit: HeadFit, actions: dict[str, float], side: int) -> Parts:
         camera = replace(fit.camera, height=fit.camera.height * WINDOW)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from legan.core.conditions import LIGHTINGS, Lighting
-from legan.core.geometry import Array
+from legan.core.geometry import CROP_SIZE, Array
 from legan_faces3d.head import skin
 from legan_faces3d.head.head import BODY, Head
 from legan_faces3d.head.identity import Identity, Room, draw_identity
@@ -200,7 +200,7 @@ def _exposure(brightness: float) -> float:
 
 def _without_light(gbuffer: GBuffer, layers: Layers, shade: Array) -> Array:
     """The photo (N, N, 3) without highlights and divided by its light `shade` (n,), which hair, eyes and teeth keep in part."""
-    unit = layers.resolution / 128
+    unit = layers.resolution / CROP_SIZE
     image: Array = np.ones(layers.resolution**2, np.float32)
     image[gbuffer.pixels] = shade
     image = cv2.GaussianBlur(image.reshape(layers.person.shape), (0, 0), _SHADE_BLUR * unit)
@@ -220,7 +220,7 @@ def _without_rim(colour: Array, person: Array, unit: float) -> Array:
 def _soften(gbuffer: GBuffer, layers: Layers, light: Array) -> Array:
     """Light (n, k): teeth take the light of the lips round them, eyes and hair a smoother one than the head's own mesh gives."""
     resolution = gbuffer.resolution
-    unit = resolution / 128
+    unit = resolution / CROP_SIZE
     image: Array = np.zeros((resolution * resolution, light.shape[1]), np.float32)
     image[gbuffer.pixels] = light
     image = image.reshape(resolution, resolution, -1)

@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 
 from legan.core.conditions import EXPRESSIONS
-from legan.core.geometry import EYE_DISTANCE, EYES_Y, MOUTH_Y, Array, normalize
-from legan.core.light import linear_to_pixels as to_srgb
-from legan.core.light import with_tone
+from legan.core.geometry import CROP_SIZE, EYE_DISTANCE, EYES_Y, MOUTH_Y, Array, normalize
+from legan.core.light import linear_to_pixels, with_tone
 from legan_faces3d.head.noise import Stream, generator
 
 # Head pose, camera and framing.
@@ -46,10 +45,10 @@ class ViewSettings:
 
 SETTINGS = {
     View.CROP: ViewSettings(
-        size=128, n_lightings=None, angles=(2.2, 2.2, 1.2), shift=0.0008, frame=(1.0, 1.0), distance=(1.25, 1.25)
+        size=CROP_SIZE, n_lightings=None, angles=(2.2, 2.2, 1.2), shift=0.0008, frame=(1.0, 1.0), distance=(1.25, 1.25)
     ),
     View.TURNED: ViewSettings(
-        size=128, n_lightings=None, angles=(14.0, 8.0, 2.0), shift=0.0015, frame=(0.97, 1.04), distance=(0.7, 1.8)
+        size=CROP_SIZE, n_lightings=None, angles=(14.0, 8.0, 2.0), shift=0.0015, frame=(0.97, 1.04), distance=(0.7, 1.8)
     ),
     View.WIDE: ViewSettings(
         size=256, n_lightings=4, angles=(10.0, 7.0, 8.0), shift=0.010, frame=(1.3, 1.75), distance=(0.55, 1.6)
@@ -209,4 +208,4 @@ def _develop_one(image: Array, size: int, samples_per_axis: int, random: np.rand
     light = light + _GLARE * cv2.GaussianBlur(light, (0, 0), _GLARE_BLUR)
     deviation = np.sqrt(np.maximum(light, 0) * _SHOT_NOISE + _READ_NOISE)
     light = np.maximum(light + random.normal(0, 1, light.shape) * deviation, 0)
-    return to_srgb(with_tone(light))
+    return linear_to_pixels(with_tone(light))

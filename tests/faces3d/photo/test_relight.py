@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from legan.core.conditions import LIGHTING_NAMES
-from legan.core.light import pixels_to_linear as pixels_to_linear
+from legan.core.light import pixels_to_linear
 from legan_faces3d.photo import even_light
 from legan_faces3d.photo.checks import UnusablePhotoError, check_fit, check_light, check_size, confidence
 from legan_faces3d.photo.geometry import cast_head, complete, fill
