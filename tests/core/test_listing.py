@@ -133,7 +133,6 @@ def test_names_that_are_not_utf8() -> None:
     utf8_name(name).encode()
 
 
-@pytest.mark.slow
 def test_command_line_names_what_is_left_out_and_prints_any_name(tmp_path: Path, tiny_editor: Path) -> None:
     folder = touch(tmp_path / "in", "b.dng")
     path = os.fsencode(folder) + b"/\xe9.png"
