@@ -5,7 +5,7 @@
 #     PEOPLE=3 STEPS=20 N=16 bash runs/toy.sh         # to see that it works
 #
 # The times are processor time of one core of an AMD EPYC beside other work: of people as in experiments/first-weights, of all else measured
-# with PEOPLE=3 STEPS=20 N=16 (36 s of training, 7 s, 4 s, 14 s; most of it loading) and carried on from there: about 10 minutes in all.
+# with PEOPLE=3 STEPS=20 N=16 (36, 7, 4 and 14 s, a few of each to load the code) and carried on from there: about 10 minutes in all.
 # The edits are poor: the packaged editor took 11,035 steps of 16 images.
 set -euo pipefail
 PEOPLE=${PEOPLE:-6} STEPS=${STEPS:-300} N=${N:-60} WORKERS=${WORKERS:-2}
