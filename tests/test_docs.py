@@ -94,8 +94,8 @@ def test_the_walk_of_studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     from typer.testing import CliRunner
 
     from legan.cli import app
+    from legan_study.serve import make_app
     from legan_study.study import open_study
-    from legan_study.web import make_app
 
     text = (DOCS / "studies.md").read_text().split("## From images to a trained Q")[1].split("\n## ")[0]
     blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
@@ -116,7 +116,7 @@ def test_the_walk_of_studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
                     rater = taker(make_app(study))
                     page = rater.enter()
                     while page.code is None:
-                        item = study.pictures[study.by_code[page.pictures[0]]].item_id
+                        item = study.images[study.by_code[page.images[0]]].item_id
                         page = rater.answer(page, rating=str((item * 3 + seed) % 10))
             continue
         if words[0] == "train":

@@ -13,9 +13,8 @@ import httpx2
 import pytest
 from tests.study.studies import Taker, counts_are_true, make_study, records_of, serving_here, taker
 
-from legan_study.serve import Limits
+from legan_study.serve import Limits, make_app
 from legan_study.study import Study, open_study
-from legan_study.web import make_app
 
 SHORT = Limits(head_seconds=0.5, body_seconds=0.5, answer_seconds=1.5, idle_seconds=1.0, n_connections=20)
 LONG = (
