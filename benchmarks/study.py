@@ -3,8 +3,8 @@
     python benchmarks/study.py [--raters 50] [--answers 2000] [--think 1.0] [--kills 0] [--database postgresql://...] [--seed 0]
 
 A server runs in a process of its own; raters think for a random time (exponential, mean `--think` seconds), load the image, and
-answer. The reference in the same run is a bare file of the same server (`/static/icon.svg`: no database), asked for by one more
-client all the while, so that a machine with other work on it can be told from a slow server. `--kills` kills the server with
+answer. The reference in the same run is a bare file of the same server (`/static/icon.svg`: no database), requested by one more
+client all the time, to distinguish a busy machine from a slow server. `--kills` kills the server with
 SIGKILL so many times under load and starts it again; raters send again until they are answered, as the page's script does.
 """
 
@@ -222,7 +222,7 @@ async def run(folder: Path, load: Load) -> Result:
         start = time.perf_counter()
         seeds = [random.Random(draw.random()) for _ in range(load.n_raters)]
         await asyncio.gather(*(take_part(server.url, load, result, seed) for seed in seeds))
-        # A rater cannot have an item twice, so the last places may need somebody new.
+        # A rater cannot have an item twice, so the last items may need another rater.
         while await take_part(server.url, load, result, random.Random(draw.random())):
             pass
         result.seconds = time.perf_counter() - start

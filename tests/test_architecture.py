@@ -14,7 +14,8 @@ DOORS = {
     "anny": ("legan_faces3d/",),
     "embreex": ("legan_faces3d/",),
     "dlib": ("legan/faces/",),
-    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "jinja2", "sqlalchemy", "itsdangerous", "choix"), ("legan_study/",)),
+    "jinja2": ("legan/core/pages.py", "legan_study/"),
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "sqlalchemy", "itsdangerous", "choix"), ("legan_study/",)),
 }
 
 

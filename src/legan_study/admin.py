@@ -47,22 +47,22 @@ class _AdminPages:
 
     def _session(self, request: Request) -> str | None:
         """The session of a signed-in browser; None after signing out, even with a kept cookie."""
-        found = self.sessions.get(request, ADMIN)
-        return found if isinstance(found, str) and found in self._signed_in else None
+        session = self.sessions.get(request, ADMIN)
+        return session if isinstance(session, str) and session in self._signed_in else None
 
     def _require_session(self, request: Request) -> str:
-        found = self._session(request)
-        if found is None:
+        session = self._session(request)
+        if session is None:
             raise HTTPException(403, "Sign in first: open /admin.")
-        return found
+        return session
 
     def overview(self, request: Request) -> Response:
         """The figures, or the login."""
-        found = self._session(request)
-        if found is None:
+        session = self._session(request)
+        if session is None:
             return self.renderer.page("login.html", wrong=False)
         figures = self._figures()
-        token, words = self.sessions.form_token(found), agreement_in_words(figures["agreement"])
+        token, words = self.sessions.form_token(session), agreement_in_words(figures["agreement"])
         files = [
             "answers.csv",
             *(["preference.json"] if figures["models"] else ["ratings.csv"]),
@@ -74,9 +74,9 @@ class _AdminPages:
         """The status, recomputed at most so often that this takes a tenth of the time."""
         start = time.monotonic()
         if self._status is None or start - self._status[0] > 10 * self._status[1]:
-            found = status(self.study)
+            figures = status(self.study)
             end = time.monotonic()
-            self._status = (end, end - start, found)
+            self._status = (end, end - start, figures)
         return self._status[2]
 
     def login(self, request: Request, password: Annotated[str, Form(max_length=200)]) -> Response:

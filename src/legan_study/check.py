@@ -20,18 +20,18 @@ def check_study(folder: Path) -> list[str]:
         StudyError: no study, or one that cannot be opened.
     """
     with open_study(folder) as study:
-        found = text_faults(study.config.texts) + _setting_faults(study)
-        found += [
+        faults = text_faults(study.config.texts) + _setting_faults(study)
+        faults += [
             f"'{name}' is left out: an image file of it is missing; restore it in {folder / IMAGES}"
             for name in mark_missing(study)
         ]
-        found += [f"'{path.name}' is damaged: restore it from a copy" for path in _damaged(study)]
+        faults += [f"'{path.name}' is damaged: restore it from a copy" for path in _damaged(study)]
         with study.store.reading() as connection:
             counts = true_counts(connection)
         wrong = [key for key, (stored, true) in counts.items() if stored != true]
         if wrong:
-            found.append(f"{len(wrong)} items have wrong counts of answers (a bug of legan: please report it)")
-        return found
+            faults.append(f"{len(wrong)} items have wrong counts of answers (a bug of legan: please report it)")
+        return faults
 
 
 def consent_faults(texts: Texts) -> list[str]:
@@ -42,30 +42,30 @@ def consent_faults(texts: Texts) -> list[str]:
 
 def text_faults(texts: Texts) -> list[str]:
     """Missing texts, one line each."""
-    found = consent_faults(texts)
+    faults = consent_faults(texts)
     if not texts.instructions.strip():
-        found.append("there are no instructions: set texts.instructions in study.toml")
+        faults.append("there are no instructions: set texts.instructions in study.toml")
     if not texts.contact.strip():
-        found.append("raters cannot reach anybody: set texts.contact in study.toml")
-    return found
+        faults.append("raters cannot reach anybody: set texts.contact in study.toml")
+    return faults
 
 
 def _setting_faults(study: Study) -> list[str]:
-    config, found = study.config, []
+    config, faults = study.config, []
     if config.entry == "panel" and config.panel_parameter == PROLIFIC:
         if not config.completion_url and not config.completion_code:
-            found.append("Prolific needs a way back: set completion_code, and completion_url if you like, in study.toml")
+            faults.append("Prolific needs a way back: set completion_code, and completion_url if you like, in study.toml")
         elif "{code}" in config.completion_url and not config.completion_code:
-            found.append(
+            faults.append(
                 "completion_url has {code}, and each rater would get a different one: set completion_code to Prolific's"
             )
     if "{code}" in config.full_url and not config.full_code:
-        found.append("full_url has {code}, and there is none: set full_code to the panel's code for a screen-out")
+        faults.append("full_url has {code}, and there is none: set full_code to the panel's code for a screen-out")
     if config.full_code and config.full_code == config.completion_code:
-        found.append("full_code is the completion code: raters who get no items would be paid as if they had finished")
+        faults.append("full_code is the completion code: raters who get no items would be paid as if they had finished")
     if config.simulated:
-        found.append("simulated = true: answers of people would count as simulated; create another study for people")
-    return found
+        faults.append("simulated = true: answers of people would count as simulated; create another study for people")
+    return faults
 
 
 def _damaged(study: Study) -> list[Path]:

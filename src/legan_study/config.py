@@ -102,7 +102,7 @@ class StudyConfig:
         raters_per_item: ratings that each item gets.
         items_per_rater: items that count, for one rater at most.
         gold_per_rater: items with a known answer, mixed in; as many as there are, at most.
-        repeats_per_rater: items shown a second time to the same rater, to see how steady the answers are.
+        repeats_per_rater: items shown a second time to the same rater, to measure how consistent the answers are.
         repeat_distance: items at least between the two times.
         break_every: items between two breaks; 0 for none.
         timeout_minutes: after which an assigned item without an answer goes to another rater.
@@ -246,7 +246,7 @@ def write_keys(folder: Path, database: str) -> None:
     values = {"session_key": secrets.token_urlsafe(32), "admin_password": secrets.token_urlsafe(15), "database": database}
     handle = os.open(Path(folder) / SECRETS, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write("# Keep this file to yourself; whoever has it can sign in as any rater.\n" + to_toml(values))
+        file.write("# Keep this file to yourself; with it anybody can sign in as any rater.\n" + to_toml(values))
         file.flush()
         os.fsync(file.fileno())
 

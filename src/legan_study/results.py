@@ -171,10 +171,10 @@ def _agreement_of_ratings(records: list[Record]) -> dict[str, Any]:
     if frame["image"].nunique() < MIN_ITEMS:
         raise DataError(f"too few answers yet: {MIN_ITEMS} items with two ratings or more are needed")
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = agreement(frame).as_json()
-    if found["icc"] is None:
+        figures = agreement(frame).as_json()
+    if figures["icc"] is None:
         raise DataError("the ratings so far vary too little")
-    return found
+    return figures
 
 
 def _alpha_of_choices(records: list[Record]) -> dict[str, Any]:

@@ -325,7 +325,7 @@ def _engine(url: str, folder: Path, busy_seconds: float) -> Engine:
         parsed = parsed.set(database=str(folder / (parsed.database or "")))
         options["connect_args"] = {"timeout": busy_seconds, "check_same_thread": False}
     else:
-        options["connect_args"] = {"connect_timeout": max(2, round(busy_seconds))}  # seconds; psycopg knows no less than 2
+        options["connect_args"] = {"connect_timeout": max(2, round(busy_seconds))}  # seconds; psycopg's minimum is 2
     try:
         engine = create_engine(parsed, **options)
     except (ModuleNotFoundError, NoSuchModuleError):

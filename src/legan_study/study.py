@@ -95,7 +95,7 @@ def open_study(folder: Path, busy_seconds: float = BUSY_SECONDS) -> Study:
     if about is None:
         raise StudyError(f"the database of {folder} holds no study: restore it from a copy, or check LEGAN_STUDY_DATABASE")
     if about.kind != config.kind:
-        raise StudyError(f'{folder} was made as a {about.kind} study: set kind = "{about.kind}" in study.toml')
+        raise StudyError(f'{folder} is a {about.kind} study: set kind = "{about.kind}" in study.toml')
     place = folder / IMAGES
     images = {r.id: StudyImage(r.code, path_inside(place, r.file), r.width, r.height, r.item_id, r.model) for r in rows}
     tag = keys.digest("tag", repr(about.created_at))[:8]

@@ -176,7 +176,7 @@ def test_nobody_waits_long_for_a_database_that_another_program_holds(tmp_path: P
         for thread in threads:
             thread.start()
         time.sleep(0.5)
-        for path in ("/static/study.css", "/static/none", f"/picture/{pages[0].pictures[0]}"):
+        for path in ("/static/study.css", "/static/none", f"/picture/{pages[0].images[0]}"):
             start = time.monotonic()
             assert takers[0].client.get(path).status_code == (404 if "none" in path else 200)
             assert time.monotonic() - start < 3, f"{path} needs no database"

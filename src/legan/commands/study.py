@@ -10,7 +10,7 @@ from legan.commands import options as command
 from legan.commands.options import Json
 from legan.core.errors import StudyError
 
-_EXTRA = ("fastapi", "sqlalchemy", "jinja2", "itsdangerous", "uvicorn", "starlette", "choix")
+_EXTRA = ("fastapi", "sqlalchemy", "itsdangerous", "uvicorn", "starlette", "choix")
 
 
 class Group(command.Group):

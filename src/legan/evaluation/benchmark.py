@@ -36,7 +36,7 @@ from legan.evaluation.measure import (
     measure_all,
     results_of,
 )
-from legan.evaluation.report import Report, add_preference, headings, write_page, write_report
+from legan.evaluation.report import Report, add_preference, headings, write_report, write_report_page
 from legan.evaluation.tasks import ENOUGH_FOR_FID, EvaluationSet, from_data_set, from_folders
 
 
@@ -138,7 +138,7 @@ def evaluate(
         report["notes"] = _notes(exams, evaluators) + [note for one in measured for note in _refusals(one)]
         write_report(report, out)
         _write_images(measured, out / "images.csv")
-        write_page(report, headings(report), measured, out / "report.html")
+        write_report_page(report, headings(report), measured, out / "report.html")
         return report
 
 

@@ -1,6 +1,5 @@
 """Filter synthetic faces by score, match and duplicates, and the page that shows what was kept."""
 
-import base64
 import hashlib
 import json
 import math
@@ -8,22 +7,18 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
-from string import Template
 from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from legan import __version__
 from legan.core.errors import ConfigError, ImageError, LeganError
-from legan.core.files import atomic_write, file_stamp, held_folder, make_folder, sha256_of, write_atomic
-from legan.core.images import encode_photo
+from legan.core.files import atomic_write, file_stamp, held_folder, make_folder, sha256_of
 from legan.core.listing import composed, find_images, person_of, utf8_name
+from legan.core.pages import data_uri, write_page
 from legan.core.table import Journal
-from legan.core.weights import asset
 from legan.core.workers import shown_progress
 from legan.data.shards import check_own_folder
 from legan.faces.align import Faces, Prepared, grouped, prepare, prepare_many, unreadable
@@ -164,7 +159,7 @@ def filter_images(
         _place(table, names, folder, out / IMAGES, choice.link)
         with atomic_write(out / DECISIONS) as file:
             table.to_parquet(file, index=False)
-        write_page(table, names, out / PAGE, choice, scorer.size)
+        write_overview(table, names, out / PAGE, choice, scorer.size)
     reasons = table.loc[~table["kept"], "why"].value_counts()
     left_out = {str(reason): int(count) for reason, count in reasons.items()}
     n_kept = int(table["kept"].sum())
@@ -381,7 +376,7 @@ def _place(table: "pd.DataFrame", paths: Mapping[str, Path], folder: Path, out: 
 N_SHOWN = 16  # images of each group
 
 
-def write_page(table: "pd.DataFrame", paths: Mapping[str, Path], path: Path, choice: "Choice", size: int) -> None:
+def write_overview(table: "pd.DataFrame", paths: Mapping[str, Path], path: Path, choice: "Choice", size: int) -> None:
     """Write the page.
 
     Args:
@@ -407,15 +402,9 @@ def write_page(table: "pd.DataFrame", paths: Mapping[str, Path], path: Path, cho
         "Below the match bound, most natural first": refused[refused["why"] == "below min-match"].head(n_edge),
         "Near-duplicates left out": doubles.head(n_edge),
     }
-    shown = {name: rows for name, rows in groups.items() if len(rows)}
-    body = "".join(_section(name, _records(rows), paths, choice, size) for name, rows in shown.items())
-    page = Template(asset("filter.html").read_text(encoding="utf-8")).substitute(
-        lead=escape(_lead(table, choice)),
-        sections=body,
-        bars=_bars(scored["score"].tolist(), scored["kept"].tolist()),
-        footer=escape(f"Made by legan {__version__}. Scores are a model's guess of how natural people find a face, 0 to 10."),
-    )
-    write_atomic(path, page.encode())
+    shown = {name: [_face(row, paths, choice, size) for row in _records(rows)] for name, rows in groups.items() if len(rows)}
+    bars = _bars(scored["score"].to_numpy(float), scored["kept"].to_numpy(bool))
+    write_page(path, "filter.html", lead=_lead(table, choice), groups=shown, bars=bars, size=size)
 
 
 def _records(rows: "pd.DataFrame") -> list[dict[str, Any]]:
@@ -428,48 +417,16 @@ def _lead(table: "pd.DataFrame", choice: "Choice") -> str:
     return f"{int(table['kept'].sum())} of {len(table)} images kept ({words})."
 
 
-def _section(name: str, rows: Sequence[dict[str, Any]], paths: Mapping[str, Path], choice: "Choice", size: int) -> str:
-    figures = "".join(_figure(row, paths, choice, size) for row in rows)
-    return f'<section><h2>{escape(name)}</h2><div class="faces">{figures}</div></section>\n'
-
-
-def _figure(row: dict[str, Any], paths: Mapping[str, Path], choice: "Choice", size: int) -> str:
-    name = str(row["image"])
-    words = f"{row['score']:.2f}" + ("" if math.isnan(row["match"]) else f", match {row['match']:.2f}")
-    why = f"<br>{escape(row['why'])}" if row["why"] else ""
-    double = f"<br>of {escape(str(row['duplicate_of']))}" if row["duplicate_of"] else ""
-    return (
-        f'<figure><img src="{_uri(paths[name], choice, size)}" width="{size}" height="{size}" alt="{escape(name)}" loading="lazy">'
-        f"<figcaption><strong>{words}</strong><br>{escape(name)}{why}{double}</figcaption></figure>"
-    )
-
-
-def _uri(path: Path, choice: "Choice", size: int) -> str:
-    from PIL import Image
-
+def _face(row: dict[str, Any], paths: Mapping[str, Path], choice: "Choice", size: int) -> dict[str, Any]:
     try:
-        crop = prepare(path, size, choice.faces).crop
+        crop = prepare(paths[str(row["image"])], size, choice.faces).crop
     except ImageError:  # removed since it was scored
         crop = None
-    if crop is None:
-        return ""
-    data = encode_photo(Image.fromarray(crop), "WEBP", quality=85)
-    return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
+    return {**row, "uri": "" if crop is None else data_uri(Image.fromarray(crop))}
 
 
-def _bars(scores: Sequence[float], kept: Sequence[bool], n: int = 40) -> str:
-    """A histogram as an SVG image: kept images dark on top of all images."""
-    counts = [[0, 0] for _ in range(n)]
-    for score, is_kept in zip(scores, kept, strict=True):
-        bin_ = min(n - 1, int(score / 10 * n))
-        counts[bin_][0] += 1
-        counts[bin_][1] += is_kept
-    top = max([total for total, _ in counts] + [1])
-    bars = "".join(
-        f'<rect class="{name}" x="{i * 16 + 1}" y="{160 - 150 * value / top:.1f}" width="14" height="{150 * value / top:.1f}"/>'
-        for i, pair in enumerate(counts)
-        for name, value in zip(("all", "kept"), pair, strict=True)
-        if value
-    )
-    ticks = "".join(f'<text x="{i * 64}" y="178">{i}</text>' for i in range(11))
-    return f'<svg viewBox="-8 0 664 184" role="img" aria-label="Histogram of the scores; the kept ones are dark">{bars}{ticks}</svg>'
+def _bars(scores: np.ndarray, kept: np.ndarray, n: int = 40) -> list[tuple[float, float]]:
+    """Heights (0..1) of the histogram's `n` bars over the scores 0..10: of all images, and of the kept ones."""
+    counts = [np.histogram(chosen.clip(0, 10), n, (0, 10))[0] for chosen in (scores, scores[kept])]
+    top = max(1, int(counts[0].max(initial=0)))
+    return [(all_ / top, kept_ / top) for all_, kept_ in zip(*counts, strict=True)]
