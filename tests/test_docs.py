@@ -162,7 +162,7 @@ def test_architecture_has_each_folder_and_the_layers_of_pyproject() -> None:
     tree, layers = re.findall(r"```\n(.*?)```", text, re.DOTALL)
     for package in ("legan", "legan_faces3d", "legan_study"):
         own = tree.split(f"src/{package}/")[1].split("\nsrc/")[0]
-        folders = [path.parent for path in (ROOT / "src" / package).glob("*/__init__.py") if path.parent.name != "migrations"]
+        folders = [path.parent for path in (ROOT / "src" / package).glob("*/__init__.py")]
         assert [folder.name for folder in folders if f"{folder.name}/" not in own] == []
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     assert layers.split("\n")[:-1] == next(one["layers"] for one in contracts if one["name"] == "layers")
