@@ -104,7 +104,7 @@ def test_the_walk_of_studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / "data").mkdir()
     (tmp_path / "studies").mkdir()
     make_rated_set(tmp_path / "data" / "rated", n_identities=10, size=64, strengths=(0, 1))
-    small = ["network.size=64", "network.width=4", "network.n_hidden=8", "batch_size=4", "loop.n_steps=2"]
+    small = ["network.size=64", "network.width=4", "network.n_hidden=8", "data.batch_size=4", "loop.n_steps=2"]
     for _, *words in lines:
         if words[:2] == ["study", "serve"]:
             continue

@@ -1,4 +1,4 @@
-"""Verbs of the quality model: ratings, training, scoring, filtering."""
+"""Verbs of the quality model: ratings, scoring, filtering."""
 
 import json
 from pathlib import Path
