@@ -174,7 +174,7 @@ def test_version_and_help(legan: Legan) -> None:
         assert legan(verb, "--help").exit_code == 0
     assert "legan edit photo.jpg" in legan("edit", "--help").stdout
     assert "--install-completion" in shown
-    for model in ("legan", "landmarks", "stargan", "starganv2"):
+    for model in ("legan", "stargan", "starganv2", "quality", "identity", "expression"):
         assert legan("train", model, "--help").exit_code == 0
 
 
