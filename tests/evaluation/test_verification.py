@@ -251,7 +251,7 @@ def test_wrong_wishes(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--far 2 is out of range"):
         verify("people", tmp_path, Options(fars=(2.0,)))
     result = CliRunner().invoke(app, ["verify", "people", str(tmp_path / "nowhere")])
-    assert result.exit_code == 2 and "is no folder" in result.stderr
+    assert result.exit_code == 2 and "is not a folder" in result.stderr
 
 
 def test_the_verb_prints_figures(tmp_path: Path) -> None:

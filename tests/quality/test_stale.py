@@ -20,8 +20,7 @@ from legan.data.import_faces import import_faces
 from legan.evaluation import verification
 from legan.evaluation.benchmark import Request, evaluate
 from legan.quality.scorer import score_images
-from legan_faces3d.photos import list_photos
-from legan_faces3d.photos import make_set as make_photo_set
+from legan_faces3d.photos import build_photo_set, list_photos
 
 
 def test_a_replaced_image_is_scored_again(tmp_path: Path, tiny_quality: Path) -> None:
@@ -65,13 +64,13 @@ def test_an_image_that_is_not_the_manifests_is_refused(tmp_path: Path, tiny_qual
 def test_people_whose_photos_changed_are_made_again(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", ["a_neutral.bmp", "b_neutral.bmp"])
     entries = list_photos(photos, "[a-z]")
-    make_photo_set(tmp_path / "set", entries, {"version": 1}, build_plain)
+    build_photo_set(tmp_path / "set", entries, {"version": 1}, build_plain)
     shards = {name: (tmp_path / "set" / "shards" / f"{name}.tar") for name in "ab"}
     before = {name: path.stat().st_mtime_ns for name, path in shards.items()}
     image = np.asarray(Image.open(photos / "a_neutral.bmp")).copy()
     image[:8] = 255 - image[:8]
     Image.fromarray(image).save(photos / "a_neutral.bmp")
-    make_photo_set(tmp_path / "set", list_photos(photos, "[a-z]"), {"version": 1}, build_plain)
+    build_photo_set(tmp_path / "set", list_photos(photos, "[a-z]"), {"version": 1}, build_plain)
     assert shards["a"].stat().st_mtime_ns > before["a"] and shards["b"].stat().st_mtime_ns == before["b"]
 
 
@@ -125,7 +124,7 @@ def test_whoever_fills_a_table_or_folder_has_it_alone(tmp_path: Path, tiny_quali
         with busy:
             import_faces("people", folder, out)
         with busy:
-            make_photo_set(out, list_photos(folder), {"version": 1}, build_plain)
+            build_photo_set(out, list_photos(folder), {"version": 1}, build_plain)
         with busy:
             wish = Augmentation("relight:1", weights=tiny_editor, quality=tiny_quality, identity=identity)
             augment(make_face_set(tmp_path / "set", 3, 128, (0,)), out, wish)

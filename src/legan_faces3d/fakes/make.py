@@ -26,7 +26,7 @@ _SHAKE = 0.02  # standard deviation of misplaced landmarks, as a share of the si
 
 
 @dataclass(frozen=True)
-class Made:
+class BaseImage:
     """Pixels uint8 (size, size, 3) and landmarks (68, 2) of an image before its degradation."""
 
     image: np.ndarray
@@ -60,11 +60,11 @@ class Makers:
                 else:
                     yield image, degrade(image.degradation, made.image, made.points, image.strength, image.seed)
 
-    def _clean(self, images: Sequence[PlannedImage]) -> Iterator[Made]:
+    def _clean(self, images: Sequence[PlannedImage]) -> Iterator[BaseImage]:
         for image in images:
-            yield Made(self.catalogue.image(image.sources[0]), self.catalogue.points(image.sources[0]))
+            yield BaseImage(self.catalogue.image(image.sources[0]), self.catalogue.points(image.sources[0]))
 
-    def _graded(self, images: Sequence[PlannedImage]) -> Iterator[Made]:
+    def _graded(self, images: Sequence[PlannedImage]) -> Iterator[BaseImage]:
         """One rendering serves all lightings of a person, an expression and a grade."""
         found: dict[str, np.ndarray] = {}
         calls: dict[tuple[int, str, str], list[PlannedImage]] = {}
@@ -77,7 +77,7 @@ class Makers:
             rendering = self._get_renderer().render(seed, expression, realism=realism, lightings=lightings)
             found |= {picture.name: image for picture, image in zip(group, rendering.images, strict=True)}
         for picture in images:
-            yield Made(found[picture.name], self.catalogue.points(picture.sources[0]))
+            yield BaseImage(found[picture.name], self.catalogue.points(picture.sources[0]))
 
     def _person_seed(self, row: Mapping[str, object]) -> int:
         from legan_faces3d.render.dataset import identity_seed
@@ -97,7 +97,7 @@ class Makers:
             self._renderer = Renderer()
         return self._renderer
 
-    def _relit(self, images: Sequence[PlannedImage]) -> Iterator[Made]:
+    def _relit(self, images: Sequence[PlannedImage]) -> Iterator[BaseImage]:
         for image in images:
             if len(image.sources) == 1:
                 yield from self._clean([image])
@@ -105,9 +105,9 @@ class Makers:
             before, after, other_before, other_after = map(self.catalogue.image, image.sources)
             points = self.catalogue.points(image.sources[0])
             change = LightChange(before, after, other_before, other_after, points)
-            yield Made(relight_wrongly(change, _name(image), _random(image)), points)
+            yield BaseImage(relight_wrongly(change, _name(image), _random(image)), points)
 
-    def _warps(self, images: Sequence[PlannedImage]) -> Iterator[Made]:
+    def _warps(self, images: Sequence[PlannedImage]) -> Iterator[BaseImage]:
         for picture in images:
             method, gain, _ = WARPS[_name(picture)]
             start, from_points, to_points = picture.sources
@@ -115,16 +115,16 @@ class Makers:
             goal = points + gain * (self.catalogue.points(to_points) - self.catalogue.points(from_points))
             if picture.setting.endswith("-shaky"):
                 goal = goal + _SHAKE * image.shape[0] * _random(picture).standard_normal(goal.shape)
-            yield Made(warp(image, points, goal, method), goal)
+            yield BaseImage(warp(image, points, goal, method), goal)
 
-    def _swaps(self, images: Sequence[PlannedImage]) -> Iterator[Made]:
+    def _swaps(self, images: Sequence[PlannedImage]) -> Iterator[BaseImage]:
         for image in images:
             host, donor = image.sources
             points = self.catalogue.points(host)
             faces = self.catalogue.image(host), points, self.catalogue.image(donor), self.catalogue.points(donor)
-            yield Made(swap_face(*faces, SWAPS[_name(image)][0], _random(image)), points)
+            yield BaseImage(swap_face(*faces, SWAPS[_name(image)][0], _random(image)), points)
 
-    def _edits(self, pictures: Sequence[PlannedImage]) -> Iterator[Made]:
+    def _edits(self, pictures: Sequence[PlannedImage]) -> Iterator[BaseImage]:
         import torch
 
         from legan.core.conditions import expression_code, lighting_code
@@ -141,9 +141,9 @@ class Makers:
             edited = from_network(self._editor(setting).translate(x, codes).image)
             images |= {picture.name: image for picture, image in zip(chosen, edited, strict=True)}
         for picture in pictures:
-            yield Made(images[picture.name], self.catalogue.points(picture.sources[0]))
+            yield BaseImage(images[picture.name], self.catalogue.points(picture.sources[0]))
 
-    def _samples(self, pictures: Sequence[PlannedImage]) -> Iterator[Made]:
+    def _samples(self, pictures: Sequence[PlannedImage]) -> Iterator[BaseImage]:
         assert self.model is not None, "samples are planned only where a model was made"
         for image in pictures:
             recipe, random = SAMPLES[_name(image)][0], _random(image)
@@ -152,11 +152,11 @@ class Makers:
                 images = np.stack([self.catalogue.image(row) for row in image.sources])
                 own = np.stack([self.catalogue.points(row) for row in image.sources])
                 weights = random.dirichlet(np.full(recipe.n_faces, 20.0))
-                yield Made(morph(images, own, weights), np.einsum("k,kij->ij", weights, own))
+                yield BaseImage(morph(images, own, weights), np.einsum("k,kij->ij", weights, own))
             else:
-                yield Made(sample_face(self.model, random, recipe.temperature, recipe.n_texture, recipe.bend), points)
+                yield BaseImage(sample_face(self.model, random, recipe.temperature, recipe.n_texture, recipe.bend), points)
 
-    _by_kind: ClassVar[dict[str, Callable[["Makers", Sequence[PlannedImage]], Iterator[Made]]]] = {
+    _by_kind: ClassVar[dict[str, Callable[["Makers", Sequence[PlannedImage]], Iterator[BaseImage]]]] = {
         "photo": _clean, "render": _clean, "graded": _graded, "relit": _relit,
         "warp": _warps, "swap": _swaps, "edit": _edits, "sample": _samples,
     }  # fmt: skip

@@ -110,7 +110,7 @@ def test_folder_of_something_else_is_refused(tmp_path, request_):
 
 
 def test_bad_folders_and_numbers_give_one_line(tmp_path, folders):
-    with pytest.raises(DataError, match="is no data set"):
+    with pytest.raises(DataError, match="is not a data set"):
         synthesize(Request((tmp_path,)), tmp_path / "out")
     with pytest.raises(DataError, match="holds no editors"):
         synthesize(Request((folders.renders,), editors=tmp_path, n=200), tmp_path / "out")
