@@ -256,7 +256,7 @@ def test_refused_images_count_as_they_were_and_are_reported(
         ({"editors": ("none.safetensors",)}, WeightsError, "none.safetensors does not exist: name a file of `legan export`"),
         ({"results": ("r=r",)}, ConfigError, "is a data set"),
         ({"editors": ("packaged", "x=packaged", "packaged")}, ConfigError, "two models are named 'packaged'"),
-        ({"editors": ("packaged",), "data": ("nowhere",)}, LeganError, "nowhere is no data set"),
+        ({"editors": ("packaged",), "data": ("nowhere",)}, LeganError, "nowhere is not a data set"),
     ],
 )
 def test_bad_wishes(
