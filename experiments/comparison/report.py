@@ -24,7 +24,8 @@ import matplotlib.pyplot as plt
 from legan.core.errors import DataError, LeganError
 from legan.core.files import make_folder, sha256_of, write_atomic
 from legan.evaluation.benchmark import Request, evaluate
-from legan.evaluation.measure import FIGURES, INPUT, Choice
+from legan.evaluation.evaluators import IMAGE_METRICS, Choice
+from legan.evaluation.measure import INPUT
 from legan.evaluation.statistics import METRICS, labels
 from legan.metrics.agreement import Interval
 from legan.metrics.intervals import mean_interval
@@ -86,7 +87,7 @@ def differences(images: pd.DataFrame, data: str, model: str, other: str) -> dict
     rows = images[images["data"] == data].set_index("number")
     a, b = (rows[rows["model"] == name] for name in (model, other))
     people = a["source"].str.split("/").str[0].to_numpy()
-    return {figure: mean_interval((a[figure] - b[figure]).to_numpy(), people) for figure in FIGURES}
+    return {figure: mean_interval((a[figure] - b[figure]).to_numpy(), people) for figure in IMAGE_METRICS}
 
 
 def orderings(report: Mapping[str, Any], images: pd.DataFrame, n_images: int) -> str:
@@ -111,7 +112,10 @@ def orderings(report: Mapping[str, Any], images: pd.DataFrame, n_images: int) ->
                 lines.append(f"| {folder} | {heads[name]} | {told} |")
     names = {row["name"] for row in report["models"]}
     lines += ["", "What the quality loss changes: mean difference over the same edits, 95% interval over people.", ""]
-    lines += ["| data | models | " + " | ".join(heads[name] for name in FIGURES) + " |", "| --- " * (2 + len(FIGURES)) + "|"]
+    lines += [
+        "| data | models | " + " | ".join(heads[name] for name in IMAGE_METRICS) + " |",
+        "| --- " * (2 + len(IMAGE_METRICS)) + "|",
+    ]
     for folder in data:
         for model, other in (pair for pair in PAIRS if names.issuperset(pair)):
             found = differences(images, folder, model, other)

@@ -12,7 +12,7 @@ from tests.face_sets import draw_face, png, row
 from legan.core.conditions import EXPRESSIONS
 from legan.core.weights import save_weights
 from legan.data.manifest import write_manifest
-from legan.evaluation.measure import Choice
+from legan.evaluation.evaluators import Choice
 from legan.models.lightcnn import LightCNN, LightCNNConfig
 
 N_PEOPLE, N_EXPRESSIONS, LIGHTINGS = 8, 3, (3, 11)

@@ -19,7 +19,8 @@ from legan.core.images import from_network, to_network
 from legan.evaluation import measure as measures
 from legan.evaluation import measure as run
 from legan.evaluation.benchmark import Request, evaluate
-from legan.evaluation.measure import INPUT, REAL, Choice
+from legan.evaluation.evaluators import Choice
+from legan.evaluation.measure import INPUT, REAL
 from legan.evaluation.statistics import METRICS, within
 from legan.metrics.agreement import Interval
 from legan.models.editors import Attempt, Codes, load_networks

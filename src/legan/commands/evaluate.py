@@ -58,7 +58,7 @@ def evaluate(
     """
     from legan.core.workers import counted_progress
     from legan.evaluation import benchmark as build
-    from legan.evaluation.measure import Choice
+    from legan.evaluation.evaluators import Choice
     from legan.evaluation.report import markdown
 
     chosen = build.Request(

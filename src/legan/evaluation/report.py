@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -17,12 +17,9 @@ from legan.core.errors import DataError, nearest
 from legan.core.files import write_atomic
 from legan.core.pages import data_uri, fill_template, write_page
 from legan.core.table import escaped
-from legan.evaluation.measure import FIGURES, INPUT, REAL
+from legan.evaluation.evaluators import IMAGE_METRICS
+from legan.evaluation.measure import INPUT, REAL, Measured
 from legan.evaluation.statistics import METRICS, PREFERENCE, labels
-
-if TYPE_CHECKING:
-    from legan.evaluation.benchmark import Measured
-
 
 # The report of an evaluation as files: report.json, and its table as Markdown, LaTeX and CSV.
 
@@ -272,7 +269,7 @@ def _axis(values: Sequence[float], start: float, end: float) -> _Axis:
 _CLASSES = {INPUT: "input", REAL: "real"}
 
 
-def write_report_page(report: Report, heads: Mapping[str, str], measured: "Sequence[Measured]", path: Path) -> None:
+def write_report_page(report: Report, heads: Mapping[str, str], measured: Sequence[Measured], path: Path) -> None:
     """Write the page.
 
     Args:
@@ -321,7 +318,7 @@ def _table(report: Report, heads: Mapping[str, str]) -> dict[str, Any]:
     return {"heads": [f"{heads[name]}\N{NO-BREAK SPACE}{arrows[METRICS[name].more_is_better]}" for name in names], "rows": rows}
 
 
-def _samples(one: "Measured") -> dict[str, Any]:
+def _samples(one: Measured) -> dict[str, Any]:
     """A row for each sample: the source, the target condition, each model's image, the true image."""
     evaluation_set = one.evaluation_set
     shown = {c.name: arrays["shown"] for c, arrays in zip(one.candidates, one.arrays, strict=True)}
@@ -356,7 +353,7 @@ def _image(image: np.ndarray, name: str) -> dict[str, Any]:
     return {"uri": data_uri(Image.fromarray(image), quality=88), "side": image.shape[0], "name": name}
 
 
-def _models(report: Report, heads: Mapping[str, str], one: "Measured") -> list[dict[str, Any]] | None:
+def _models(report: Report, heads: Mapping[str, str], one: Measured) -> list[dict[str, Any]] | None:
     """Charts of the models' mean quality against each other metric; None for a single model."""
     rows = [row for row in report["models"] if row["data"] == one.evaluation_set.name]
     if len(rows) < 2:
@@ -376,13 +373,13 @@ def _models(report: Report, heads: Mapping[str, str], one: "Measured") -> list[d
     return charts
 
 
-def _images(report: Report, heads: Mapping[str, str], one: "Measured") -> list[dict[str, Any]]:
+def _images(report: Report, heads: Mapping[str, str], one: Measured) -> list[dict[str, Any]]:
     """Charts of the images' quality against each other figure, in one colour for each model."""
     models = [(c, arrays) for c, arrays in zip(one.candidates, one.arrays, strict=True) if c.is_model]
     data = one.evaluation_set.name
     correlations = {(e["name"], e["metric"]): e for e in report["correlations"]["images"] if e["data"] == data}
     charts = []
-    for figure in FIGURES[:-1]:
+    for figure in IMAGE_METRICS[:-1]:
         series, lines = [], []
         for i, (candidate, arrays) in enumerate(models):
             known = np.isfinite(arrays[figure])
@@ -401,7 +398,7 @@ def _in_words(correlation: Mapping[str, Any]) -> str:
     return f"r = {correlation['pearson']:.2f}, ρ = {correlation['spearman']:.2f} (n = {correlation['n']})"
 
 
-def _breakdown(report: Report, heads: Mapping[str, str], one: "Measured") -> list[dict[str, Any]]:
+def _breakdown(report: Report, heads: Mapping[str, str], one: Measured) -> list[dict[str, Any]]:
     """A table for each attribute: its values in rows, figures and models in columns."""
     rows = [row for row in report["breakdown"] if row["data"] == one.evaluation_set.name]
     names = [candidate.name for candidate in one.candidates if candidate.name != REAL]
@@ -409,7 +406,7 @@ def _breakdown(report: Report, heads: Mapping[str, str], one: "Measured") -> lis
     for attribute in one.evaluation_set.attributes:
         of_attribute = [row for row in rows if row["attribute"] == attribute]
         entry = {(row["value"], row["name"]): row for row in of_attribute}
-        figures = [name for name in FIGURES if any(row["metrics"][name] is not None for row in of_attribute)]
+        figures = [name for name in IMAGE_METRICS if any(row["metrics"][name] is not None for row in of_attribute)]
         lines = [
             {
                 "value": str(value),

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from legan.evaluation.measure import FIGURES, INPUT, REAL, Arrays, Candidate, Evaluators
+from legan.evaluation.evaluators import IMAGE_METRICS, Arrays, Evaluators
+from legan.evaluation.measure import INPUT, REAL, Candidate
 from legan.evaluation.tasks import EvaluationSet
 from legan.metrics.agreement import Interval, pearson, spearman
 from legan.metrics.distributions import DISTANCES
@@ -73,7 +74,7 @@ def row(
     evaluators: Evaluators,
     n_resamples: int,
 ) -> dict[str, Any]:
-    """Return a contestant's entry of the report: name, data, n, metrics."""
+    """Return a candidate's entry of the report: name, data, n, metrics."""
     people = evaluation_set.library.person
     shown = people[evaluation_set.real if candidate.name == REAL else evaluation_set.source]
     networks = {name: facts.get("name", "") for name, facts in evaluators.provenance.items()}
@@ -94,7 +95,7 @@ def row(
             else None
         )
         metrics[name] = {**_entry(within(found, METRICS[name].bounds), len(shown) if found else 0), "network": networks["fid"]}
-    for name in FIGURES:
+    for name in IMAGE_METRICS:
         found = mean_interval(arrays[name], shown, n_resamples)
         metrics[name] = _entry(found, int(np.isfinite(arrays[name]).sum()))
         if METRICS[name].network in networks:
@@ -142,7 +143,7 @@ def breakdown(evaluation_set: EvaluationSet, name: str, arrays: Arrays) -> list[
     for attribute, values in evaluation_set.attributes.items():
         for value in dict.fromkeys(sorted(values.tolist())):
             chosen = values == value
-            means = {figure: _mean(arrays[figure][chosen]) for figure in FIGURES}
+            means = {figure: _mean(arrays[figure][chosen]) for figure in IMAGE_METRICS}
             facts = {"name": name, "data": evaluation_set.name, "attribute": attribute, "value": value}
             rows.append({**facts, "n": int(chosen.sum()), "metrics": means})
     return rows
@@ -156,7 +157,7 @@ def _mean(values: np.ndarray) -> float | None:
 def correlations_of_images(evaluation_set: EvaluationSet, name: str, arrays: Arrays) -> list[dict[str, Any]]:
     """Return how the quality score goes with each other figure over one model's images."""
     rows = []
-    for figure in FIGURES[:-1]:
+    for figure in IMAGE_METRICS[:-1]:
         known = np.isfinite(arrays[figure])
         facts = {"name": name, "data": evaluation_set.name, "metric": figure}
         rows.append({**facts, **_correlation(arrays["quality"][known], arrays[figure][known])})

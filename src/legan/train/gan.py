@@ -26,7 +26,7 @@ from legan.core.files import sha256_of
 from legan.core.weights import weights_file
 from legan.models.critic import CriticOutput
 from legan.models.efficientnet import efficientnet_file, load_efficientnet
-from legan.models.lightcnn import LightCNN, load_lightcnn
+from legan.models.lightcnn import load_lightcnn
 from legan.models.quality import load_quality_net
 from legan.train.config import GANOptimizerConfig, LoopConfig, OptimizerConfig
 from legan.train.probe import Edit, Probe
@@ -269,8 +269,7 @@ def load_identity(path: Path | None, dtype: torch.dtype | None, device: torch.de
         WeightsError: missing or damaged, or not a LightCNN.
     """
     path = weights_file(path, "identity")
-    net = load_lightcnn(path)[0] if path.suffix == ".safetensors" else LightCNN.from_checkpoint(path)
-    return _frozen(net, path, dtype, device)
+    return _frozen(load_lightcnn(path)[0], path, dtype, device)
 
 
 def load_quality(path: Path | None, dtype: torch.dtype | None, device: torch.device) -> Frozen:
