@@ -59,6 +59,13 @@ def test_light_from_the_left_darkens_the_right_cheek(editor, photo) -> None:
     assert left > 1.5 * right
 
 
+def test_fields_of_light_give_the_edit_again_and_an_expression_has_none(editor, photo) -> None:
+    edit = editor(photo, lighting=-75, strength=0.5)
+    (fields,) = edit.fields
+    assert np.array_equal(fields.apply(np.asarray(photo)), np.asarray(edit.image))
+    assert editor(photo, expression="surprise", lighting=-75).fields == ()
+
+
 def test_strength_zero_is_the_photo_and_half_is_between(editor, photo) -> None:
     assert difference(editor(photo, expression="smile", lighting="left", strength=0).image, photo).max() == 0
     half, whole = (difference(editor(photo, expression="surprise", strength=s).image, photo).mean() for s in (0.5, 1.0))

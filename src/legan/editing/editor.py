@@ -378,8 +378,8 @@ class Edit:
         strength: of the edit; lower than requested where `min_match` required it.
         warnings: why the edit may have turned out badly, and other notes, each with its number.
         fields: displacement, gain and bias at the photo's own pixels, for each face. They can be applied to another development of
-            the photo, with 16 bits (`PhotoFields.apply`). None where the editor predicts colours, as StarGAN's do, or edits with the
-            fitted head, and for an image that is an aligned crop itself.
+            the photo, with 16 bits (`PhotoFields.apply`). None where the editor predicts colours, as StarGAN's do, where the fitted
+            head changes the expression, and for an image that is an aligned crop itself.
 
     Example:
         >>> edited = legan.edit("photo.jpg", expression="smile")
