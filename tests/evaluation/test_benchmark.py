@@ -278,7 +278,7 @@ def test_reports_of_others_are_left_alone(data: Path, choice: Choice, tiny_edito
 
 
 def test_editors_need_a_data_set(tmp_path: Path, choice: Choice, tiny_editor: Path) -> None:
-    with pytest.raises(DataError, match="no data set"):
+    with pytest.raises(DataError, match="is not a data set"):
         evaluate(request_of(write_images(tmp_path / "in", 20), tiny_editor), tmp_path / "out", choice)
 
 
