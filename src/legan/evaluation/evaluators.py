@@ -209,8 +209,8 @@ def _lightcnn(name: str | Path, choices: tuple[str, ...], device: str) -> Featur
             f"unknown feature network '{word}': choose from {', '.join(choices)}, or give a file{nearest(word, choices)}"
         )
     net, metadata = load_lightcnn(path)
-    known = {key: metadata[key] for key in ("model", "steps", "seed", "data", "licence") if key in metadata}
-    facts: dict[str, Any] = {"file": path.name, "sha256": sha256_of(path), **known}
+    facts: dict[str, Any] = {"file": path.name, "sha256": sha256_of(path)}
+    facts |= {key: metadata[key] for key in ("model", "steps", "seed", "data", "licence") if key in metadata}
     called = word if word in choices else path.name
     return FeatureNetwork(called, lightcnn_layers(_ready(net, device), device), INPUT_SIZE, None, facts)
 
