@@ -95,7 +95,7 @@ def shown_metrics(report: Report) -> list[str]:
 
 
 def headings(report: Report) -> dict[str, str]:
-    """Headings of the metrics, as `figures.labels`."""
+    """Headings of the metrics, as `statistics.labels`."""
     return labels(report["networks"], report["preference"].get("simulated", False))
 
 
