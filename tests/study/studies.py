@@ -55,10 +55,10 @@ def set_up(folder: Path, *settings: str, texts: tuple[str, ...] = ()) -> None:
     path.write_text(text + "\n".join(texts) + "\n")
 
 
-def make_study(folder: Path, *settings: str, n: int = 12, n_practice: int = 2, **wish: object) -> Path:
+def make_study(folder: Path, *settings: str, n: int = 12, n_practice: int = 2, **options: object) -> Path:
     """A rating study of `n` items that count, without breaks, gold and repeats unless a setting says otherwise."""
     source = write_images(folder.parent / f"{folder.name}-pictures", n + n_practice)
-    create_study(StudyRequest(source, "rating", folder, n_practice=n_practice, **wish))  # type: ignore[arg-type]
+    create_study(StudyRequest(source, "rating", folder, n_practice=n_practice, **options))  # type: ignore[arg-type]
     set_up(folder, "repeats_per_rater = 0", "break_every = 0", *settings)
     return folder
 

@@ -79,7 +79,7 @@ def test_abandoned_items_go_to_others_and_come_back_while_there_is_room(tmp_path
         app = make_app(opened, clock=clock)
         away = taker(app)
         page = away.enter()
-        assert "No images are left" in taker(app).get().text  # both are in flight
+        assert "No images are left" in taker(app).get().text  # both are assigned
         clock.now += 60 * opened.config.timeout_minutes + 1
         # Nobody else has come: the answer is taken as if nothing had happened.
         page = away.answer(page)

@@ -279,7 +279,7 @@ def test_a_clock_set_back(study: Study, clock: Clock, back: float) -> None:
     clock.now -= back
     page = rater.answer(rater.post("/back", token=page.field("token")), rating="4")
     assert [(record["server_seconds"], record["rating"]) for record in records_of(study.folder)] == [(0, 4)]
-    # What was given out in what is now the future is not held until then.
+    # Items that were assigned in what is now the future do not stay open until then.
     clock.now -= 86400 * 30
     for _ in range(study.config.raters_per_item):
         other = taker(make_app(study, clock=clock))

@@ -158,7 +158,7 @@ def test_settings_are_read_as_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "message"),
+    ("options", "message"),
     [
         ({"source": "none"}, "is not a folder"),
         ({"source": "empty"}, "holds no images"),
@@ -177,7 +177,7 @@ def test_settings_are_read_as_written(tmp_path: Path) -> None:
         ({"n_items": 0}, "--n-items 1 or more"),
     ],
 )
-def test_bad_wishes_leave_nothing_behind(tmp_path: Path, wish: dict[str, Any], message: str) -> None:
+def test_invalid_options_leave_nothing_behind(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     write_images(tmp_path / "source", 3)
     (tmp_path / "empty").mkdir()
     write_compared(tmp_path / "uneven", 3)
@@ -190,10 +190,17 @@ def test_bad_wishes_leave_nothing_behind(tmp_path: Path, wish: dict[str, Any], m
     write_compared(tmp_path / "compared", 3)
     (tmp_path / "short.csv").write_text("image,best\nf00,legan\nf01\n")
     before = {path for path in tmp_path.rglob("*")}
-    paths = {name: tmp_path / value for name, value in wish.items() if name in ("source", "out", "gold")}
-    asked = {"source": tmp_path / "source", "kind": "rating", "out": tmp_path / "study", "n_practice": 0, **wish, **paths}
+    paths = {name: tmp_path / value for name, value in options.items() if name in ("source", "out", "gold")}
+    arguments = {
+        "source": tmp_path / "source",
+        "kind": "rating",
+        "out": tmp_path / "study",
+        "n_practice": 0,
+        **options,
+        **paths,
+    }
     with pytest.raises((StudyError, ImageError, LeganError), match=message):
-        create_study(StudyRequest(**asked))  # type: ignore[arg-type]
+        create_study(StudyRequest(**arguments))  # type: ignore[arg-type]
     assert {path for path in tmp_path.rglob("*")} == before
 
 

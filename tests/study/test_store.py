@@ -216,7 +216,7 @@ def test_image_deleted(study: Study) -> None:
     assert mark_missing(study) == []
     second = taker(make_app(study))
     second.finish(second.enter())
-    assert len(second.saved) == 14, "the restored image is given out again"
+    assert len(second.saved) == 14, "the restored item is assigned again"
 
 
 def test_all_images_deleted(tmp_path: Path) -> None:

@@ -65,10 +65,10 @@ def test_rater_verbs(tmp_path: Path) -> None:
         (["create", "--from", "nowhere", "--out", "x"], "is not a folder"),
     ],
 )
-def test_bad_wishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str) -> None:
+def test_invalid_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str) -> None:
     make_study(tmp_path / "study", n=3)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("uvicorn.Server.run", lambda server: None)  # a wish that is taken for good ends too
+    monkeypatch.setattr("uvicorn.Server.run", lambda server: None)  # an option that is accepted ends too
     result = legan("study", *words)
     assert result.exit_code == 2 and message in result.stderr and len(result.stderr.splitlines()) == 1, result.stderr
 
