@@ -202,7 +202,8 @@ def in_words(figures: Mapping[str, Any]) -> str:
     """A status as lines of text."""
     by_answers = ", ".join(f"{count} with {n}" for n, count in figures["n_items_by_answers"].items() if count)
     lines = [
-        f"{figures['title']} ({figures['kind']}): {figures['n_answers']} of {figures['n_wanted']} answers, {figures['n_in_flight']} open",
+        f"{figures['title']} ({figures['kind']}): {figures['n_answers']} of {figures['n_wanted']} answers, "
+        f"{figures['n_in_flight']} open assignments",
         f"{figures['n_items']} items: {by_answers} answers; {figures['raters_per_item']} wanted each",
         f"{figures['n_raters']} raters, {figures['n_finished']} finished",
         agreement_in_words(figures["agreement"]),
