@@ -208,7 +208,8 @@ def _with_splits(entries: list[PhotoEntry]) -> list[PhotoEntry]:
 
 # A data set folder made from photos: one tar shard a person, made in worker processes, resumable, with a list of what was dropped.
 #
-# What is made of a photo is the caller's (`PhotoMaker`); here are folder, shards, processes, manifest and `dropped.csv`.
+# Which crops a photo gives is the caller's (`PhotoMaker`); folder, shards and processes are `legan.data.shards`'s; here are the rows of the
+# manifest, and `dropped.csv`.
 
 
 _RECORD, _DROPPED = "record.json", "dropped.csv"

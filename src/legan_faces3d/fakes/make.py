@@ -68,16 +68,16 @@ class Makers:
         """One rendering serves all lightings of a person, an expression and a grade."""
         found: dict[str, np.ndarray] = {}
         calls: dict[tuple[int, str, str], list[PlannedImage]] = {}
-        for picture in images:
-            row = self.catalogue.rows[picture.sources[0]]
-            calls.setdefault((self._person_seed(row), row["expression"], picture.setting), []).append(picture)
+        for planned in images:
+            row = self.catalogue.rows[planned.sources[0]]
+            calls.setdefault((self._person_seed(row), row["expression"], planned.setting), []).append(planned)
         for (seed, expression, _), group in calls.items():
             realism, _ = GRADES[_name(group[0])]
-            lightings = [LIGHTINGS[LIGHTING_NAMES.index(picture.facts["lighting"])] for picture in group]
+            lightings = [LIGHTINGS[LIGHTING_NAMES.index(planned.facts["lighting"])] for planned in group]
             rendering = self._get_renderer().render(seed, expression, realism=realism, lightings=lightings)
-            found |= {picture.name: image for picture, image in zip(group, rendering.images, strict=True)}
-        for picture in images:
-            yield BaseImage(found[picture.name], self.catalogue.points(picture.sources[0]))
+            found |= {planned.name: image for planned, image in zip(group, rendering.images, strict=True)}
+        for planned in images:
+            yield BaseImage(found[planned.name], self.catalogue.points(planned.sources[0]))
 
     def _person_seed(self, row: Mapping[str, object]) -> int:
         from legan_faces3d.render.dataset import identity_seed
@@ -108,13 +108,13 @@ class Makers:
             yield BaseImage(relight_wrongly(change, _name(image), _random(image)), points)
 
     def _warps(self, images: Sequence[PlannedImage]) -> Iterator[BaseImage]:
-        for picture in images:
-            method, gain, _ = WARPS[_name(picture)]
-            start, from_points, to_points = picture.sources
+        for planned in images:
+            method, gain, _ = WARPS[_name(planned)]
+            start, from_points, to_points = planned.sources
             image, points = self.catalogue.image(start), self.catalogue.points(start)
             goal = points + gain * (self.catalogue.points(to_points) - self.catalogue.points(from_points))
-            if picture.setting.endswith("-shaky"):
-                goal = goal + _SHAKE * image.shape[0] * _random(picture).standard_normal(goal.shape)
+            if planned.setting.endswith("-shaky"):
+                goal = goal + _SHAKE * image.shape[0] * _random(planned).standard_normal(goal.shape)
             yield BaseImage(warp(image, points, goal, method), goal)
 
     def _swaps(self, images: Sequence[PlannedImage]) -> Iterator[BaseImage]:
@@ -124,7 +124,7 @@ class Makers:
             faces = self.catalogue.image(host), points, self.catalogue.image(donor), self.catalogue.points(donor)
             yield BaseImage(swap_face(*faces, SWAPS[_name(image)][0], _random(image)), points)
 
-    def _edits(self, pictures: Sequence[PlannedImage]) -> Iterator[BaseImage]:
+    def _edits(self, planned_images: Sequence[PlannedImage]) -> Iterator[BaseImage]:
         import torch
 
         from legan.core.conditions import expression_code, lighting_code
@@ -132,20 +132,20 @@ class Makers:
         from legan.models.editors import Codes
 
         images: dict[str, np.ndarray] = {}
-        for setting in dict.fromkeys(map(_name, pictures)):
-            chosen = [picture for picture in pictures if _name(picture) == setting]
-            x = to_network(np.stack([self.catalogue.image(picture.sources[0]) for picture in chosen]))
-            expressions = np.stack([expression_code(picture.facts["expression"]) for picture in chosen])
-            lightings = np.stack([lighting_code(picture.facts["lighting"]) for picture in chosen])
+        for setting in dict.fromkeys(map(_name, planned_images)):
+            chosen = [planned for planned in planned_images if _name(planned) == setting]
+            x = to_network(np.stack([self.catalogue.image(planned.sources[0]) for planned in chosen]))
+            expressions = np.stack([expression_code(planned.facts["expression"]) for planned in chosen])
+            lightings = np.stack([lighting_code(planned.facts["lighting"]) for planned in chosen])
             codes = Codes(torch.from_numpy(expressions), torch.from_numpy(lightings))
             edited = from_network(self._editor(setting).translate(x, codes).image)
-            images |= {picture.name: image for picture, image in zip(chosen, edited, strict=True)}
-        for picture in pictures:
-            yield BaseImage(images[picture.name], self.catalogue.points(picture.sources[0]))
+            images |= {planned.name: image for planned, image in zip(chosen, edited, strict=True)}
+        for planned in planned_images:
+            yield BaseImage(images[planned.name], self.catalogue.points(planned.sources[0]))
 
-    def _samples(self, pictures: Sequence[PlannedImage]) -> Iterator[BaseImage]:
+    def _samples(self, planned_images: Sequence[PlannedImage]) -> Iterator[BaseImage]:
         assert self.model is not None, "samples are planned only where a model was made"
-        for image in pictures:
+        for image in planned_images:
             recipe, random = SAMPLES[_name(image)][0], _random(image)
             points = self.model.mean_points.reshape(-1, 2)
             if recipe.n_faces:
