@@ -13,9 +13,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from legan.evaluation.evaluators import Choice, Evaluators
+from legan.evaluation.evaluators import Evaluators
 from legan.metrics.distributions import DISTANCES
 from legan.metrics.intervals import distance_interval
+from legan.requests import EvaluationNetworks
 
 N_FEATURES, BATCH = 296, 16  # of the packaged LightCNN's layers
 
@@ -40,7 +41,7 @@ def main() -> None:
     torch.set_num_threads(words.threads)
     random = np.random.default_rng(0)
 
-    evaluators, layer = Evaluators(Choice()), torch.nn.Conv2d(16, 80, 3, padding=1)
+    evaluators, layer = Evaluators(EvaluationNetworks()), torch.nn.Conv2d(16, 80, 3, padding=1)
     images = random.integers(0, 256, (BATCH, 128, 128, 3), np.uint8)
     x = torch.randn(BATCH, 16, 64, 64)
     with torch.inference_mode():

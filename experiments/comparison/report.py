@@ -23,12 +23,13 @@ import matplotlib.pyplot as plt
 
 from legan.core.errors import DataError, LeganError
 from legan.core.files import make_folder, sha256_of, write_atomic
-from legan.evaluation.benchmark import Request, evaluate
-from legan.evaluation.evaluators import IMAGE_METRICS, Choice
+from legan.evaluation.benchmark import evaluate
+from legan.evaluation.evaluators import IMAGE_METRICS
 from legan.evaluation.measure import INPUT
 from legan.evaluation.statistics import METRICS, labels
 from legan.metrics.agreement import Interval
 from legan.metrics.intervals import mean_interval
+from legan.requests import EvaluationNetworks, EvaluationRequest
 
 MODELS = ("stargan", "stargan-qual", "starganv2", "legan", "legan-noqual")
 DRAWN = ("fid", "lpips", "ssim", "match", "quality")
@@ -48,8 +49,8 @@ def snapshots(runs: Path, names: Sequence[str]) -> dict[int, dict[str, Path]]:
 def measure(models: Mapping[str, Path], words: argparse.Namespace, n: int, n_resamples: int, out: Path) -> dict[str, Any]:
     """Evaluate weights files by name; return the report."""
     editors = tuple(f"{name}={path}" for name, path in models.items())
-    request = Request(tuple(words.data), editors, n=n, n_resamples=n_resamples)
-    return evaluate(request, out, Choice(quality=words.quality), n_workers=words.workers)
+    request = EvaluationRequest(tuple(words.data), editors, n=n, n_resamples=n_resamples)
+    return evaluate(request, out, EvaluationNetworks(quality=words.quality), n_workers=words.workers)
 
 
 def figures_of(report: Mapping[str, Any], n_images: int) -> list[tuple[str, int, str, float]]:

@@ -47,6 +47,7 @@ from legan.metrics.verification import match_scores
 from legan.models.editors import Codes, CropEditor, ExpressionSpec, LightingSpec
 from legan.models.generator import GeneratorOutput, apply_fields
 from legan.quality.scorer import score_crops
+from legan.requests import check_min_match
 
 Input = str | Path | Image.Image | np.ndarray | Photo
 Face = int | str  # 1, 2, ... (1 is the largest), "largest", "all", or "aligned"
@@ -557,16 +558,6 @@ def read_crops(before: Sequence[Image.Image], after: Sequence[Image.Image], netw
     expressions, lightings = _seen(after, networks)
     rows = zip(matches, *scores, expressions, lightings, strict=True)
     return Readings(embedding.name, tuple(FaceReadings(float(match), *rest) for match, *rest in rows))
-
-
-def check_min_match(min_match: float | None) -> None:
-    """Check a least match.
-
-    Raises:
-        ConditionError: it is not in -1..1.
-    """
-    if min_match is not None and not -1 <= min_match <= 1:
-        raise ConditionError(f"min-match {min_match:g} is out of range: give a cosine from -1 to 1")
 
 
 @lru_cache(maxsize=1)

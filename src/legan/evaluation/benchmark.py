@@ -7,7 +7,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from legan.data.shards import check_own_folder
 from legan.editing.loader import editor_checksum, editor_path
 from legan.evaluation import statistics
 from legan.evaluation.edit_classifier import accuracies, train_edit_classifier
-from legan.evaluation.evaluators import IMAGE_METRICS, Choice, Evaluators
+from legan.evaluation.evaluators import IMAGE_METRICS, Evaluators
 from legan.evaluation.measure import (
     CACHE,
     INPUT,
@@ -39,41 +39,13 @@ from legan.evaluation.measure import (
 )
 from legan.evaluation.report import Report, add_preference, headings, write_report, write_report_page
 from legan.evaluation.tasks import ENOUGH_FOR_FID, EvaluationSet, from_data_set, from_folders
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to evaluate.
-
-    Args:
-        data: data set folders, each perhaps with `:split`; or one folder of input images, for `results`.
-        editors: weights files, run folders or ids of models on the hub, each perhaps as `NAME=PATH`; `packaged` is the one that
-            comes with legan, `fitted` the one without a network.
-        results: folders of result images, `NAME=DIR`, by the names of the inputs.
-        truth, real: folders of the true edits, and of real images, for `results`.
-        split: of data sets that do not name theirs.
-        n: questions (a source and a target) drawn from each data set.
-        seed: of that draw and of the intervals' people.
-        preference: preference.json of a study.
-        n_resamples: of the intervals; half samples are 100 at most.
-    """
-
-    data: tuple[str, ...]
-    editors: tuple[str, ...] = ()
-    results: tuple[str, ...] = ()
-    truth: Path | None = None
-    real: Path | None = None
-    split: str = "test"
-    n: int = 2000
-    seed: int = 0
-    preference: Path | None = None
-    n_resamples: int = 1000
+from legan.requests import EvaluationNetworks, EvaluationRequest
 
 
 def evaluate(
-    request: Request,
+    request: EvaluationRequest,
     out: Path,
-    choice: Choice | None = None,
+    choice: EvaluationNetworks | None = None,
     n_workers: int = 1,
     batch_size: int = 16,
     progress: Progress = lambda n_done, n: None,
@@ -94,7 +66,7 @@ def evaluate(
     Raises:
         LeganError: anything that cannot be used; nothing is measured before all is checked.
     """
-    choice = choice or Choice()
+    choice = choice or EvaluationNetworks()
     _check(request, n_workers, batch_size)
     check_device(choice.device)
     check_own_folder(out, CACHE)
@@ -127,7 +99,7 @@ def evaluate_editors(
     n: int = 2000,
     seed: int = 0,
     n_resamples: int = 1000,
-    choice: Choice | None = None,
+    choice: EvaluationNetworks | None = None,
     n_workers: int = 1,
 ) -> Report:
     """Compare editors on data sets by every metric, as `legan evaluate` does, and write the report; run again, it continues.
@@ -136,7 +108,7 @@ def evaluate_editors(
         editors: weights files, run folders or ids on the hub by name; `"packaged"` is the one that comes with legan.
         data: data set folders.
         out: folder of the report.
-        split, n, seed, n_resamples: as in `Request`.
+        split, n, seed, n_resamples: as in `EvaluationRequest`.
         choice, n_workers: as in `evaluate`.
 
     Returns:
@@ -154,11 +126,11 @@ def evaluate_editors(
     """
     folders = [data] if isinstance(data, (str, Path)) else data
     words = tuple(f"{name}={place}" for name, place in editors.items())
-    request = Request(tuple(map(str, folders)), words, split=split, n=n, seed=seed, n_resamples=n_resamples)
+    request = EvaluationRequest(tuple(map(str, folders)), words, split=split, n=n, seed=seed, n_resamples=n_resamples)
     return evaluate(request, Path(out), choice, n_workers)
 
 
-def _check(request: Request, n_workers: int, batch_size: int) -> None:
+def _check(request: EvaluationRequest, n_workers: int, batch_size: int) -> None:
     for name, value in (("workers", n_workers), ("batch-size", batch_size), ("n", request.n)):
         if value < 1:
             raise ConfigError(f"--{name} must be at least 1, not {value}")
@@ -177,7 +149,7 @@ def _check(request: Request, n_workers: int, batch_size: int) -> None:
         raise ConfigError("--truth and --real go with --results: a data set has them itself")
 
 
-def _evaluation_sets(request: Request) -> list[EvaluationSet]:
+def _evaluation_sets(request: EvaluationRequest) -> list[EvaluationSet]:
     if request.results:
         folder = Path(request.data[0])
         if (folder / MANIFEST).is_file():
@@ -198,7 +170,7 @@ def _evaluation_sets(request: Request) -> list[EvaluationSet]:
     return evaluation_sets
 
 
-def _candidates(request: Request, evaluation_set: EvaluationSet, editors: Sequence[Candidate]) -> list[Candidate]:
+def _candidates(request: EvaluationRequest, evaluation_set: EvaluationSet, editors: Sequence[Candidate]) -> list[Candidate]:
     """The two references, then the models in the order named."""
     candidates = [Candidate(INPUT, "")]
     if len(evaluation_set.real):
@@ -229,7 +201,9 @@ def _editor(word: str, out: Path) -> Candidate:
     return Candidate(name, editor_checksum(path), weights=path)
 
 
-def _report(request: Request, choice: Choice, evaluators: Evaluators, measured: Sequence[Measured]) -> Report:
+def _report(
+    request: EvaluationRequest, choice: EvaluationNetworks, evaluators: Evaluators, measured: Sequence[Measured]
+) -> Report:
     """What report.json holds: settings, a row of metrics for each candidate, correlations of quality with them, breakdown, notes."""
     report: Report = {"made_by": f"legan {__version__}", "models": [], "references": [], "networks": evaluators.provenance}
     report["settings"] = {**_plain(request), "choice": _plain(choice)}

@@ -27,6 +27,7 @@ from legan.metrics import feature_networks
 from legan.metrics.images import layer_distance, psnr, ssim
 from legan.models.lightcnn import INPUT_SIZE, load_lightcnn
 from legan.quality.scorer import QualityScorer, load_quality
+from legan.requests import EvaluationNetworks
 
 DEFAULT = "lightcnn"
 _TORCHVISION = "https://download.pytorch.org/models"
@@ -47,25 +48,14 @@ Arrays = dict[str, np.ndarray]  # by name, a row an image
 Layers = Callable[[Tensor], list[Tensor]]
 
 
-@dataclass(frozen=True)
-class Choice:
-    """The networks to measure with, as names or paths, and where they run; `quality` None is the packaged Q."""
-
-    fid_network: str = DEFAULT
-    lpips_network: str = DEFAULT
-    identity: str = PACKAGED
-    quality: Path | None = None
-    device: str = "cpu"
-
-
 class Evaluators:
-    """The networks of a `Choice`, loaded, and the classifier of edits, where there is one.
+    """The networks of a `EvaluationNetworks`, loaded, and the classifier of edits, where there is one.
 
     Raises:
         WeightsError, ConfigError: an unknown network, or a device that this machine does not have.
     """
 
-    def __init__(self, choice: Choice, edits: EditClassifier | None = None) -> None:
+    def __init__(self, choice: EvaluationNetworks, edits: EditClassifier | None = None) -> None:
         self.edits = edits
         self.fid: FeatureNetwork = load_fid_network(choice.fid_network, choice.device)
         self.lpips: FeatureNetwork = load_lpips_network(choice.lpips_network, choice.device)

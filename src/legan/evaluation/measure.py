@@ -24,10 +24,11 @@ from legan.core.images import from_network, to_network
 from legan.core.workers import run_jobs
 from legan.editing.loader import load_crop_editor
 from legan.evaluation.edit_classifier import EditClassifier, changes_of
-from legan.evaluation.evaluators import IMAGE_METRICS, Arrays, Choice, Evaluators
+from legan.evaluation.evaluators import IMAGE_METRICS, Arrays, Evaluators
 from legan.evaluation.tasks import EvaluationSet, by_name, read_image
 from legan.metrics.verification import match_scores
 from legan.models.editors import Codes, CropEditor
+from legan.requests import EvaluationNetworks
 
 N_SHOWN = 12  # images kept for the page
 INPUT, REAL = "input (nothing done)", "real images"
@@ -79,7 +80,7 @@ class Measured:
 def measure_all(
     evaluation_set: EvaluationSet,
     candidates: Sequence[Candidate],
-    choice: Choice,
+    choice: EvaluationNetworks,
     evaluators: Evaluators,
     out: Path,
     n_workers: int = 1,
@@ -161,7 +162,7 @@ _state: list[_Worker] = []  # of this process
 
 
 def _start(
-    evaluation_set: EvaluationSet, candidates: Sequence[Candidate], choice: Choice, edits: EditClassifier | None
+    evaluation_set: EvaluationSet, candidates: Sequence[Candidate], choice: EvaluationNetworks, edits: EditClassifier | None
 ) -> None:
     _state[:] = [_Worker(evaluation_set, candidates, Evaluators(choice, edits), choice.device, {})]
 
