@@ -101,12 +101,12 @@ def match(
     a: Annotated[Path, typer.Argument(help="Photo or face crop.", show_default=False)],
     b: Annotated[Path, typer.Argument(help="Another.", show_default=False)],
     identity: Annotated[
-        str, typer.Option(help="Embedding: packaged, dlib, lightcnn9, lightcnn29, insightface, or a weights file.")
+        str, typer.Option(help="Embedding: packaged, dlib, lightcnn, lightcnn9, lightcnn29, insightface, or a weights file.")
     ] = "packaged",
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Say how alike the faces of two photos are: the cosine of their identity embeddings, higher for one person.
+    """Say whether two photos show the same person or different people, or that it is unsure; with how often that is wrong.
 
     Example:
 

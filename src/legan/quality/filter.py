@@ -84,7 +84,7 @@ class Choice:
             ConfigError: nothing to go by, a value out of range, or a match without a reference.
         """
         if self.keep is None and self.min_quality is None and self.min_match is None:
-            raise ConfigError("nothing to filter by: give --keep 0.7, --min-quality 5, or --min-match 0.5 with --reference")
+            raise ConfigError("nothing to filter by: give --keep 0.7, --min-quality 5, or --min-match 0.85 with --reference")
         for name, value, low, high in (
             ("--keep", self.keep, 0, 1), ("--min-quality", self.min_quality, 0, 10), ("--min-match", self.min_match, -1, 1),
         ):  # fmt: skip
