@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.device import autocast
-from legan.editing.editor import load_editor
+from legan.editing.loader import load_editor
 from legan.models import generator
 from legan.models.blocks import count_gflop
 from legan.models.generator import Generator

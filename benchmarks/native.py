@@ -18,7 +18,8 @@ from PIL import Image
 
 from legan.core.images import from_network, photo_of, to_network
 from legan.core.weights import asset
-from legan.editing.editor import Editor, Subject, load_editor
+from legan.editing.editor import Editor, Subject
+from legan.editing.loader import load_editor
 from legan.faces.paste import paste
 
 EDIT = ("surprise", -45.0)

@@ -139,7 +139,7 @@ def test_images_are_what_the_editor_gives(
 ) -> None:
     """The oracle: the editor's own door, asked for the same thing, without the rounding of bfloat16."""
     monkeypatch.setattr(augmentation, "mixed_dtype", lambda precision, device: None)
-    from legan.editing.editor import load_editor
+    from legan.editing.loader import load_editor
     from legan.matching import match_images
     from legan.quality.scorer import load_quality
 

@@ -29,7 +29,7 @@ from legan.core.images import to_network
 from legan.core.listing import images_in_folder
 from legan.core.weights import load_weights, save_weights
 from legan.data.faces import LabelledFaces
-from legan.editing.editor import load_editor
+from legan.editing.loader import load_editor
 from legan.faces.align import prepare
 from legan.faces.embeddings import Embedding, load_embedding, model_path
 from legan.metrics.verification import Pairs, all_pairs, score_pairs, verification_figures

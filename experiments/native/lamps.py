@@ -22,7 +22,7 @@ from legan.core.light import Lamp, LightSetup
 from legan.data.edits import mixed
 from legan.data.faces import FaceDataset
 from legan.data.manifest import MANIFEST
-from legan.editing.editor import load_editor
+from legan.editing.loader import load_editor
 from legan.metrics.images import ssim
 from legan.models.editors import LightingSpec, Networks
 

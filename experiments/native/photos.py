@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from editing import Edited, edit_both, validation_people
-from legan.editing.editor import load_editor
+from legan.editing.loader import load_editor
 from legan.faces.detect import detect
 
 EDITS = (("light -45", None, -45.0), ("smile", "smile", None), ("surprise", "surprise", None), ("scream", "scream", None))

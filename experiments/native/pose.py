@@ -18,7 +18,7 @@ from truth import agreement, face_mask
 
 from legan.core.conditions import LIGHTINGS
 from legan.core.images import from_network, to_network
-from legan.editing.editor import load_editor
+from legan.editing.loader import load_editor
 from legan.faces.detect import find_boxes
 from legan.faces.landmarks import locate_in_crop
 from legan.faces.suitability import head_pose

@@ -17,7 +17,7 @@ from skimage.metrics import structural_similarity
 
 from editing import edit_both, whole_crop
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
-from legan.editing.editor import load_editor
+from legan.editing.loader import load_editor
 from legan_faces3d.render import camera as sensor
 from legan_faces3d.render.renderer import Renderer
 

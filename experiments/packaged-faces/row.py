@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from legan.core.images import save_photo
 from legan.core.weights import asset
 from legan.editing.demo import ATTRIBUTION
-from legan.editing.editor import load_editor
+from legan.editing.loader import load_editor
 from legan.editing.marks import Mark, marked_metadata
 
 EDITS = {

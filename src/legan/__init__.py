@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from legan.core.errors import LeganError
     from legan.core.light import Lamp, LightSetup
     from legan.data.faces import FaceDataset, load_dataset
-    from legan.editing.editor import Edit, Editor, Readings, edit, load_editor
+    from legan.editing.editor import Edit, Editor, Readings
+    from legan.editing.loader import edit, load_editor
     from legan.editing.marks import Mark, read_mark
     from legan.evaluation.benchmark import evaluate_editors as evaluate
     from legan.matching import Match, match
@@ -45,8 +46,8 @@ _HOMES = {
     "Edit": "legan.editing.editor:Edit",
     "Editor": "legan.editing.editor:Editor",
     "Readings": "legan.editing.editor:Readings",
-    "edit": "legan.editing.editor:edit",
-    "load_editor": "legan.editing.editor:load_editor",
+    "edit": "legan.editing.loader:edit",
+    "load_editor": "legan.editing.loader:load_editor",
     "Mark": "legan.editing.marks:Mark",
     "read_mark": "legan.editing.marks:read_mark",
     "Match": "legan.matching:Match",

@@ -7,7 +7,7 @@ import pytest
 
 from legan.core.errors import WeightsError
 from legan.core.weights import editor_file
-from legan.editing.editor import load_editor
+from legan.editing.loader import load_editor
 
 hub = pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed: pip install legan[hub]")
 

@@ -15,7 +15,7 @@ from legan.core.conditions import EXPRESSIONS
 from legan.core.errors import ImageError, LeganError
 from legan.core.weights import asset
 from legan.editing import demo
-from legan.editing.editor import load_editor
+from legan.editing.loader import load_editor
 from legan.editing.marks import SOURCE_TYPE
 
 

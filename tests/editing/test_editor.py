@@ -12,7 +12,8 @@ import legan
 from legan.core.errors import ConditionError, FaceError, ImageError
 from legan.core.images import load_photo
 from legan.core.weights import asset
-from legan.editing.editor import Editor, edit_words, load_editor
+from legan.editing.editor import Editor, edit_words
+from legan.editing.loader import load_editor
 from legan.editing.marks import read_mark
 
 Know = Callable[..., None]

@@ -11,8 +11,8 @@ from legan.core.conditions import LIGHTING_NAMES
 from legan.core.errors import FaceError
 from legan.core.images import from_network, to_network
 from legan.editing import editor as editing
-from legan.editing.editor import load_editor
 from legan.editing.folders import edit_files
+from legan.editing.loader import load_editor
 from legan.editing.marks import read_mark
 from legan.evaluation.measure import Candidate, Predictor
 from legan.evaluation.tasks import EvaluationSet

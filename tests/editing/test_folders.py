@@ -10,8 +10,9 @@ from PIL import Image
 
 from legan.core.errors import ConditionError, ImageError, LeganError
 from legan.core.images import load_photo
-from legan.editing.editor import Editor, load_editor
+from legan.editing.editor import Editor
 from legan.editing.folders import edit_files, plan
+from legan.editing.loader import load_editor
 from legan.editing.marks import read_mark
 from legan.requests import EditRequest
 

@@ -7,8 +7,9 @@ from PIL import Image
 
 from legan.core.conditions import EXPRESSIONS
 from legan.core.images import photo_of
-from legan.editing.editor import Subject, load_editor
+from legan.editing.editor import Subject
 from legan.editing.grid import CELL, GAP, LABEL, LEFT, edit_cells, lighting_label, make_grid
+from legan.editing.loader import load_editor
 
 FACE = Image.radial_gradient("L").resize((128, 128)).convert("RGB")
 

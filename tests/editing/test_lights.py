@@ -12,8 +12,8 @@ import torch
 from legan.core.conditions import LIGHTINGS
 from legan.core.errors import ConditionError, FaceError, ImageError
 from legan.core.light import LightSetup
-from legan.editing.editor import load_editor
 from legan.editing.lights import environment_light, light_like, light_setups, read_environment, shares_in_words
+from legan.editing.loader import load_editor
 from legan.models.critic import CriticOutput
 from legan.models.editors import LightingSpec
 from legan.requests import EditRequest

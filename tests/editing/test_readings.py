@@ -15,8 +15,9 @@ import legan
 from legan.cli import app
 from legan.core.errors import ConditionError, FaceError, ImageError
 from legan.core.images import load_photo
-from legan.editing.editor import Editor, load_editor, read_crops
+from legan.editing.editor import Editor, read_crops
 from legan.editing.folders import edit_files
+from legan.editing.loader import load_editor
 from legan.editing.marks import read_mark
 from legan.faces.detect import Face
 from legan.faces.embeddings import load_embedding

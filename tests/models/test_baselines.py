@@ -9,9 +9,9 @@ import torch
 from legan.core.config import config_to_dict
 from legan.core.errors import ConditionError, WeightsError
 from legan.core.weights import load_weights, save_weights
-from legan.editing.editor import load_editor
 from legan.editing.folders import edit_files
 from legan.editing.grid import make_grid
+from legan.editing.loader import load_editor
 from legan.models.editors import Networks, load_networks
 from legan.models.stargan import StarGANCritic, StarGANCriticConfig, StarGANGenerator, StarGANGeneratorConfig
 from legan.models.starganv2 import Mapping, StarGANv2Config, StarGANv2Generator

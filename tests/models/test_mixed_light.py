@@ -12,8 +12,9 @@ from tests.conftest import TINY_GENERATOR
 from legan.core.errors import ConditionError
 from legan.core.images import load_photo
 from legan.core.light import Lamp, LightSetup
-from legan.editing.editor import Editor, load_editor
+from legan.editing.editor import Editor
 from legan.editing.grid import edit_cells
+from legan.editing.loader import load_editor
 from legan.models.critic import Critic, CriticConfig
 from legan.models.editors import Networks
 from legan.models.generator import Generator, GeneratorConfig, apply_fields

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from legan.core.config import load_config
 from legan.core.errors import ConditionError, ConfigError
 from legan.core.weights import load_weights
-from legan.editing.editor import load_editor
+from legan.editing.loader import load_editor
 from legan.models.editors import Codes, load_networks
 from legan.models.starganv2 import Mapping, StarGANv2Generator, mean_styles
 from legan.train.recipes import RECIPES, export_run

@@ -16,8 +16,9 @@ from legan.core.images import load_photo, photo_of
 from legan.core.pages import data_uri, write_page
 from legan.core.weights import asset
 from legan.core.workers import shown_progress
-from legan.editing.editor import Editor, Subject, load_editor
+from legan.editing.editor import Editor, Subject
 from legan.editing.grid import edit_cells, lighting_label
+from legan.editing.loader import load_editor
 from legan.editing.marks import Mark, marked_metadata
 from legan.models.editors import LightingSpec, Networks
 

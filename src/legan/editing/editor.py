@@ -35,7 +35,6 @@ from legan.core.images import (
     to_unit,
 )
 from legan.core.light import LightSetup
-from legan.editing.loader import FITTED, load_crop_editor
 from legan.editing.marks import Mark, marked_metadata, of_photo
 from legan.faces.align import AlignedCrop, align, grouped
 from legan.faces.detect import MIN_FACE_SIDE, detect
@@ -228,50 +227,6 @@ class Editor:
         return partial_edit(self.networks, x, full, target, strength, keeps_expression=expression is None), full
 
 
-def load_editor(weights: str | Path | None = None, device: str = "cpu", precision: str = "auto") -> Editor:
-    """Return an editor with the packaged weights, or with those of a file that `legan export` wrote; `precision` as for `Networks`.
-
-    `"fitted"` edits with the fitted head instead of a network (`legan.editing.fitted`; extra `render`), on the CPU.
-
-    Raises:
-        LeganError: the extra `render` is not installed.
-        WeightsError: a missing or damaged file, a pickle, or weights of something else.
-        ConfigError: a device that this machine does not have, or an unknown precision.
-
-    Example:
-        >>> editor = legan.load_editor()
-        >>> crops = torch.rand(2, 3, 128, 128)  # aligned faces in [0, 1]
-        >>> editor(crops, expression="surprise").shape
-        torch.Size([2, 3, 128, 128])
-    """
-    networks = load_crop_editor(weights, device, precision)
-    if str(weights) == FITTED:
-        from legan.editing.fitted import FittedEditor
-
-        return FittedEditor(networks)
-    return Editor(networks)
-
-
-def edit(
-    image: Input | Sequence[Input] | Tensor,
-    expression: ExpressionSpec | None = None,
-    lighting: LightingSpec | None = None,
-    strength: float = 1.0,
-    face: Face = "largest",
-    weights: str | Path | None = None,
-    force: bool = False,
-    min_match: float | None = None,
-) -> Any:
-    """Edit with an editor that is loaded once and kept; arguments and result as in `Editor.__call__` and `load_editor`.
-
-    Example:
-        >>> edited = legan.edit("photo.jpg", expression="smile:0.7", lighting=-45)
-        >>> edited.mark.edit
-        'expression=smile:0.7 lighting=-45 strength=1'
-    """
-    return _kept_editor(weights)(image, expression, lighting, strength, face, force, min_match)
-
-
 def edit_words(expression: ExpressionSpec | None, lighting: LightingSpec | None, strength: float) -> str:
     """Return an edit in words, for marks and for people: `expression=smile lighting=-45 strength=1`."""
     if isinstance(expression, str) or expression is None:
@@ -283,11 +238,6 @@ def edit_words(expression: ExpressionSpec | None, lighting: LightingSpec | None,
     else:
         lighting_word = ",".join(f"{angle:g}" for angle in lighting)
     return f"expression={expression_word} lighting={lighting_word} strength={strength:g}"
-
-
-@lru_cache(maxsize=1)
-def _kept_editor(weights: str | Path | None) -> Editor:
-    return load_editor(weights)
 
 
 def _face_number(face: Face, n_found: int, name: str) -> int:

@@ -32,12 +32,11 @@ from legan.core.images import from_network, to_network
 from legan.core.light import ROOM, Lamps, to_linear, to_srgb, with_tone
 from legan.core.weights import packaged
 from legan.editing.editor import Edit, Editor, Face, Input, Subject, edit_words
-from legan.editing.loader import FITTED
 from legan.editing.marks import Mark, of_photo
 from legan.faces.align import AlignedCrop
 from legan.faces.landmarks import locate_in_crop
 from legan.faces.native import CropFields, Person, PhotoFields, find_person
-from legan.models.editors import Attempt, Codes, ExpressionSpec, LightingSpec, named_codes
+from legan.models.editors import FITTED, Attempt, Codes, ExpressionSpec, LightingSpec, named_codes
 from legan.models.generator import GeneratorOutput
 from legan_faces3d.head.head import Head
 from legan_faces3d.head.noise import Stream, generator

@@ -12,9 +12,10 @@ from legan.core.images import WRITE_FORMATS, Photo, save_photo, write_format
 from legan.core.light import LightSetup
 from legan.core.listing import images_in_folder
 from legan.core.workers import shown_progress
-from legan.editing.editor import Edit, Editor, Readings, Subject, load_editor
+from legan.editing.editor import Edit, Editor, Readings, Subject
 from legan.editing.grid import GRID_LIGHTINGS, grid_mark, make_grid
 from legan.editing.lights import light_setups, shares_in_words
+from legan.editing.loader import load_editor
 from legan.editing.marks import marked_metadata, of_photo, read_mark
 from legan.models.editors import LightingSpec
 from legan.requests import EditRequest

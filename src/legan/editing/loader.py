@@ -2,15 +2,62 @@
 
 import tempfile
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 from legan.core.device import check_device
 from legan.core.errors import WeightsError
 from legan.core.files import sha256_of
 from legan.core.weights import PACKAGED, editor_file
-from legan.models.editors import CropEditor, load_networks
+from legan.editing.editor import Editor, Face, Input
+from legan.models.editors import FITTED, CropEditor, ExpressionSpec, LightingSpec, load_networks
 
-FITTED = "fitted"  # what users call the editor without a network, in every option that takes an editor
+
+def load_editor(weights: str | Path | None = None, device: str = "cpu", precision: str = "auto") -> Editor:
+    """Return an editor with the packaged weights, or with those of a file that `legan export` wrote; `precision` as for `Networks`.
+
+    `"fitted"` edits with the fitted head instead of a network (`legan.editing.fitted`; extra `render`), on the CPU.
+
+    Raises:
+        LeganError: the extra `render` is not installed.
+        WeightsError: a missing or damaged file, a pickle, or weights of something else.
+        ConfigError: a device that this machine does not have, or an unknown precision.
+
+    Example:
+        >>> editor = legan.load_editor()
+        >>> crops = torch.rand(2, 3, 128, 128)  # aligned faces in [0, 1]
+        >>> editor(crops, expression="surprise").shape
+        torch.Size([2, 3, 128, 128])
+    """
+    networks = load_crop_editor(weights, device, precision)
+    if str(weights) == FITTED:
+        from legan.editing.fitted import FittedEditor
+
+        return FittedEditor(networks)
+    return Editor(networks)
+
+
+def edit(
+    image: Input | Sequence[Input] | Tensor,
+    expression: ExpressionSpec | None = None,
+    lighting: LightingSpec | None = None,
+    strength: float = 1.0,
+    face: Face = "largest",
+    weights: str | Path | None = None,
+    force: bool = False,
+    min_match: float | None = None,
+) -> Any:
+    """Edit with an editor that is loaded once and kept; arguments and result as in `Editor.__call__` and `load_editor`.
+
+    Example:
+        >>> edited = legan.edit("photo.jpg", expression="smile:0.7", lighting=-45)
+        >>> edited.mark.edit
+        'expression=smile:0.7 lighting=-45 strength=1'
+    """
+    return _kept_editor(weights)(image, expression, lighting, strength, face, force, min_match)
 
 
 def load_crop_editor(
@@ -81,3 +128,8 @@ def editor_checksum(path: Path) -> str:
 def is_run(name: str | Path | None) -> bool:
     """Whether `name` is a folder, which is then taken for a run folder."""
     return name is not None and str(name) not in (PACKAGED, FITTED) and Path(name).is_dir()
+
+
+@lru_cache(maxsize=1)
+def _kept_editor(weights: str | Path | None) -> Editor:
+    return load_editor(weights)

@@ -35,6 +35,7 @@ from legan.models.stargan import (
 from legan.models.starganv2 import Mapping as StyleMapping
 from legan.models.starganv2 import StarGANv2Config, StarGANv2Generator, StyledEditor
 
+FITTED = "fitted"  # what users call the editor without a network, in every option that takes an editor
 ExpressionSpec = str | Mapping[str, float]
 LightingSpec = str | float | Sequence[float] | LightSetup
 
