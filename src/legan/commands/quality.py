@@ -23,7 +23,9 @@ MinSeconds = Annotated[float, typer.Option(help="Answers given faster are left o
 Table = Annotated[Path, typer.Option("--out", "-o", help="CSV file to write.")]
 QualityWeights = Annotated[
     Path | None,
-    typer.Option("--quality", help="Weights of Q: a file that `legan train quality` wrote, instead of the packaged ones."),
+    typer.Option(
+        "--quality", help="Weights of Q: a file that `legan train quality` wrote, or `simulated`, instead of the packaged ones."
+    ),
 ]
 FacesOption = Annotated[
     str,

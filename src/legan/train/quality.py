@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -30,6 +30,9 @@ from legan.train.loop import Outcome, Rehearsal, full_paths, start
 from legan.train.run_folder import CONFIG, LoopConfig, describe_init, init_path, join_licences, training_length
 from legan.train.supervised import AveragedTask
 from legan.train.task import Batch, Batches, Update
+
+if TYPE_CHECKING:
+    from legan.train.quality_features import Trained
 
 # Ladders of one image under one fault that grows: which of two steps is the more natural is known without any rater.
 #
@@ -112,6 +115,7 @@ def clean_images(images: RatedImages) -> np.ndarray:
 # how natural an image is.
 
 
+FEATURES = "features"  # the preset of `train/quality_features.py`
 WEIGHTS = "quality.safetensors"  # in the run folder, when the training is finished
 
 _LOSSES = {"margin": losses.rating_margin, "squared-hinge": losses.rating_squared_hinge, "l2": losses.rating_l2}
@@ -266,7 +270,7 @@ def preset(name: str) -> QualityTrainingConfig:
         ConfigError: there is no such preset.
     """
     if name not in PRESETS:
-        raise ConfigError(no_such("preset", name, PRESETS))
+        raise ConfigError(no_such("preset", name, [FEATURES, *PRESETS]))
     return PRESETS[name]
 
 
@@ -283,7 +287,7 @@ def build_quality(config: QualityTrainingConfig, device: torch.device) -> tuple[
     init = None
     if config.init:
         init = load_quality_net(config.init)[0]
-        if init.config != config.network:
+        if not isinstance(init, Quality) or init.config != config.network:
             raise WeightsError(f"{config.init} has another shape than the settings: leave network.* as the weights have it")
     batches = RatedBatches(train, config.batch_size, config.shift, config.flip, config.loop.seed)
     facts = [{**folder, "labels_sha256": sha256_of(Path(config.labels))} for folder in train.facts()]
@@ -300,11 +304,11 @@ def train_quality(
     init: Path | None = None,
     devices: int = 1,
     dry_run: bool = False,
-) -> Outcome | Rehearsal:
+) -> "Outcome | Rehearsal | Trained":
     """Train Q in a run folder, or continue the training that it holds; at the end write its weights.
 
     Args:
-        preset_name: "lite" or "paper".
+        preset_name: "features", which is trained by `train_features`, "lite" or "paper".
         data: the data set folders that were rated.
         labels: a label file or a ratings file.
         run: the run folder; `quality.safetensors` in it is the result.
@@ -316,6 +320,12 @@ def train_quality(
     Raises:
         LeganError: as `run_task` and `build_quality`.
     """
+    if preset_name == FEATURES:
+        from legan.train.quality_features import train_features
+
+        if init is not None or devices != 1 or dry_run:
+            raise ConfigError("the preset features solves one linear system: leave out --init, --devices and --dry-run")
+        return train_features(data, labels, run, overrides)
     config = load_config(QualityTrainingConfig, overrides=overrides, base=preset(preset_name))
     if data:
         config = replace(config, data=full_paths(data))
@@ -324,7 +334,12 @@ def train_quality(
     if not config.labels:
         raise ConfigError("no ratings: name a label file or a ratings file with --ratings")
     if init is not None:
-        config = replace(config, init=str(init_path(init)), network=load_quality_net(init)[0].config)
+        network = load_quality_net(init)[0].config
+        if not isinstance(network, QualityConfig):
+            raise ConfigError(
+                f"{init} was trained by --preset features, which starts from nothing: name other weights with --init"
+            )
+        config = replace(config, init=str(init_path(init)), network=network)
     return start(build_quality, config, run, devices, dry_run, lambda done: export_quality(done, done / WEIGHTS))
 
 
