@@ -11,6 +11,7 @@ what the mean of the image's source says without looking at it.
 import argparse
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,10 @@ PHOTO_SCORE, PHOTO_NOISE, MADE_NOISE = 5.5, 30.0, 20.0
 BELOW = {"relit": 0.4, "reexpressed": 0.5, "edit": 0.9, "early": 1.8}
 LICENCE = "CC BY-NC 4.0"
 DATA = (
-    "Ratings of 202 faces by 600 people (Lago et al. 2022, doi 10.1109/MSP.2021.3120982; no licence stated); the faces are FFHQ photographs "
-    "(Creative Commons, some non-commercial) and outputs of NVIDIA's ProGAN, StyleGAN and StyleGAN2; ladders of faults on them, on the "
-    "Face Research Lab London Set (CC BY 4.0) and on official portraits of public officials (US Government works, public domain)"
+    "Ratings of 202 faces by 600 people (Lago et al. 2022, doi 10.1109/MSP.2021.3120982; no licence stated); the faces are FFHQ "
+    "photographs (Creative Commons, some non-commercial) and outputs of NVIDIA's ProGAN, StyleGAN and StyleGAN2; ladders of faults on "
+    "them, on the Face Research Lab London Set (CC BY 4.0) and on official portraits of public officials (US Government works, public "
+    "domain)"
 )
 KNOWN_FAULTS = (
     "agrees with people about sources of images more than within a source",
@@ -80,10 +82,7 @@ class Material:
         for (name, fault), ladder in rows[rows["fault"] != "none"].groupby([key, "fault"], sort=False):
             numbers = [clean[name], *ladder.sort_values("strength").index]
             first = rows.loc[numbers[1]]
-            found += [
-                (a, b, fault, first["split"], first["source"], first["name"])
-                for a, b in zip(numbers[:-1], numbers[1:], strict=True)
-            ]
+            found += [(a, b, fault, first["split"], first["source"], first["name"]) for a, b in pairwise(numbers)]
         return pd.DataFrame(found, columns=["before", "after", "fault", "split", "source", "name"])
 
     def fit(self, seen: np.ndarray, config: FeatureTrainingConfig) -> Head:

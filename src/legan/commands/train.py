@@ -93,7 +93,9 @@ def train_quality(
     run: Run,
     data: Annotated[list[Path] | None, typer.Option(help="Data set folder that was rated; may be repeated.")] = None,
     ratings: Annotated[Path | None, typer.Option(help="Labels (name,mean,std,split) or ratings.csv.")] = None,
-    preset: Annotated[str, typer.Option(help="features: 100 to 150 rated images do; lite: a small network; paper: the paper's.")] = "lite",
+    preset: Annotated[
+        str, typer.Option(help="features: 100 to 150 rated images do; lite: a small network; paper: the paper's.")
+    ] = "lite",
     init: Annotated[Path | None, typer.Option(help="Weights to start from, fine-tuning: a file or `packaged`.")] = None,
     settings: Settings = None,
     devices: Devices = 1,

@@ -16,6 +16,7 @@ import torch
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from legan.core.config import config_to_dict, load_config
+from legan.core.device import mixed_dtype
 from legan.core.errors import ConfigError, DataError, WeightsError
 from legan.core.files import make_folder, sha256_of, write_atomic
 from legan.core.images import to_network
@@ -272,10 +273,12 @@ def train_features(data: Sequence[Path], labels: Path | None, run: Path, overrid
     if not isinstance(packaged, FeatureQuality):
         raise WeightsError("the packaged Q has no body to read features with: install legan again")
 
-    views = two_views(packaged, images.images, torch.float32)
+    dtype = mixed_dtype("auto", torch.device("cpu")) or torch.float32
+    packaged.features.to(dtype)
+    views = two_views(packaged, images.images, dtype)
     clean = clean_images(images)
     before, after, number, _ = ladders_of(
-        packaged, images.images[clean], config.n_ladders, tuple(DEGRADATIONS), torch.float32, config.seed
+        packaged, images.images[clean], config.n_ladders, tuple(DEGRADATIONS), dtype, config.seed
     )
 
     def fit(seen: Array) -> Head:
@@ -299,7 +302,7 @@ def train_features(data: Sequence[Path], labels: Path | None, run: Path, overrid
     }
     make_folder(Path(run))
     write_atomic(Path(run) / "curve.csv", pd.DataFrame(curve).to_csv(index=False, float_format="%.4f").encode())
-    save_features(out, head.network(packaged.features), metadata)
+    save_features(out, head.network(packaged.features.float()), metadata)
     return Trained(out, curve)
 
 
