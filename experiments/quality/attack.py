@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from legan.core.device import autocast, mixed_dtype
 from legan.core.images import to_network
-from legan.faces.align import find_images, prepare_many
+from legan.core.listing import find_images
+from legan.faces.align import prepare_many
 from legan.models.quality import FeatureQuality, load_quality_net
 
 GREY = 2 / 255  # a grey level, of networks' -1 to 1
@@ -24,7 +26,8 @@ def attacked(net: torch.nn.Module, x: torch.Tensor, bound: float, step: float, n
     moved = x.clone()
     for _ in range(n_steps):
         moved.requires_grad_(True)
-        score = net(moved)
+        with autocast(mixed_dtype("auto", x.device), x.device):
+            score = net(moved)
         if isinstance(net, FeatureQuality):
             score = torch.logit(score / 10, eps=1e-5)
         (gradient,) = torch.autograd.grad(score.sum(), moved)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from legan.core.device import check_device, mixed_dtype
 from legan.core.errors import ConfigError, ImageError, no_such

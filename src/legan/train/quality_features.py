@@ -59,8 +59,8 @@ class FeatureTrainingConfig:
     n_directions: int = 256
     n_free: int = 300
     rating_noise: float = 0.05
-    fall: float = 4.0
-    fall_noise: float = 0.5
+    fall: float = 3.0
+    fall_noise: float = 1.0
     n_ladders: int = 60
     seed: int = 0
 
