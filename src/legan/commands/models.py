@@ -52,7 +52,9 @@ def summary() -> list[PresetSummary]:
             rows.append(_row(name, "quality", q, torch.zeros(1, 3, quality_config.size, quality_config.size)))
     with torch.device("meta"):
         on_features = quality.FeatureQuality().eval()
-        rows.append(_row("features", "quality", on_features, torch.zeros(1, 3, on_features.config.size, on_features.config.size)))
+        rows.append(
+            _row("features", "quality", on_features, torch.zeros(1, 3, on_features.config.size, on_features.config.size))
+        )
     return [*rows, *_baselines()]
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from pydantic import PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from legan.core.config import config_to_dict, load_config
@@ -21,6 +22,7 @@ from legan.core.errors import ConfigError, DataError, WeightsError
 from legan.core.files import make_folder, sha256_of, write_atomic
 from legan.core.images import to_network
 from legan.core.weights import PACKAGED, save_weights
+from legan.core.workers import shown_progress
 from legan.data.degradations import DEGRADATIONS, STRENGTHS, degrade
 from legan.data.rated import RatedImages
 from legan.data.ratings import read_labels
@@ -55,13 +57,13 @@ class FeatureTrainingConfig:
         seed: of the ladders and of the choice of centres.
     """
 
-    width: float = 0.3
-    n_directions: int = 256
-    n_free: int = 300
-    rating_noise: float = 0.05
-    fall: float = 3.0
-    fall_noise: float = 1.0
-    n_ladders: int = 60
+    width: PositiveFloat = 0.3
+    n_directions: PositiveInt = 256
+    n_free: PositiveInt = 300
+    rating_noise: PositiveFloat = 0.05
+    fall: PositiveFloat = 3.0
+    fall_noise: PositiveFloat = 1.0
+    n_ladders: PositiveInt = 60
     seed: int = 0
 
 
@@ -107,17 +109,15 @@ class Known:
     placed: list[tuple[Array, Array, float]] = field(default_factory=list)
 
 
-def statistics_of(
-    net: FeatureQuality, images: Array, dtype: torch.dtype, advance: Callable[[int], object] | None = None
-) -> Array:
+def statistics_of(net: FeatureQuality, images: Array, dtype: torch.dtype) -> Array:
     """Statistics (n, N) float32 of crops, uint8 (n, S, S, 3); `net.features` runs in `dtype`."""
     parts = []
-    with torch.inference_mode():
+    with torch.inference_mode(), shown_progress("reading images", len(images)) as advance:
         for start in range(0, len(images), BATCH_SIZE):
             x = to_network(images[start : start + BATCH_SIZE]).to(dtype)
             parts.append(net.statistics(x).numpy())
-            if advance:
-                advance(len(x))
+            for _ in x:
+                advance()
     return np.concatenate(parts)
 
 
@@ -184,23 +184,22 @@ def two_views(net: FeatureQuality, images: Array, dtype: torch.dtype) -> tuple[A
 
 def ladders_of(
     net: FeatureQuality, images: Array, n_ladders: int, faults: Sequence[str], dtype: torch.dtype, seed: int
-) -> tuple[Array, Array, Array, Array]:
+) -> tuple[Array, Array, Array]:
     """Statistics along ladders: an image, drawn from `images`, under one fault at strengths 0.2 to 1.
 
     Returns:
-        statistics before and after each of a ladder's five steps, (5 L, N) each; the number of the image, and the fault, (5 L,).
+        statistics before and after each of a ladder's five steps, (5 L, N) each; the number of the image, (5 L,).
     """
     random = np.random.default_rng([seed, 3])
-    crops, number, names = [], [], []
+    crops, number = [], []
     for _ in range(n_ladders):
         index, fault = int(random.integers(len(images))), str(random.choice(list(faults)))
         points, draw = locate_in_crop(images[index]), int(random.integers(2**31))
         crops += [degrade(fault, images[index], points, strength, draw) for strength in (0.0, *STRENGTHS)]
         number += [index] * len(STRENGTHS)
-        names += [fault] * len(STRENGTHS)
     steps = statistics_of(net, np.stack(crops), dtype).reshape(n_ladders, len(STRENGTHS) + 1, -1)  # (L, 6, N)
     before, after = steps[:, :-1].reshape(len(number), -1), steps[:, 1:].reshape(len(number), -1)
-    return before, after, np.array(number), np.array(names)
+    return before, after, np.array(number)
 
 
 def out_of_fold(
@@ -277,7 +276,7 @@ def train_features(data: Sequence[Path], labels: Path | None, run: Path, overrid
     packaged.features.to(dtype)
     views = two_views(packaged, images.images, dtype)
     clean = clean_images(images)
-    before, after, number, _ = ladders_of(
+    before, after, number = ladders_of(
         packaged, images.images[clean], config.n_ladders, tuple(DEGRADATIONS), dtype, config.seed
     )
 
