@@ -130,7 +130,9 @@ def test_simulated_is_the_small_network_of_simulated_raters_by_name() -> None:
 
 
 def test_the_packaged_q_finds_faults_unnatural() -> None:
-    faces = [np.asarray(Image.open(path).convert("RGB").resize((128, 128))) for path in sorted(asset("faces").glob("r*.png"))[:3]]
+    faces = [
+        np.asarray(Image.open(path).convert("RGB").resize((128, 128))) for path in sorted(asset("faces").glob("r*.png"))[:3]
+    ]
     scorer = load_quality(precision="fp32")
     clean = scorer.predict_crops(np.stack(faces)).score
     noisy = scorer.predict_crops(np.stack([degrade("noise", face, np.full((68, 2), 64.0), 1.0, 0) for face in faces])).score
@@ -142,7 +144,9 @@ def test_the_packaged_q_finds_faults_unnatural() -> None:
 
 def test_jitter_moves_images_a_little_each_time_anew_and_lets_gradients_through() -> None:
     torch.manual_seed(0)
-    smooth = torch.nn.functional.interpolate(torch.rand(2, 3, 8, 8), (128, 128), mode="bicubic").clamp(0, 1).requires_grad_(True)
+    smooth = (
+        torch.nn.functional.interpolate(torch.rand(2, 3, 8, 8), (128, 128), mode="bicubic").clamp(0, 1).requires_grad_(True)
+    )
     first, second = jittered(smooth), jittered(smooth)
     assert first.shape == smooth.shape and not torch.equal(first, second)
     assert 0 < (first - smooth).abs().mean() < 0.15

@@ -284,10 +284,11 @@ def build_quality(config: QualityTrainingConfig, device: torch.device) -> tuple[
     folders = [Path(folder) for folder in config.data]
     labels = read_labels(Path(config.labels), folders)
     train, held_out = (RatedImages(folders, labels, split, config.network.size) for split in ("train", "val"))
-    init = None
+    init: Quality | None = None
     if config.init:
-        init = load_quality_net(config.init)[0]
-        if not isinstance(init, Quality) or init.config != config.network:
+        found = load_quality_net(config.init)[0]
+        init = found if isinstance(found, Quality) else None
+        if init is None or init.config != config.network:
             raise WeightsError(f"{config.init} has another shape than the settings: leave network.* as the weights have it")
     batches = RatedBatches(train, config.batch_size, config.shift, config.flip, config.loop.seed)
     facts = [{**folder, "labels_sha256": sha256_of(Path(config.labels))} for folder in train.facts()]

@@ -203,7 +203,7 @@ def ladders_of(
 
 
 def out_of_fold(
-    fit: Callable[[Array], Head], statistics: Array, groups: Sequence[str], seed: int, n_folds: int = N_FOLDS
+    fit: Callable[[Array], Head], statistics: Array, groups: Sequence[str] | Array, seed: int, n_folds: int = N_FOLDS
 ) -> Array:
     """Scores (n,) of images by heads that did not see them.
 
@@ -219,7 +219,7 @@ def out_of_fold(
     return scores
 
 
-def stratified(groups: Sequence[str], n_folds: int, seed: int) -> Array:
+def stratified(groups: Sequence[str] | Array, n_folds: int, seed: int) -> Array:
     """Fold (n,) of each image: of each group equally many in each."""
     random, fold = np.random.default_rng(seed), np.zeros(len(groups), int)
     for name in sorted(set(groups)):
@@ -282,9 +282,9 @@ def train_features(data: Sequence[Path], labels: Path | None, run: Path, overrid
 
     def fit(seen: Array) -> Head:
         step = seen[clean[number]]
-        label = [np.tile(values[seen], 2) for values in (images.mean, images.std)]
+        mean, std = (np.tile(values[seen], 2) for values in (images.mean, images.std))
         falls = [(before[step], after[step], np.ones(step.sum()))] if step.any() else []
-        return fit_head(Known(np.concatenate([view[seen] for view in views]), *label, falls), config)
+        return fit_head(Known(np.concatenate([view[seen] for view in views]), mean, std, falls), config)
 
     curve = learning_curve(fit, views[0], images.mean, images.kinds, config.seed)
     head = fit(np.ones(n, bool))
@@ -306,7 +306,7 @@ def train_features(data: Sequence[Path], labels: Path | None, run: Path, overrid
 
 
 def learning_curve(
-    fit: Callable[[Array], Head], statistics: Array, means: Array, groups: Sequence[str], seed: int
+    fit: Callable[[Array], Head], statistics: Array, means: Array, groups: Sequence[str] | Array, seed: int
 ) -> list[dict[str, float]]:
     """Agreement on a fifth that is left out, by how many of the other images are seen: `n`, `pearson`, `std` over draws."""
     n, random = len(means), np.random.default_rng([seed, 4])
