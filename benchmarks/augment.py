@@ -22,7 +22,6 @@ from legan.augmentation import (
     Names,
     Policy,
     Recipe,
-    Request,
     augment,
     count_images,
     place_orders,
@@ -34,6 +33,7 @@ from legan.core.workers import use_one_thread
 from legan.data.manifest import ManifestRow, write_manifest
 from legan.data.shards import RECORD, read_record, write_shard
 from legan.models.editors import Codes
+from legan.requests import AugmentationRequest
 
 AIM = 20
 
@@ -77,7 +77,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         faces, out = write_faces(Path(folder) / "faces", words.sources), Path(folder) / "out"
         start = time.perf_counter()
-        done = augment(faces, out, Request(policy, min_quality=0.0, min_match=-1.0), words.workers)
+        done = augment(faces, out, AugmentationRequest(policy, min_quality=0.0, min_match=-1.0), words.workers)
         wall = done.n_synthetic / (time.perf_counter() - start)
 
         # The same work of one process, once it is started.

@@ -1,8 +1,8 @@
-"""Speed of evaluation: images a second through the judges, and the distances of distributions.
+"""Speed of evaluation: images a second through the evaluators, and the distances of distributions.
 
     python benchmarks/evaluate.py [--threads 2] [--seconds 3] [--n 2000]
 
-The judges stand beside a bare convolution, the distances beside a matrix product of as many rows, measured in the same run, so that
+The evaluators stand beside a bare convolution, the distances beside a matrix product of as many rows, measured in the same run, so that
 machines, and a machine with other work on it, can be compared. Images are noise and features random: they do not change the speed.
 """
 
@@ -13,9 +13,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from legan.evaluation.measure import Choice, Judges
+from legan.evaluation.evaluators import Evaluators
 from legan.metrics.distributions import DISTANCES
 from legan.metrics.intervals import distance_interval
+from legan.requests import EvaluationNetworks
 
 N_FEATURES, BATCH = 296, 16  # of the packaged LightCNN's layers
 
@@ -40,14 +41,14 @@ def main() -> None:
     torch.set_num_threads(words.threads)
     random = np.random.default_rng(0)
 
-    judges, layer = Judges(Choice()), torch.nn.Conv2d(16, 80, 3, padding=1)
+    evaluators, layer = Evaluators(EvaluationNetworks()), torch.nn.Conv2d(16, 80, 3, padding=1)
     images = random.integers(0, 256, (BATCH, 128, 128, 3), np.uint8)
     x = torch.randn(BATCH, 16, 64, 64)
     with torch.inference_mode():
         bare = seconds_of(lambda: layer(x), words.seconds / 3)
-        taken = seconds_of(lambda: judges.measure(images, images, np.ones(BATCH, bool)), words.seconds)
+        taken = seconds_of(lambda: evaluators.measure(images, images, np.ones(BATCH, bool)), words.seconds)
     print(
-        f"judges: {BATCH / taken[0]:,.0f} images a second, {BATCH / taken[1]:,.0f} a processor second; "
+        f"evaluators: {BATCH / taken[0]:,.0f} images a second, {BATCH / taken[1]:,.0f} a processor second; "
         f"{taken[1] / bare[1]:.0f} times a bare convolution of the batch; {words.threads} threads"
     )
 

@@ -3,8 +3,8 @@
     python benchmarks/study.py [--raters 50] [--answers 2000] [--think 1.0] [--kills 0] [--database postgresql://...] [--seed 0]
 
 A server runs in a process of its own; raters think for a random time (exponential, mean `--think` seconds), load the image, and
-answer. The reference in the same run is a bare file of the same server (`/static/icon.svg`: no database), asked for by one more
-client all the while, so that a machine with other work on it can be told from a slow server. `--kills` kills the server with
+answer. The reference in the same run is a bare file of the same server (`/static/icon.svg`: no database), requested by one more
+client all the time, to distinguish a busy machine from a slow server. `--kills` kills the server with
 SIGKILL so many times under load and starts it again; raters send again until they are answered, as the page's script does.
 """
 
@@ -34,7 +34,7 @@ from legan_study.study import open_study
 
 @dataclass
 class Load:
-    """What is asked for."""
+    """The load."""
 
     n_raters: int = 50
     n_answers: int = 2000
@@ -47,10 +47,10 @@ class Load:
 
 @dataclass
 class Result:
-    """What came of it. Seconds of each request; acknowledged answers by assignment."""
+    """Seconds of each request, and acknowledged answers by assignment."""
 
     next_item: list[float] = field(default_factory=list)
-    picture: list[float] = field(default_factory=list)
+    image: list[float] = field(default_factory=list)
     reference: list[float] = field(default_factory=list)
     saved: dict[str, float] = field(default_factory=dict)
     n_repeated: int = 0
@@ -62,7 +62,7 @@ class Result:
 
 @dataclass
 class Outcome:
-    """What the database says afterwards."""
+    """What the database holds afterwards."""
 
     n_answers: int
     n_lost: int  # acknowledged, but not there or with another rating
@@ -72,14 +72,14 @@ class Outcome:
 
 
 def make(folder: Path, load: Load) -> Path:
-    """A study of plain images, whose settings ask for exactly `n_answers`."""
+    """A study of noise images that takes exactly `n_answers` answers."""
     random_ = np.random.default_rng(load.seed)
     n_items = load.n_answers // load.raters_per_item
-    (folder / "pictures").mkdir()
+    (folder / "source").mkdir()
     for i in range(n_items):
-        Image.fromarray(random_.integers(0, 255, (128, 128, 3), np.uint8)).save(folder / "pictures" / f"{i:04d}.png")
+        Image.fromarray(random_.integers(0, 255, (128, 128, 3), np.uint8)).save(folder / "source" / f"{i:04d}.png")
     request = StudyRequest(
-        folder / "pictures",
+        folder / "source",
         "rating",
         folder / "study",
         n_practice=0,
@@ -109,7 +109,7 @@ class Server:
         command = [sys.executable, "-m", "legan", "study", "serve", str(self.folder), "--port", str(self.port)]
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
         async with httpx2.AsyncClient(base_url=self.url) as client:
-            while self.process.poll() is None:  # as long as it takes: it answers, or it ends
+            while self.process.poll() is None:  # without a limit: it answers, or it ends
                 try:
                     await client.get("/static/icon.svg")
                     return
@@ -150,10 +150,10 @@ async def persistently(
 
 
 def _field(text: str, name: str) -> str:
-    found = re.search(rf'name="{name}" value="([^"]*)"', text)
-    if not found:
+    match = re.search(rf'name="{name}" value="([^"]*)"', text)
+    if not match:
         raise RuntimeError(f"no {name} in the page: {text[:500]}")
-    return found[1]
+    return match[1]
 
 
 async def take_part(url: str, load: Load, result: Result, draw: random.Random) -> int:
@@ -172,11 +172,11 @@ async def take_part(url: str, load: Load, result: Result, draw: random.Random) -
         loaded: set[str] = set()
         while 'id="answer"' in page.text:
             wanted = set(re.findall(r'src="(/picture/[^"]+)"', page.text)) | {
-                f"/picture/{code}" for code in re.findall(r'data-pictures="([^"]*)"', page.text)[0].split()
+                f"/picture/{code}" for code in re.findall(r'data-images="([^"]*)"', page.text)[0].split()
             }
             for path in wanted - loaded:
                 _, seconds = await persistently(client, result, "GET", path)
-                result.picture.append(seconds)
+                result.image.append(seconds)
             loaded |= wanted
             await asyncio.sleep(draw.expovariate(1 / load.think) if load.think else 0)
             assignment, rating = _field(page.text, "assignment"), draw.randint(0, 20) / 2
@@ -199,7 +199,7 @@ async def _reference(url: str, result: Result, done: asyncio.Event) -> None:
             await asyncio.sleep(0.1)
 
 
-async def _kill_now_and_then(server: Server, load: Load, result: Result, done: asyncio.Event) -> None:
+async def _kill_repeatedly(server: Server, load: Load, result: Result, done: asyncio.Event) -> None:
     # By answers and not by seconds: a slow machine is killed as often, and a fast one is not done before.
     for number in range(load.n_kills):
         share = (number + random.Random(load.seed + number).uniform(0.3, 0.9)) / load.n_kills
@@ -218,11 +218,11 @@ async def run(folder: Path, load: Load) -> Result:
     await server.start()
     try:
         others = [asyncio.create_task(_reference(server.url, result, done))]
-        others.append(asyncio.create_task(_kill_now_and_then(server, load, result, done)))
+        others.append(asyncio.create_task(_kill_repeatedly(server, load, result, done)))
         start = time.perf_counter()
         seeds = [random.Random(draw.random()) for _ in range(load.n_raters)]
         await asyncio.gather(*(take_part(server.url, load, result, seed) for seed in seeds))
-        # A rater cannot have an item twice, so the last places may need somebody new.
+        # A rater cannot have an item twice, so the last items may need another rater.
         while await take_part(server.url, load, result, random.Random(draw.random())):
             pass
         result.seconds = time.perf_counter() - start
@@ -235,7 +235,7 @@ async def run(folder: Path, load: Load) -> Result:
 
 
 def compare(folder: Path, result: Result) -> Outcome:
-    """Compare what was acknowledged with what is there."""
+    """Compare the acknowledged answers with those in the database."""
     with open_study(folder) as study, study.store.reading() as connection:
         from sqlalchemy import select
 
@@ -255,19 +255,19 @@ def compare(folder: Path, result: Result) -> Outcome:
     )
 
 
-def in_words(load: Load, result: Result, outcome: Outcome) -> str:
+def summary(load: Load, result: Result, outcome: Outcome) -> str:
     """The figures as lines."""
 
-    def told(name: str, seconds: list[float]) -> str:
+    def line(name: str, seconds: list[float]) -> str:
         p50, p95, p99 = (1000 * np.percentile(seconds, q) for q in (50, 95, 99))
         return f"  {name:28s} n {len(seconds):5d}   p50 {p50:6.1f}   p95 {p95:6.1f}   p99 {p99:6.1f}   max {1000 * max(seconds):6.1f} ms"
 
     return "\n".join(
         [
             f"{load.n_raters} simulated raters at once ({result.n_entered} in all), {outcome.n_answers} answers in {result.seconds:.1f} s",
-            told("next item (POST /answer)", result.next_item),
-            told("picture", result.picture),
-            told("reference (bare file)", result.reference),
+            line("next item (POST /answer)", result.next_item),
+            line("image", result.image),
+            line("reference (bare file)", result.reference),
             f"  acknowledged {len(result.saved)}, lost {outcome.n_lost}, double {outcome.n_double}, unheard {outcome.n_unheard}; "
             f"items by answers {outcome.per_item}",
             f"  server killed {result.n_kills} times, {result.n_repeated} requests sent again",
@@ -285,12 +285,12 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--database", help="PostgreSQL URL of an empty database")
     parser.add_argument("--seed", type=int, default=0)
-    words = parser.parse_args()
-    load = Load(words.raters, words.answers, words.per_item, words.think, words.kills, words.database, words.seed)
+    args = parser.parse_args()
+    load = Load(args.raters, args.answers, args.per_item, args.think, args.kills, args.database, args.seed)
     with tempfile.TemporaryDirectory() as folder:
         study = make(Path(folder), load)
         result = asyncio.run(run(study, load))
-        print(in_words(load, result, compare(study, result)))
+        print(summary(load, result, compare(study, result)))
 
 
 if __name__ == "__main__":

@@ -22,25 +22,15 @@ from PIL import Image
 from torch import nn
 
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
-from legan.core.config import load_config
 from legan.core.files import make_folder
 from legan.core.weights import asset
 from legan.data.manifest import MATTE_COLUMNS, matte_columns, write_manifest
 from legan.data.shards import ShardWriter
-from legan.train import legan as legan_config
-from legan.train import stargan as stargan_config
-from legan.train import starganv2 as starganv2_config
-from legan.train.legan import build_legan
-from legan.train.loop import Means, on_folders, run_step
-from legan.train.stargan import build_stargan
-from legan.train.starganv2 import build_starganv2
+from legan.train.loop import Means, run_step
+from legan.train.recipes import RECIPES
 from legan.train.task import Batches, Task, networks_of
 
-CONFIGS: dict[str, tuple[Any, Any, Any]] = {
-    "legan": (legan_config.LeganConfig, legan_config.preset, build_legan),
-    "stargan": (stargan_config.StarGANConfig, stargan_config.preset, build_stargan),
-    "starganv2": (starganv2_config.StarGANv2TrainingConfig, starganv2_config.preset, build_starganv2),
-}
+EDITORS = ("legan", "stargan", "starganv2")
 
 
 class Speed(NamedTuple):
@@ -130,7 +120,7 @@ def gflops_of_convolution() -> Speed:
 def main() -> None:
     """Read the command line, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=CONFIGS, default="legan")
+    parser.add_argument("--model", choices=EDITORS, default="legan")
     parser.add_argument("--presets", nargs="+", help="lite and fields-paired of legan, lite of the others by default")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--steps", type=int, default=8)
@@ -139,15 +129,15 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, such as precision=bf16")
     words = parser.parse_args()
     torch.set_num_threads(words.threads)
-    kind, preset, build = CONFIGS[words.model]
+    recipe = RECIPES[words.model]
     first = None
     with tempfile.TemporaryDirectory() as folder:
         data = write_toy_set(Path(folder) / "toy")
         for name in words.presets or (["lite", "fields-paired"] if words.model == "legan" else ["lite"]):
-            config = on_folders(load_config(kind, overrides=words.set, base=preset(name)), [data])
+            config = recipe.configure(name, [data], Path(folder), words.set)
             config = replace(config, loop=replace(config.loop, n_steps=max(words.steps, 2)))
             fabric = Fabric(devices=1)
-            task, batches = build(config, fabric.device)
+            task, batches = recipe.build(config, fabric.device)
             for net in networks_of(task).values():
                 net.to(fabric.device)
             reference = gflops_of_convolution()

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from legan_faces3d.photos import DroppedPhotoError, MadeCrop, PhotoEntry
+from legan_faces3d.photos import DroppedPhotoError, PhotoCrop, PhotoEntry
 
 
 def build_plain() -> object:
@@ -13,14 +13,14 @@ def build_plain() -> object:
     return make_plain
 
 
-def make_plain(photo: PhotoEntry) -> dict[str, MadeCrop]:
+def make_plain(photo: PhotoEntry) -> dict[str, PhotoCrop]:
     if "bad" in photo.name:
         raise DroppedPhotoError("no face", "there is none")
     with Image.open(photo.path) as image:
         level = int(np.asarray(image).mean())
     image = np.full((16, 16, 3), level, np.uint8)
     return {
-        name: MadeCrop(image, photo.expression, name, domain, 0.5, [1.0, 0, 0, 0, 1.0, 0], [0.0] * 136)
+        name: PhotoCrop(image, photo.expression, name, domain, 0.5, [1.0, 0, 0, 0, 1.0, 0], [0.0] * 136)
         for name, domain in (("07", "relit"), ("even", "photo"))
     }
 

@@ -14,9 +14,8 @@ DOORS = {
     "anny": ("legan_faces3d/",),
     "embreex": ("legan_faces3d/",),
     "dlib": ("legan/faces/",),
-    **dict.fromkeys(
-        ("fastapi", "starlette", "uvicorn", "jinja2", "sqlalchemy", "alembic", "itsdangerous", "choix"), ("legan_study/",)
-    ),
+    "jinja2": ("legan/core/pages.py", "legan_study/"),
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "sqlalchemy", "itsdangerous", "choix"), ("legan_study/",)),
 }
 
 
@@ -46,7 +45,7 @@ def test_third_parties_have_one_door() -> None:
 
 
 def test_studies_never_reach_torch() -> None:
-    code = "import sys, legan_study.web, legan_study.export, legan_study.serve; print('torch' in sys.modules)"
+    code = "import sys, legan_study.export, legan_study.serve; print('torch' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
 
 

@@ -20,7 +20,7 @@ from tests.shard_jobs import make_shards_here
 from typer.testing import CliRunner
 
 from legan import augmentation
-from legan.augmentation import N_ATTEMPTS, Counts, Maker, Names, Policy, Request, augment, level, place_orders
+from legan.augmentation import N_ATTEMPTS, Counts, Maker, Names, Policy, augment, level, place_orders
 from legan.cli import app
 from legan.core.errors import ConfigError, DataError
 from legan.core.files import make_folder
@@ -28,12 +28,13 @@ from legan.data.faces import LabelledFaces
 from legan.data.manifest import read_bytes, read_manifest, write_manifest
 from legan.models.editors import Attempt, Codes, Networks
 from legan.models.generator import GeneratorOutput
+from legan.requests import AugmentationRequest
 
 
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory: pytest.TempPathFactory, tiny_editor: Path, tiny_quality: Path) -> dict[str, object]:
     identity = write_tiny_identity(tmp_path_factory.mktemp("identity") / "identity.safetensors")
-    return {"weights": tiny_editor, "quality": tiny_quality, "identity": str(identity)}
+    return {"editor": tiny_editor, "quality": tiny_quality, "identity": str(identity)}
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def made(folder: Path) -> pd.DataFrame:
 
 def test_two_lights_for_each_training_image(faces: Path, networks: dict[str, object], tmp_path: Path) -> None:
     before = read_manifest(faces)
-    report = augment(faces, tmp_path / "out", Request("relight:2", **networks))
+    report = augment(faces, tmp_path / "out", AugmentationRequest("relight:2", **networks))
     after, new = read_manifest(tmp_path / "out"), made(tmp_path / "out")
     n_train = int((before["split"] == "train").sum())
     assert report.n_original == len(before) and report.n_synthetic == len(new) == 2 * n_train
@@ -88,14 +89,14 @@ def test_two_lights_for_each_training_image(faces: Path, networks: dict[str, obj
 
 
 def test_the_result_trains_like_the_first(faces: Path, networks: dict[str, object], tmp_path: Path) -> None:
-    augment(faces, tmp_path / "out", Request("relight:1", **networks))
+    augment(faces, tmp_path / "out", AugmentationRequest("relight:1", **networks))
     first, second = LabelledFaces([faces], "train"), LabelledFaces([tmp_path / "out"], "train")
     assert len(second) == 2 * len(first) and set(second.person) == set(first.person)
     assert LabelledFaces([faces, tmp_path / "out"], "train").person.max() == first.person.max(), "the same people"
 
 
 def test_rare_expressions_become_as_frequent(faces: Path, networks: dict[str, object], tmp_path: Path) -> None:
-    report = augment(faces, tmp_path / "out", Request("balance-expressions", **networks))
+    report = augment(faces, tmp_path / "out", AugmentationRequest("balance-expressions", **networks))
     assert report.before == {"neutral": 16, "smile": 10, "surprise": 2}
     assert report.after == {"neutral": 16, "smile": 16, "surprise": 16} and report.n_synthetic == 20
     new = made(tmp_path / "out")
@@ -117,7 +118,7 @@ def test_no_two_images_of_a_face_are_the_same(networks: dict[str, object], tmp_p
     write_manifest(frame.astype(object).where(frame.notna(), None).to_dict("records"), folder)
     for policy in ("balance-expressions", "relight:9", "both:9"):
         out = tmp_path / policy.replace(":", "-")
-        augment(folder, out, Request(policy, **networks))
+        augment(folder, out, AugmentationRequest(policy, **networks))
         new = made(out)
         assert not new.duplicated(["source_image", "expression", "target_lighting"]).any() and len(new) > 20
         if policy == "balance-expressions":
@@ -125,7 +126,7 @@ def test_no_two_images_of_a_face_are_the_same(networks: dict[str, object], tmp_p
 
 
 def test_both_gives_the_new_expressions_lights_too(faces: Path, networks: dict[str, object], tmp_path: Path) -> None:
-    report = augment(faces, tmp_path / "out", Request("both", ratio=1.5, **networks))
+    report = augment(faces, tmp_path / "out", AugmentationRequest("both", ratio=1.5, **networks))
     new = made(tmp_path / "out")
     assert len(new) == round(1.5 * 28) and (new["target_lighting"] != "own").all()
     filled = new["target_expression"] != "own"
@@ -142,12 +143,12 @@ def test_images_are_what_the_editor_gives(
     from legan.matching import match_images
     from legan.quality.scorer import load_quality
 
-    augment(faces, tmp_path / "out", Request("relight:1", **networks))
+    augment(faces, tmp_path / "out", AugmentationRequest("relight:1", **networks))
     one = made(tmp_path / "out").iloc[3].to_dict()
     source = read_manifest(tmp_path / "out").set_index("source_image").loc[one["source_image"]].query("~synthetic").iloc[0]
     for name, facts in (("edit", one), ("source", source.to_dict())):
         (tmp_path / f"{name}.png").write_bytes(read_bytes(tmp_path / "out", facts))
-    editor = load_editor(networks["weights"])
+    editor = load_editor(networks["editor"])
     wanted = editor(tmp_path / "source.png", one["expression"], one["target_lighting"], face="aligned")
     with Image.open(tmp_path / "edit.png") as image:
         difference = np.abs(np.asarray(wanted.image, int) - np.asarray(image, int))
@@ -168,7 +169,7 @@ def test_an_editor_that_keeps_is_not_asked_for_what_stays(
         return plain(self, x, codes, batch_size)
 
     monkeypatch.setattr(Networks, "translate", noted)
-    augment(faces, tmp_path / "out", Request("relight:1", **{**networks, "weights": keeping_editor}))
+    augment(faces, tmp_path / "out", AugmentationRequest("relight:1", **{**networks, "editor": keeping_editor}))
     assert asked and all((light == 1).all() and (expression == 0).all() for expression, light in asked)
 
 
@@ -181,7 +182,7 @@ def test_what_the_editor_refuses_is_tried_under_other_lights_and_counted(
         return Attempt(plain(self, x, codes, batch_size).image, np.arange(len(x)) == 0)
 
     monkeypatch.setattr(Networks, "attempt", first_refused)
-    report = augment(faces, tmp_path / "out", Request("relight:1", **networks))
+    report = augment(faces, tmp_path / "out", AugmentationRequest("relight:1", **networks))
     new, n_shards = made(tmp_path / "out"), len(list((tmp_path / "out" / "shards").glob("*.tar")))
     refused = report.rejected["refused by the editor"]
     assert n_shards <= refused <= N_ATTEMPTS * n_shards and report.n_given_up > 0
@@ -194,23 +195,23 @@ def test_rejected_images_are_made_again_at_most_three_times(
     tries: dict[tuple[int, int], list[str]] = {}
     plain = Maker._target
 
-    def noted(self: Maker, row: dict, wish: augmentation.EditRequest, attempt: int) -> tuple[str, str]:
+    def noted(self: Maker, row: dict, wish: augmentation.PlannedEdit, attempt: int) -> tuple[str, str]:
         found = plain(self, row, wish, attempt)
         tries.setdefault((row["row"], wish.number), []).append(found[1])
         return found
 
     monkeypatch.setattr(Maker, "_target", noted)
-    free = augment(faces, tmp_path / "free", Request("relight:1", **networks))
+    free = augment(faces, tmp_path / "free", AugmentationRequest("relight:1", **networks))
     bound = float(made(tmp_path / "free")["match"].median())
     tries.clear()
-    report = augment(faces, tmp_path / "out", Request("relight:1", min_match=bound, **networks))
+    report = augment(faces, tmp_path / "out", AugmentationRequest("relight:1", min_match=bound, **networks))
     new = made(tmp_path / "out")
     assert (new["match"] >= bound - 1e-4).all() and new["attempt"].between(1, N_ATTEMPTS).all()
     lengths = [len(lights) for lights in tries.values()]
     assert max(lengths) <= N_ATTEMPTS and all(len(set(lights)) == len(lights) for lights in tries.values()), "other targets"
     assert sum(lengths) == len(new) + report.rejected["below min-match"]
     assert len(new) + report.n_given_up == free.n_synthetic
-    none = augment(faces, tmp_path / "none", Request("relight:1", min_quality=10.0, **networks))
+    none = augment(faces, tmp_path / "none", AugmentationRequest("relight:1", min_quality=10.0, **networks))
     assert none.n_synthetic == 0 and none.n_given_up == 28 and none.rejected == {"below min-quality": 28 * N_ATTEMPTS}
 
 
@@ -221,7 +222,7 @@ def test_nobody_who_is_tested_comes_into_training(faces: Path, networks: dict[st
     shutil.copytree(faces, folder)
     write_manifest(frame.astype(object).where(frame.notna(), None).to_dict("records"), folder)
     with pytest.raises(DataError, match=r"identity 'd009' in more than one split"):
-        augment(folder, tmp_path / "out", Request("relight:1", **networks))
+        augment(folder, tmp_path / "out", AugmentationRequest("relight:1", **networks))
     assert not (tmp_path / "out").exists()
 
 
@@ -230,14 +231,16 @@ def test_unknown_labels_are_named_or_mapped(faces: Path, networks: dict[str, obj
     folder = tmp_path / "other"
     shutil.copytree(faces, folder)
     write_manifest(frame.astype(object).where(frame.notna(), None).to_dict("records"), folder)
-    report = augment(folder, tmp_path / "out", Request("balance-expressions", **networks))
+    report = augment(folder, tmp_path / "out", AugmentationRequest("balance-expressions", **networks))
     assert report.after == {"fear": 2, "happy": 16, "neutral": 16} and report.unmakeable == ["fear"]
     assert "--map fear=EXPRESSION" in str(report)
     new = made(tmp_path / "out")
     assert set(new["expression"]) == {"happy"} and set(new["target_expression"]) == {"smile"}
-    report = augment(folder, tmp_path / "mapped", Request("balance-expressions", names=("fear=scream",), **networks))
+    report = augment(
+        folder, tmp_path / "mapped", AugmentationRequest("balance-expressions", names=("fear=scream",), **networks)
+    )
     assert report.after["fear"] == 16 and report.unmakeable == []
-    report = augment(folder, tmp_path / "new", Request("balance-expressions", names=("grim=squint",), **networks))
+    report = augment(folder, tmp_path / "new", AugmentationRequest("balance-expressions", names=("grim=squint",), **networks))
     assert report.before["grim"] == 0 and report.after["grim"] == 16, "a label that the data does not have begins at none"
 
 
@@ -250,11 +253,11 @@ def test_images_that_are_no_crops_are_aligned_by_the_manifest(networks: dict[str
     (folder / "none.png").write_bytes(png(large))
     facts = row("p", "neutral", "07", path="large.png", alignment=[0.5, 0, 0, 0, 0.5, 0])
     write_manifest([facts], folder)
-    augment(folder, tmp_path / "out", Request("relight:1", **networks))
+    augment(folder, tmp_path / "out", AugmentationRequest("relight:1", **networks))
     assert np.array_equal(LabelledFaces([tmp_path / "out"], "train").images([0])[0], draw_face(3, 1, 7, 128))
     write_manifest([facts | {"path": "none.png", "alignment": None}], folder)
     with pytest.raises(DataError, match=r"none.png of .* is 256x256 pixels .*legan import"):
-        augment(folder, tmp_path / "again", Request("relight:1", **networks))
+        augment(folder, tmp_path / "again", AugmentationRequest("relight:1", **networks))
 
 
 def test_orders_fill_the_rarest_first() -> None:
@@ -273,37 +276,41 @@ def test_orders_fill_the_rarest_first() -> None:
     ("request_", "message"),
     [
         (
-            Request("relit:2"),
+            AugmentationRequest("relit:2"),
             "unknown policy 'relit:2': choose from balance-expressions, relight:2, both; did you mean 'relight:2'",
         ),
-        (Request("relight:0"), "unknown policy"),
-        (Request("relight:2", ratio=0.0), "--ratio 0 is out of range"),
-        (Request("relight:2", min_quality=11.0), "--min-quality 11 is out of range"),
-        (Request("relight:2", names=("happy=sad",)), "cannot read --map 'happy=sad'"),
-        (Request("relight:2", seed=-1), "--seed -1 is out of range"),
+        (AugmentationRequest("relight:0"), "unknown policy"),
+        (AugmentationRequest("relight:2", ratio=0.0), "--ratio 0 is out of range"),
+        (AugmentationRequest("relight:2", min_quality=11.0), "--min-quality 11 is out of range"),
+        (AugmentationRequest("relight:2", names=("happy=sad",)), "cannot read --map 'happy=sad'"),
+        (AugmentationRequest("relight:2", seed=-1), "--seed -1 is out of range"),
     ],
 )
-def test_wrong_wishes_are_refused(faces: Path, tmp_path: Path, request_: Request, message: str) -> None:
+def test_wrong_wishes_are_refused(faces: Path, tmp_path: Path, request_: AugmentationRequest, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         augment(faces, tmp_path / "out", request_)
     assert not (tmp_path / "out").exists()
 
 
 def test_another_request_or_other_files_are_not_mixed(faces: Path, networks: dict[str, object], tmp_path: Path) -> None:
-    first = augment(faces, tmp_path / "out", Request("relight:1", **networks))
-    assert augment(faces, tmp_path / "out", Request("relight:1", **networks)) == first, "all is there already"
+    first = augment(faces, tmp_path / "out", AugmentationRequest("relight:1", **networks))
+    assert augment(faces, tmp_path / "out", AugmentationRequest("relight:1", **networks)) == first, "all is there already"
     with pytest.raises(DataError, match="made with seed 0, not 1"):
-        augment(faces, tmp_path / "out", Request("relight:1", seed=1, **networks))
+        augment(faces, tmp_path / "out", AugmentationRequest("relight:1", seed=1, **networks))
     with pytest.raises(DataError, match="is augmented already"):
-        augment(tmp_path / "out", tmp_path / "twice", Request("relight:1", **networks))
+        augment(tmp_path / "out", tmp_path / "twice", AugmentationRequest("relight:1", **networks))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years")
     with pytest.raises(DataError, match="holds other files"):
-        augment(faces, tmp_path / "mine", Request("relight:1", **networks))
+        augment(faces, tmp_path / "mine", AugmentationRequest("relight:1", **networks))
     with pytest.raises(DataError, match=r"is no data set.*people="):
-        augment(tmp_path / "mine", tmp_path / "new", Request("relight:1", **networks))
+        augment(tmp_path / "mine", tmp_path / "new", AugmentationRequest("relight:1", **networks))
     with pytest.raises(DataError, match="as frequent as the others"):
-        augment(make_face_set(tmp_path / "even", 3, 128, (0,)), tmp_path / "new", Request("balance-expressions", **networks))
+        augment(
+            make_face_set(tmp_path / "even", 3, 128, (0,)),
+            tmp_path / "new",
+            AugmentationRequest("balance-expressions", **networks),
+        )
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -392,7 +399,7 @@ def affectnet(folder: Path) -> Path:
 def test_a_public_layout_in_one_command(networks: dict[str, object], tmp_path: Path) -> None:
     """Aligned by its own landmarks, augmented, and the aligned originals not kept twice."""
     source = f"affectnet={affectnet(tmp_path / 'AffectNet')}"
-    request = Request("balance-expressions", **networks)
+    request = AugmentationRequest("balance-expressions", **networks)
     report = augment(source, tmp_path / "out", request)
     assert report.before == {"happy": 2, "neutral": 5} and report.after == {"happy": 5, "neutral": 5}
     assert not (tmp_path / "out" / "imported").exists()
@@ -404,4 +411,4 @@ def test_a_public_layout_in_one_command(networks: dict[str, object], tmp_path: P
     assert augment(source, tmp_path / "out", request) == report, "finished: nothing is imported again"
     assert not (tmp_path / "out" / "imported").exists()
     with pytest.raises(DataError, match="made with policy balance-expressions, not relight:1"):
-        augment(source, tmp_path / "out", Request("relight:1", **networks))
+        augment(source, tmp_path / "out", AugmentationRequest("relight:1", **networks))

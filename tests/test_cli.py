@@ -174,7 +174,7 @@ def test_version_and_help(legan: Legan) -> None:
         assert legan(verb, "--help").exit_code == 0
     assert "legan edit photo.jpg" in legan("edit", "--help").stdout
     assert "--install-completion" in shown
-    for model in ("legan", "landmarks", "stargan", "starganv2"):
+    for model in ("legan", "stargan", "starganv2", "quality", "identity", "expression"):
         assert legan("train", model, "--help").exit_code == 0
 
 
@@ -355,7 +355,6 @@ def test_training_on_a_set_with_a_missing_image(legan: Legan, tmp_path: Path) ->
         (["train", "stargan", "--run", "r", "--preset", "light"], "unknown preset 'light': choose from paper, lite"),
         (["train", "starganv2", "--run", "r", "--set", "network.domains=pears"], "setting network.domains='pears' is wrong"),
         (["train", "legan", "--run", "r", "--data", "nowhere"], "nowhere"),
-        (["train", "landmarks", "--run", "r", "--data", "nowhere"], "nowhere"),
         (["export", "nowhere", "-o", "e.safetensors"], "nowhere is no run folder"),
         (["export", "nowhere.safetensors", "-o", "e.onnx"], "nowhere.safetensors does not exist"),
         (["render", "--identities", "0", "-o", "d"], "identities must be at least 1"),

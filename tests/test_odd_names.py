@@ -11,8 +11,9 @@ from tests.face_sets import draw_face
 
 from legan.data.manifest import read_manifest, write_manifest
 from legan.data.public.folder import read_expressions, read_folder
-from legan.quality.filter import Choice, filter_images
+from legan.quality.filter import filter_images
 from legan.quality.scorer import score_images
+from legan.requests import FilterRequest
 from legan_faces3d.photos import list_photos
 from legan_study import store as tables
 from legan_study.create import StudyRequest, create_study
@@ -44,7 +45,9 @@ def test_scores(folder: Path, tmp_path: Path, tiny_quality: Path) -> None:
 
 
 def test_filter(folder: Path, tmp_path: Path, tiny_quality: Path) -> None:
-    done = filter_images(folder, tmp_path / "out", Choice(keep=1.0, duplicates=True, faces="aligned"), weights=tiny_quality)
+    done = filter_images(
+        folder, tmp_path / "out", FilterRequest(keep=1.0, duplicates=True, faces="aligned"), weights=tiny_quality
+    )
     kept = {os.fsencode(path.name) for path in (tmp_path / "out" / "images").rglob("*.png")}
     assert done.n_kept == 4 and kept == {b"b\xe9b\xe9.png", b"plain.png", b"a.png", b"b.png"}
 

@@ -54,6 +54,8 @@ from safetensors import safe_open  # noqa: E402
 import legan  # noqa: E402
 import legan.cli  # noqa: E402
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # `tools.landmarks`
+
 torch.set_num_threads(1)
 
 LEFT_OUT = (
@@ -69,7 +71,7 @@ EDITS = {
     "both-half": ["--expression", "surprise", "--lighting", "-45", "--strength", "0.5"],
     "soft-room": ["--expression", "smile:0.7", "--lighting", "room", "--strength", "0.5"],
 }
-# What every training is run with: 12 steps, with checkpoints at 5, 10 and 12. Where a setting is renamed, rename it here.
+# What every training is run with: 12 steps, with checkpoints at 5, 10 and 12.
 LOOP = {
     "loop.n_steps": 12,
     "loop.log_every": 4,
@@ -85,8 +87,8 @@ EDITOR = {
     "generator.n_residual": 1,
     "critic.width": 8,
     # Rates high enough that twelve steps are seen in the images.
-    "optimizer.n_warmup_steps": 1,
-    "optimizer.lr_generator": 0.003,
+    "optimizer.warmup_steps": 1,
+    "optimizer.lr": 0.003,
 }
 # Name: command, data sets (of `Work.data`), preset, settings, the weights in the run folder (None: `legan export` writes them).
 TRAININGS: dict[str, tuple[str, tuple[str, ...], str | None, dict[str, Any], str | None]] = {
@@ -103,15 +105,22 @@ TRAININGS: dict[str, tuple[str, tuple[str, ...], str | None, dict[str, Any], str
         None,
     ),
     "identity": ("identity", ("renders",), "lite", {"data.batch_size": 2, "precision": '"fp32"'}, "identity.safetensors"),
-    "expression": ("expression", ("renders",), "lite", {"batch_size": 2, "precision": '"fp32"'}, "expression.safetensors"),
+    "expression": ("expression", ("renders",), "lite", {"data.batch_size": 2, "precision": '"fp32"'}, "expression.safetensors"),
     "quality": (
         "quality",
         ("rated",),
         "lite",
-        {"batch_size": 4, "precision": '"fp32"', "network.width": 4, "rank": 0.5, "rank_ladders": 1, "n_warmup_steps": 1},
+        {
+            "data.batch_size": 4,
+            "precision": '"fp32"',
+            "network.width": 4,
+            "rank": 0.5,
+            "rank_ladders": 1,
+            "optimizer.warmup_steps": 1,
+        },
         "quality.safetensors",
     ),
-    "landmarks": ("landmarks", ("wide",), None, {"batch_size": 2}, "landmarks.safetensors"),
+    "landmarks": ("landmarks", ("wide",), None, {"data.batch_size": 2}, "landmarks.safetensors"),
 }
 
 
@@ -123,14 +132,16 @@ class CommandError(RuntimeError):
 
 
 def run(*words: object, cwd: Path, allowed: Iterable[int] = (0,)) -> str:
-    """Run `python -m legan WORDS` in a folder and return its stdout."""
-    arguments = [str(word) for word in words]
+    """Run `python -m legan WORDS` in a folder and return its stdout; of `train landmarks ...` `python -m tools.landmarks ...`."""
+    module, arguments = "legan", [str(word) for word in words]
+    if arguments[:2] == ["train", "landmarks"]:
+        module, arguments = "tools.landmarks", arguments[2:]
 
     def command() -> None:
-        sys.argv = ["legan", *arguments]
-        runpy.run_module("legan", run_name="__main__", alter_sys=True)
+        sys.argv = [module, *arguments]
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
 
-    return in_child(command, f"legan {' '.join(arguments)}", cwd, allowed)
+    return in_child(command, f"{module} {' '.join(arguments)}", cwd, allowed)
 
 
 def in_child(work: Callable[[], None], what: str, cwd: Path, allowed: Iterable[int] = (0,)) -> str:

@@ -23,11 +23,13 @@ import matplotlib.pyplot as plt
 
 from legan.core.errors import DataError, LeganError
 from legan.core.files import make_folder, sha256_of, write_atomic
-from legan.evaluation.benchmark import Request, evaluate
-from legan.evaluation.measure import FIGURES, INPUT, Choice
+from legan.evaluation.benchmark import evaluate
+from legan.evaluation.evaluators import IMAGE_METRICS
+from legan.evaluation.measure import INPUT
 from legan.evaluation.statistics import METRICS, labels
 from legan.metrics.agreement import Interval
 from legan.metrics.intervals import mean_interval
+from legan.requests import EvaluationNetworks, EvaluationRequest
 
 MODELS = ("stargan", "stargan-qual", "starganv2", "legan", "legan-noqual")
 DRAWN = ("fid", "lpips", "ssim", "match", "quality")
@@ -47,8 +49,8 @@ def snapshots(runs: Path, names: Sequence[str]) -> dict[int, dict[str, Path]]:
 def measure(models: Mapping[str, Path], words: argparse.Namespace, n: int, n_resamples: int, out: Path) -> dict[str, Any]:
     """Evaluate weights files by name; return the report."""
     editors = tuple(f"{name}={path}" for name, path in models.items())
-    request = Request(tuple(words.data), editors, n=n, n_resamples=n_resamples)
-    return evaluate(request, out, Choice(quality=words.quality), n_workers=words.workers)
+    request = EvaluationRequest(tuple(words.data), editors, n=n, n_resamples=n_resamples)
+    return evaluate(request, out, EvaluationNetworks(quality=words.quality), n_workers=words.workers)
 
 
 def figures_of(report: Mapping[str, Any], n_images: int) -> list[tuple[str, int, str, float]]:
@@ -86,7 +88,7 @@ def differences(images: pd.DataFrame, data: str, model: str, other: str) -> dict
     rows = images[images["data"] == data].set_index("number")
     a, b = (rows[rows["model"] == name] for name in (model, other))
     people = a["source"].str.split("/").str[0].to_numpy()
-    return {figure: mean_interval((a[figure] - b[figure]).to_numpy(), people) for figure in FIGURES}
+    return {figure: mean_interval((a[figure] - b[figure]).to_numpy(), people) for figure in IMAGE_METRICS}
 
 
 def orderings(report: Mapping[str, Any], images: pd.DataFrame, n_images: int) -> str:
@@ -111,7 +113,10 @@ def orderings(report: Mapping[str, Any], images: pd.DataFrame, n_images: int) ->
                 lines.append(f"| {folder} | {heads[name]} | {told} |")
     names = {row["name"] for row in report["models"]}
     lines += ["", "What the quality loss changes: mean difference over the same edits, 95% interval over people.", ""]
-    lines += ["| data | models | " + " | ".join(heads[name] for name in FIGURES) + " |", "| --- " * (2 + len(FIGURES)) + "|"]
+    lines += [
+        "| data | models | " + " | ".join(heads[name] for name in IMAGE_METRICS) + " |",
+        "| --- " * (2 + len(IMAGE_METRICS)) + "|",
+    ]
     for folder in data:
         for model, other in (pair for pair in PAIRS if names.issuperset(pair)):
             found = differences(images, folder, model, other)

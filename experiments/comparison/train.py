@@ -13,7 +13,7 @@ import csv
 import json
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,15 +22,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from legan.core.config import load_config
 from legan.core.errors import LeganError
 from legan.core.files import atomic_write, make_folder
-from legan.train import legan, stargan, starganv2
-from legan.train import legan as legan_config
-from legan.train import stargan as stargan_config
-from legan.train import starganv2 as starganv2_config
-from legan.train.export import export_run
 from legan.train.loop import run_task
+from legan.train.recipes import RECIPES, Recipe, export_run
 from legan.train.task import Batches, Task
 
 # LEGAN's lite game for StarGAN too: WGAN-GP with five critic updates each would leave its generator a fifth of the others' updates.
@@ -44,17 +39,16 @@ SAME_DATA = ["data.batch_size=16", "data.pair_probability=0.0", "data.tone=0.5"]
 
 @dataclass(frozen=True)
 class Model:
-    """One line of the table: the class and the start of its settings, what is changed, and what builds its training."""
+    """One line of the table: its recipe and preset, and what is changed."""
 
-    config: type
-    preset: Any
+    recipe: Recipe
+    preset: str
     settings: list[str]
-    build: Callable[[Any, torch.device], tuple[Task, Batches]]
 
 
-STARGAN = Model(stargan_config.StarGANConfig, stargan_config.PRESETS["lite"], SAME_GAME, stargan.build_stargan)
-LEGAN = Model(legan_config.LeganConfig, legan_config.PRESETS["lite-unpaired"], [], legan.build_legan)
-V2 = Model(starganv2_config.StarGANv2TrainingConfig, starganv2_config.PRESETS["lite"], [], starganv2.build_starganv2)
+STARGAN = Model(RECIPES["stargan"], "lite", SAME_GAME)
+LEGAN = Model(RECIPES["legan"], "lite-unpaired", [])
+V2 = Model(RECIPES["starganv2"], "lite", [])
 MODELS = {
     "stargan": STARGAN,
     "stargan-qual": replace(STARGAN, settings=[*SAME_GAME, "loss.quality=0.1"]),
@@ -78,7 +72,7 @@ class StopAfter:
 
 def build(model: Model, until: int, config: Any, device: torch.device) -> tuple[Task, Batches]:
     """Make a training that stops after `until` steps."""
-    task, batches = model.build(config, device)
+    task, batches = model.recipe.build(config, device)
     return task, StopAfter(batches, until) if until < config.loop.n_steps else batches
 
 
@@ -86,12 +80,10 @@ def config_of(name: str, data: Sequence[Path], n_images: int, n_snapshots: int, 
     """Return a model's config: its own, then what all share, then settings for all or for it."""
     model = MODELS[name]
     words = [word.partition(":")[2] if ":" in word.partition("=")[0] else word for word in settings if _is_for(word, name)]
-    config = load_config(model.config, overrides=[*SAME_DATA, *model.settings, *words], base=model.preset)
+    config = model.recipe.configure(model.preset, data, Path(), [*SAME_DATA, *model.settings, *words])
     n_steps = n_images // config.data.batch_size
     every = max(1, n_steps // n_snapshots)
-    loop = replace(config.loop, n_steps=n_steps, sample_every=every, checkpoint_every=every)
-    folders = tuple(str(folder.resolve()) for folder in data)
-    return replace(config, loop=loop, data=replace(config.data, folders=folders))
+    return replace(config, loop=replace(config.loop, n_steps=n_steps, sample_every=every, checkpoint_every=every))
 
 
 def _is_for(word: str, name: str) -> bool:

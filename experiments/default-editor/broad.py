@@ -21,13 +21,13 @@ from legan_faces3d.head.head import Head
 from legan_faces3d.photo.reexpress import Subject
 from legan_faces3d.photos import (
     DroppedPhotoError,
-    MadeCrop,
-    Maker,
+    PhotoCrop,
     PhotoEntry,
+    PhotoMaker,
     PhotoReexpresser,
     PhotoRelighter,
+    build_photo_set,
     list_photos,
-    make_set,
 )
 
 # Facial actions on top of a drawn smile: (lowest, highest), both sides alike.
@@ -65,7 +65,7 @@ class BroadSmiles:
     def __init__(self, head: Head) -> None:
         self.relighter, self.reexpresser = PhotoRelighter(head), BroadReexpresser(head)
 
-    def make(self, photo: PhotoEntry) -> dict[str, MadeCrop]:
+    def make(self, photo: PhotoEntry) -> dict[str, PhotoCrop]:
         """Crops by names such as `neutral_07` and `smile_even`.
 
         Raises:
@@ -80,7 +80,7 @@ class BroadSmiles:
         } | made
 
 
-def build() -> Maker:
+def build() -> PhotoMaker:
     """A worker's maker."""
     import torch
 
@@ -101,7 +101,7 @@ def main() -> None:
     entries = list_photos(options.photos, None, options.manifest, options.source, options.licence)
     entries = [entry for entry in entries if entry.expression == "neutral"]
     settings = {"made by": "broad smiles", "version": 1, "size": CROP_SIZE, "landmarks": sha256_of(packaged("landmarks"))}
-    report = make_set(options.out, entries, settings, build, options.workers)
+    report = build_photo_set(options.out, entries, settings, build, options.workers)
     print("\n".join(report.lines()))
 
 

@@ -352,11 +352,11 @@ def train(words: argparse.Namespace) -> None:
     """Train, or go on, until the time is up, and write what comes back.
 
     Raises:
-        LeganError: as `train_legan`, or the time was up before the first step.
+        LeganError: as `Recipe.train`, or the time was up before the first step.
     """
     from legan.core.errors import LeganError
     from legan.data.manifest import MANIFEST
-    from legan.train.legan import train_legan
+    from legan.train.recipes import RECIPES
 
     place = words.pack.resolve()
     folders = sorted(path.parent for path in place.glob(f"*/{MANIFEST}"))
@@ -365,7 +365,7 @@ def train(words: argparse.Namespace) -> None:
     ]
     try:
         with interrupted_after(60 * words.minutes - (time.monotonic() - STARTED)):
-            outcome = train_legan(words.preset, folders, words.run, [*settings, *words.set])
+            outcome = RECIPES["legan"].train(words.preset, folders, words.run, [*settings, *words.set])
     except KeyboardInterrupt:
         raise LeganError("the time was up before the training had begun: give more --minutes") from None
     print(outcome)
@@ -391,7 +391,7 @@ def bring(words: argparse.Namespace, newest: bool) -> None:
     """Write what comes back of a run into `words.out`: with `newest` its editor, log, samples; the parts asked for of its checkpoint."""
     from legan.core.errors import WeightsError
     from legan.core.files import make_folder, write_atomic
-    from legan.train.export import export_editor
+    from legan.train.recipes import export_run
     from legan.train.run_folder import CONFIG, list_checkpoints
 
     run, out = words.run.resolve(), make_folder(words.out)
@@ -405,7 +405,7 @@ def bring(words: argparse.Namespace, newest: bool) -> None:
     files = [entry for entry in before if not entry["name"].endswith(".pt")]
     if newest:
         editor = out / "editor.safetensors"
-        export_editor(run, editor)
+        export_run(run, editor)
         if editor.stat().st_size > LARGEST:
             files.append(split_file(editor, out, None))
             editor.unlink()
@@ -521,10 +521,10 @@ def _config_here(index: Mapping[str, Any], words: argparse.Namespace) -> "LeganC
     """The run's config with the packed folders and weights at their places on this machine, and `words.set` on top."""
     import tomllib
 
-    from legan.core.config import dict_to_config, load_config
+    from legan.train.config import change_settings, parse_config
     from legan.train.legan import LeganConfig
 
-    config = dict_to_config(LeganConfig, tomllib.loads(index["config"]))
+    config = parse_config(LeganConfig, tomllib.loads(index["config"]))
     there, here = Path(config.data.folders[0]).parent, words.pack.resolve()  # packed folders lie beside each other
 
     def moved(path: str | Path) -> Path:
@@ -533,7 +533,7 @@ def _config_here(index: Mapping[str, Any], words: argparse.Namespace) -> "LeganC
     names = ("init", "identity", "quality", "perceptual")
     weights = {name: moved(path) for name in names if (path := getattr(config, name)) is not None}
     data = replace(config.data, folders=tuple(str(moved(folder)) for folder in config.data.folders))
-    return load_config(LeganConfig, overrides=words.set, base=replace(config, data=data, **weights))
+    return change_settings(replace(config, data=data, **weights), words.set)
 
 
 # The command line.

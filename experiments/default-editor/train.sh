@@ -7,7 +7,7 @@ set -euo pipefail
 part=$1 data=$2 runs=$3
 shift 3
 declare -A before=([second]=first [third]=second [fourth]=third [full]=fourth)
-options=(--set loss.bias=2.0 --set optimizer.n_warmup_steps=100)
+options=(--set loss.bias=2.0 --set optimizer.warmup_steps=100)
 case $part in
 first) folders=(relit reexpressed portraits-reexpressed turned) weights=[0.2,0.3,0.2,0.3]
     options=(--set optimizer.decay_fraction=0.0) ;;
@@ -17,7 +17,7 @@ second) folders=(relit reexpressed portraits-relit portraits-reexpressed turned)
     options+=(--set 'edits.tasks=[0.55,0.25,0.2]') ;;
 esac
 if [ "$part" = fourth ]; then
-    options+=(--set optimizer.decay_fraction=0.9 --set optimizer.ema_decay=0.99 --set optimizer.n_warmup_steps=50 --set loop.n_steps=2400)
+    options+=(--set optimizer.decay_fraction=0.9 --set optimizer.ema_decay=0.99 --set optimizer.warmup_steps=50 --set loop.n_steps=2400)
 fi
 [ "$part" = full ] && preset=fields || preset=fields-paired
 if [ -n "${before[$part]:-}" ]; then

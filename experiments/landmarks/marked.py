@@ -1,4 +1,4 @@
-"""Makes a data set of the London photos of the training people with their hand-placed landmarks, for `legan train landmarks`.
+"""Makes a data set of the London photos of the training people with their hand-placed landmarks, for `python -m tools.landmarks`.
 
     python experiments/landmarks/marked.py ../shared/london data/marked
 

@@ -22,7 +22,8 @@ from legan.data.rated import RatedImages
 from legan.data.ratings import clean, image_labels, is_simulated, read_ratings, with_splits, write_table
 from legan.metrics.agreement import agreement, bootstrap, figures
 from legan.quality.scorer import load_quality
-from legan.train.quality import WEIGHTS, train_quality
+from legan.train.quality import WEIGHTS
+from legan.train.recipes import RECIPES
 
 MIN_IMAGES = 20  # of a kind, to tell a correlation
 LADDER = (0.2, 0.4, 0.6, 0.8, 1.0)
@@ -92,7 +93,9 @@ def main() -> None:
     for loss in words.losses.split(","):
         for seed in map(int, words.seeds.split(",")):
             run = words.work / f"{loss}-{seed}"
-            train_quality("lite", [words.data], path, run, [f"loss={loss}", f"loop.seed={seed}", *words.settings])
+            RECIPES["quality"].train(
+                "lite", [words.data], run, [f"loss={loss}", f"loop.seed={seed}", *words.settings], labels=path
+            )
             test = test or RatedImages([words.data], labels, "test")
             scores = scores_of(run / WEIGHTS, test)
             falling = float(np.mean([ladder["monotone"] for ladder in falls(scores, test)]))

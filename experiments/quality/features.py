@@ -56,12 +56,12 @@ class Material:
     """Everything that `features_data.py` wrote, with people's ratings."""
 
     def __init__(self, rated: Path, work: Path) -> None:
-        files = {name: np.load(work / f"{name}.npz") for name in ("rated", "photos", "made", "ladders", "hard")}
+        files = {name: np.load(work / f"{name}.npz") for name in ("rated", "mirrored", "photos", "made", "ladders", "hard")}
         self.names = files["rated"]["rows"]
         labels = image_labels(read_lago2022(rated).ratings).set_index("name").loc[self.names]
         self.mean, self.std = labels["mean"].to_numpy(), labels["std"].to_numpy()
         self.source = read_generators(rated).loc[self.names].to_numpy()
-        self.views = files["rated"]["f"], files["rated"]["mirrored"]
+        self.views = files["rated"]["f"], files["mirrored"]["f"]
         self.photos, self.photo_rows = files["photos"]["f"], files["photos"]["rows"]
         self.photo_is_test = self.photo_rows[:, 2] == "True"
         self.made = files["made"]["f"]
@@ -112,7 +112,7 @@ def within(scores: np.ndarray, means: np.ndarray, source: np.ndarray) -> float:
         np.concatenate([values[source == s] - values[source == s].mean() for s in sorted(set(source))])
         for values in (scores, means)
     ]
-    return float(np.corrcoef(*centred)[0, 1])
+    return float(np.corrcoef(np.stack(centred))[0, 1])
 
 
 def nested(material: Material, seed: int) -> tuple[np.ndarray, list[int]]:

@@ -3,24 +3,24 @@
     python experiments/quality/features_data.py --rated LAGO2022 --london LONDON --portraits PORTRAITS --relit SET [--relit SET ...] \\
         --early EDITOR [--early EDITOR ...] --work SCRATCH
 
-Writes `rated.npz`, `photos.npz`, `ladders.npz`, `hard.npz` and `made.npz` into the scratch folder: statistics (`f`) of crops under a
-bfloat16 body, and what each row is. London people: every fifth of the sorted ids is measured only. Portraits: every second file, from
-380 on measured only. `--relit` takes folders of `legan relight` and `legan reexpress`, `--early` editors of early snapshots.
+Writes `rated.npz`, `mirrored.npz`, `photos.npz`, `ladders.npz`, `hard.npz` and `made.npz` into the scratch folder: statistics (`f`) of
+crops under a bfloat16 body, and what each row is. London people: every fifth of the sorted ids is measured only. Portraits: every second
+file, from 380 on measured only. `--relit` takes folders of `legan relight` and `legan reexpress`, `--early` editors of early snapshots.
 Nothing of the rated images or the ratings leaves the scratch folder.
 """
 
 import argparse
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import torch
 
 from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES
-from legan.core.images import from_network, read_pixels, to_network
+from legan.core.images import from_network, to_network
 from legan.data.degradations import DEGRADATIONS, STRENGTHS, degrade
-from legan.data.manifest import read_manifest
+from legan.data.manifest import read_manifest, read_pixels
 from legan.faces.align import prepare_many
 from legan.faces.landmarks import locate_in_crop
 from legan.models.editors import load_networks
@@ -145,8 +145,9 @@ def made_from(
         for split, manifest_split in (("test", "val"), ("train", "train")):
             some = frame[frame["split"] == manifest_split]
             some = some.sample(min(len(some), N_RELIT[split]), random_state=1)
-            for row in some.to_dict("records"):
-                images.append(read_pixels(folder, row, "image"))
+            records: list[dict[str, Any]] = some.to_dict("records")  # type: ignore[assignment]
+            for row in records:
+                images.append(read_pixels(folder, row))
                 rows.append((split, folder.name, row["identity"], row["domain"]))
     return rows, images
 
@@ -166,8 +167,8 @@ def main() -> None:
     net.features = load_efficientnet()
     net.features.to(DTYPE)
 
-    def write(name: str, rows: list, images: list[np.ndarray], **more: np.ndarray) -> None:
-        np.savez(words.work / f"{name}.npz", rows=np.array(rows), f=statistics_of(net, np.stack(images), DTYPE), **more)
+    def write(name: str, rows: list, images: list[np.ndarray]) -> None:
+        np.savez(words.work / f"{name}.npz", rows=np.array(rows), f=statistics_of(net, np.stack(images), DTYPE))
 
     rated = crops_of(words.rated / "images", "rated")
     photos = crops_of(words.london, "london") + crops_of(words.portraits, "portraits", every=2)
@@ -176,8 +177,8 @@ def main() -> None:
         :24
     ]
     train = [crop for crop in photos if not crop.is_test]
-    mirror = statistics_of(net, np.stack([crop.image[:, ::-1] for crop in rated]), DTYPE)
-    write("rated", [crop.name for crop in rated], [crop.image for crop in rated], mirrored=mirror)
+    write("rated", [crop.name for crop in rated], [crop.image for crop in rated])
+    write("mirrored", [crop.name for crop in rated], [crop.image[:, ::-1] for crop in rated])
     write("photos", [(crop.source, crop.name, crop.is_test) for crop in photos], [crop.image for crop in photos])
     write("made", *made_from(photos, test, words.relit, words.early))
     write("ladders", *ladders(train, rated, test))

@@ -25,7 +25,8 @@ from legan.data.ratings import image_labels, write_table
 from legan.faces.align import prepare_many
 from legan.metrics.agreement import agreement, bootstrap
 from legan.quality.scorer import load_quality
-from legan.train.quality import WEIGHTS, train_quality
+from legan.train.quality import WEIGHTS
+from legan.train.recipes import RECIPES
 
 N_FOLDS = 5
 
@@ -72,7 +73,7 @@ def out_of_fold(
         path = work / f"labels_{k}.csv"
         write_table(labels.assign(split=np.where(held_out, "val", "train"))[["name", "mean", "std", "split"]], path)
         run = work / f"{'tuned' if init else 'scratch'}_{k}"
-        train_quality("lite", [work / "set"], path, run, settings, init)
+        RECIPES["quality"].train("lite", [work / "set"], run, settings, init=init, labels=path)
         scores[held_out] = load_quality(run / WEIGHTS, precision="fp32").predict_crops(crops[held_out]).score
     return scores
 
@@ -111,7 +112,8 @@ def main() -> None:
     means, generators = labels["mean"].to_numpy(), labels["generator"].to_numpy()
 
     settings = [
-        "batch_size=32", f"loop.n_steps={words.steps}", "loop.sample_every=100000", "n_warmup_steps=20", "average=0.97",
+        "data.batch_size=32", f"loop.n_steps={words.steps}", "loop.sample_every=100000",
+        "optimizer.warmup_steps=20", "optimizer.ema_decay=0.97",
         f"loop.seed={words.seed}", *words.settings,
     ]  # fmt: skip
     people = labels.groupby("generator")["mean"].mean().loc[list(HUMAN_ORDER)].round(2).to_dict()
@@ -120,7 +122,7 @@ def main() -> None:
     if words.init:
         zero_shot = load_quality(words.init, precision="fp32").predict_crops(crops).score.numpy()
         found["zero-shot"] = results(zero_shot, means, generators)
-        tuned = out_of_fold(labels, fold, crops, words.work, [*settings, "lr=3e-4"], words.init)
+        tuned = out_of_fold(labels, fold, crops, words.work, [*settings, "optimizer.lr=3e-4"], words.init)
         found["fine-tuned, five folds"] = results(tuned, means, generators)
     (words.work / "people.json").write_text(json.dumps(found, indent=1))
     print(f"{len(labels)} images, noise ceiling of the means {found['ceiling']}; people: {people}")

@@ -27,9 +27,8 @@ from legan.evaluation.expression import ExpressionClassifier, expression_figures
 from legan.faces.embeddings import load_embedding
 from legan.metrics.verification import Pairs, draw_pairs, score_pairs, verification_figures
 from legan.train.expression import WEIGHTS as EXPRESSION_WEIGHTS
-from legan.train.expression import train_expression
 from legan.train.identity import WEIGHTS as IDENTITY_WEIGHTS
-from legan.train.identity import train_recognition
+from legan.train.recipes import RECIPES
 
 TRAININGS = ("original", "augmented", "repeated", "unfiltered", "classical")
 SETS = {"augmented": "augmented", "unfiltered": "unfiltered"}  # the others train on the original set
@@ -87,15 +86,21 @@ def one(what: str, training: str, seed: int, options: argparse.Namespace, tests:
     data = options.sets / what / SETS.get(training, "original")
     n_steps = options.steps if training == "original" else round(options.steps * (1 + options.ratio))
     loop = [f"loop.seed={seed}", f"loop.n_steps={n_steps}", f"loop.sample_every={max(1, n_steps // 6)}", "loop.log_every=25"]
-    settings = [*loop, "loop.checkpoint_every=50", NETWORK, f"rate.n_warmup_steps={max(1, n_steps // 10)}", "rate.average=0.98"]
+    settings = [
+        *loop,
+        "loop.checkpoint_every=50",
+        NETWORK,
+        f"optimizer.warmup_steps={max(1, n_steps // 10)}",
+        "optimizer.ema_decay=0.98",
+    ]
     augment = 1.0 if training == "classical" else 0.0
     if what == "verification":
         own = [f"data.augment={augment}", f"data.batch_size={options.batch}", f"margin.n_rise_steps={n_steps // 3}"]
-        train_recognition("lite", [data], folder / "run", [*settings, *own])
+        RECIPES["identity"].train("lite", [data], folder / "run", [*settings, *own])
         measures = verify(folder, str(folder / "run" / IDENTITY_WEIGHTS), tests)
     else:
-        own = [f"augment={augment}", f"batch_size={options.batch}"]
-        train_expression("lite", [data], folder / "run", [*settings, *own])
+        own = [f"data.augment={augment}", f"data.batch_size={options.batch}"]
+        RECIPES["expression"].train("lite", [data], folder / "run", [*settings, *own])
         measures = recognize(ExpressionClassifier(folder / "run" / EXPRESSION_WEIGHTS), tests)
     facts = {"training": training, "seed": seed, "steps": n_steps, "seconds": round(time.perf_counter() - start, 1)}
     facts = {

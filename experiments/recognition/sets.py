@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from legan.augmentation import Request, augment
+from legan.augmentation import augment
 from legan.core.files import make_folder
 from legan.data.manifest import COLUMNS, MANIFEST, read_bytes, read_manifest, write_manifest
 from legan.data.shards import ShardWriter
+from legan.requests import AugmentationRequest
 
 LIGHTS = ("00", "05", "06", "07", "08", "09")  # room light, and flashes within 30 degrees of the front
 N_LIGHTS = 4  # of a person in expression recognition
@@ -57,7 +58,7 @@ def main() -> None:
         names = tuple(f"{label}={label}" for label in MADE) if what == "verification" else ()
         bounds = {"augmented": (options.min_quality, options.min_match), "unfiltered": (None, None)}
         for name, (min_quality, min_match) in bounds.items():
-            request = Request("both", options.ratio, min_quality, min_match, names, options.seed, options.weights)
+            request = AugmentationRequest("both", options.ratio, min_quality, min_match, names, options.seed, options.weights)
             done = augment(folder / "original", folder / name, request, options.workers)
             print(f"{what}/{name}: {json.dumps(done.as_json() | {'manifest': MANIFEST})}", flush=True)
 

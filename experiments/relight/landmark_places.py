@@ -1,4 +1,4 @@
-"""Where the landmark network puts its points on photos, against the head's own places: the table `PHOTO_PLACES`.
+"""Where the landmark network puts its points on photos, against the head's own places: the table `PHOTO_OFFSETS`.
 
     python experiments/relight/landmark_places.py ../shared/london
 

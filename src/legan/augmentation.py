@@ -34,10 +34,11 @@ from legan.data.manifest import (
 )
 from legan.data.shards import SetBuilder, ShardJob, ShardMaker, ShardWriter, check_set_folder, open_set_folder
 from legan.editing.loader import load_crop_editor
-from legan.faces.embeddings import PACKAGED, Embedding, load_embedding
+from legan.faces.embeddings import Embedding, load_embedding
 from legan.metrics.verification import match_scores
 from legan.models.editors import Codes, CropEditor
 from legan.quality.scorer import QualityScorer, load_quality
+from legan.requests import AugmentationRequest
 
 # What `legan augment` will make: how many synthetic images of which expression, and from which images; nothing is edited here.
 #
@@ -383,7 +384,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class EditRequest:
+class PlannedEdit:
     """One image to make: of which row of the shard, which number among the row's, and the label that it is to have."""
 
     row: int
@@ -395,7 +396,7 @@ class EditRequest:
 class Made:
     """One image that passed."""
 
-    request: EditRequest
+    request: PlannedEdit
     crop: np.ndarray  # uint8 (S, S, 3)
     target: tuple[str, str]
     quality: float
@@ -424,7 +425,7 @@ class Maker:
         tally: Counter[str] = Counter()
         for row, (encoded, suffix) in zip(rows, data, strict=True):
             shard.add_image(f"{row['row']:0{_STEM}d}{suffix}", encoded, _original(row))
-        requests = [EditRequest(i, n, label) for i, row in enumerate(rows) for n, label in enumerate(row["wanted"])]
+        requests = [PlannedEdit(i, n, label) for i, row in enumerate(rows) for n, label in enumerate(row["wanted"])]
         for start in range(0, len(requests), _BATCH):
             for made in self._accepted(rows, crops, requests[start : start + _BATCH], tally):
                 row = rows[made.request.row]
@@ -438,7 +439,7 @@ class Maker:
         return [(data, suffix) for data, suffix, _ in found], np.stack([crop for *_, crop in found])
 
     def _accepted(
-        self, rows: Sequence[dict[str, Any]], crops: np.ndarray, requests: Sequence[EditRequest], tally: Counter[str]
+        self, rows: Sequence[dict[str, Any]], crops: np.ndarray, requests: Sequence[PlannedEdit], tally: Counter[str]
     ) -> list[Made]:
         """Make the requests that can be fulfilled; what is rejected is made again with another target."""
         sources = sorted({request.row for request in requests})
@@ -473,7 +474,7 @@ class Maker:
             return "below min-quality"
         return "below min-match" if self.recipe.min_match is not None and match < self.recipe.min_match else ""
 
-    def _target(self, row: dict[str, Any], request: EditRequest, attempt: int) -> tuple[str, str]:
+    def _target(self, row: dict[str, Any], request: PlannedEdit, attempt: int) -> tuple[str, str]:
         """Expression and lighting to ask for. A label must stay true, so another target is another light."""
         expression = OWN if request.label == RELIT else str(self.recipe.names.of(request.label))
         is_first = (
@@ -588,46 +589,6 @@ _PLAN, _REPORT, _IMPORTED = "plan.parquet", "report.json", "imported"
 
 
 @dataclass(frozen=True)
-class Request:
-    """What to make.
-
-    Args:
-        policy: "balance-expressions" fills the rare expressions of the training images, from neutral ones where there are any, up to
-            the most frequent; "relight:N" adds N random lights for each; "both:N" does both, the new expressions under random
-            lights too.
-        ratio: at most this many synthetic images for each training image; None for all that the policy asks for.
-        min_quality: least score of Q, 0..10.
-        min_match: least match score with the source image, -1..1.
-        names: words LABEL=EXPRESSION, what the editor calls the data's labels.
-        seed: the same seed gives the same images.
-        weights, quality, identity, device: the networks; None is the packaged one.
-    """
-
-    policy: str
-    ratio: float | None = None
-    min_quality: float | None = None
-    min_match: float | None = None
-    names: tuple[str, ...] = ()
-    seed: int = 0
-    weights: Path | None = None
-    quality: Path | None = None
-    identity: str = PACKAGED
-    device: str = "cpu"
-
-    def check(self) -> None:
-        """Check the numbers.
-
-        Raises:
-            ConfigError: one is out of range.
-        """
-        for name, value, low, high in (("--min-quality", self.min_quality, 0, 10), ("--min-match", self.min_match, -1, 1)):
-            if value is not None and not low <= value <= high:
-                raise ConfigError(f"{name} {value:g} is out of range: give a number from {low} to {high}")
-        if self.seed < 0:
-            raise ConfigError(f"--seed {self.seed} is out of range: give 0 or more")
-
-
-@dataclass(frozen=True)
 class Augmented:
     """What was made.
 
@@ -667,7 +628,9 @@ class Augmented:
         return "\n".join([*lines, self.manifest])
 
 
-def augment(source: str | Path, out: Path, request: Request, n_workers: int = 1, progress: Progress | None = None) -> Augmented:
+def augment(
+    source: str | Path, out: Path, request: AugmentationRequest, n_workers: int = 1, progress: Progress | None = None
+) -> Augmented:
     """Make an augmented data set, or what is missing of it.
 
     Args:
@@ -700,7 +663,7 @@ def augment(source: str | Path, out: Path, request: Request, n_workers: int = 1,
             write_plan(folder, out / _PLAN, counts, orders, names, request.seed)
         recipe = Recipe(
             folder.resolve(), out / _PLAN, request.seed, names, request.min_quality, request.min_match, policy.relights_filled,
-            request.weights, request.quality, request.identity, request.device,
+            request.editor, request.quality, request.identity, request.device,
         )  # fmt: skip
         jobs = [ShardJob(f"{number:06d}", number) for number in range(n_groups(recipe.plan))]
         builder.make(jobs, partial(build_maker, recipe), n_workers, progress, apart=True)
@@ -727,18 +690,18 @@ def _opened(source: str | Path, out: Path, settings: dict[str, Any], n_workers: 
     return imported, True, settings
 
 
-def _settings(request: Request) -> dict[str, Any]:
+def _settings(request: AugmentationRequest) -> dict[str, Any]:
     """What every image depends on beside the data, without this machine's paths.
 
     Raises:
         WeightsError: a network that cannot be used.
     """
-    networks = ("weights", "quality", "identity", "device")
+    networks = ("editor", "quality", "identity", "device")
     return {
         "version": VERSION,
         **{key: value for key, value in asdict(request).items() if key not in networks},
         "names": list(request.names),
-        "editor": load_crop_editor(request.weights, request.device).checksum,
+        "editor": load_crop_editor(request.editor, request.device).checksum,
         "quality network": load_quality(request.quality, request.device).checksum,
         "identity network": load_embedding(request.identity, request.device).provenance["sha256"],
     }

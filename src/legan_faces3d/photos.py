@@ -101,7 +101,7 @@ def list_photos(
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError(f"{folder} is no folder: name a folder of photos")
+        raise DataError(f"{folder} is not a folder: name a folder of photos")
     if manifest is not None and identity_from_name is not None:
         raise DataError("the manifest names the people already: leave --identity-from-name out, or leave --manifest out")
     usual = {"source": source or utf8_name(folder.resolve().name), "licence": licence or "unknown"}
@@ -136,7 +136,7 @@ def _from_names(folder: Path, pattern: str | None, usual: Mapping[str, str]) -> 
 
 
 def _identity_of(name: str) -> str:
-    """A person's name as told by a file or folder; in one that is not UTF-8, the bytes stand as `_xe9`."""
+    """A person's name from that of a file or folder; in one that is not UTF-8, the bytes stand as `_xe9`."""
     return composed(utf8_name(name).replace("\\x", "_x") if utf8_name(name) != name else name)
 
 
@@ -208,7 +208,8 @@ def _with_splits(entries: list[PhotoEntry]) -> list[PhotoEntry]:
 
 # A data set folder made from photos: one tar shard a person, made in worker processes, resumable, with a list of what was dropped.
 #
-# What is made of a photo is the caller's (`Maker`); here are folder, shards, processes, manifest and `dropped.csv`.
+# Which crops a photo gives is the caller's (`PhotoMaker`); folder, shards and processes are `legan.data.shards`'s; here are the rows of the
+# manifest, and `dropped.csv`.
 
 
 _RECORD, _DROPPED = "record.json", "dropped.csv"
@@ -216,8 +217,8 @@ EXTRA_COLUMNS = {"confidence": "float", **MATTE_COLUMNS}
 
 
 @dataclass(frozen=True)
-class MadeCrop:
-    """One crop made of a photo."""
+class PhotoCrop:
+    """A crop to be written for a photo."""
 
     image: np.ndarray  # uint8 (size, size, 3)
     expression: str
@@ -230,8 +231,8 @@ class MadeCrop:
 
 
 @dataclass(frozen=True)
-class Dropped:
-    """A photo of which nothing was made."""
+class DroppedPhoto:
+    """A photo without crops, and why."""
 
     file: str
     identity: str
@@ -248,17 +249,17 @@ class DroppedPhotoError(Exception):
         self.reason, self.detail = reason, detail
 
 
-Maker = Callable[[PhotoEntry], dict[str, MadeCrop]]  # crops by a name that is their own within the photo
+PhotoMaker = Callable[[PhotoEntry], dict[str, PhotoCrop]]  # crops by a name that is their own within the photo
 
 
 @dataclass(frozen=True)
-class SetReport:
+class PhotoSetReport:
     """What became of the photos."""
 
     manifest: Path
     n_photos: int
     crops: dict[str, int]  # number by domain
-    dropped: list[Dropped]
+    dropped: list[DroppedPhoto]
     seconds_per_photo: float | None  # of those made now, mean over workers; None when all were there already
     confidence: float | None  # mean over crops
 
@@ -278,14 +279,14 @@ class SetReport:
         return text
 
 
-def make_set(
+def build_photo_set(
     out: Path,
     entries: Sequence[PhotoEntry],
     settings: Mapping[str, Any],
-    build_maker: Callable[[], Maker],
+    build_maker: Callable[[], PhotoMaker],
     n_workers: int = 1,
     progress: Progress | None = None,
-) -> SetReport:
+) -> PhotoSetReport:
     """Make a data set folder, or what is missing of it.
 
     Args:
@@ -318,11 +319,11 @@ def make_set(
         return _finish(builder, jobs, {job.name for job in new})
 
 
-def _finish(builder: SetBuilder, jobs: Sequence[ShardJob], new: set[str]) -> SetReport:
+def _finish(builder: SetBuilder, jobs: Sequence[ShardJob], new: set[str]) -> PhotoSetReport:
     """Write the manifest and the list of dropped photos."""
     records = {job.name: builder.record(job.name) for job in jobs}
     rows = [row for record in records.values() for row in record.rows]
-    dropped = [Dropped(**drop) for record in records.values() for drop in record.facts["dropped"]]
+    dropped = [DroppedPhoto(**drop) for record in records.values() for drop in record.facts["dropped"]]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["file", "identity", "expression", "reason", "detail"])
@@ -330,7 +331,7 @@ def _finish(builder: SetBuilder, jobs: Sequence[ShardJob], new: set[str]) -> Set
     writer.writerows(map(escaped, row) for row in cells)
     write_atomic(builder.out / _DROPPED, text.getvalue().encode())
     seconds = [second for name in new for second in records[name].facts["seconds"]]
-    return SetReport(
+    return PhotoSetReport(
         manifest=write_manifest(rows, builder.out, EXTRA_COLUMNS),
         n_photos=sum(len(job.content) for job in jobs),
         crops=dict(Counter(row["domain"] for row in rows)),
@@ -356,12 +357,12 @@ def _is_current(record: ShardRecord, photos: Sequence[PhotoEntry]) -> bool:
     )
 
 
-def build_person_maker(build_maker: Callable[[], Maker]) -> ShardMaker:
+def build_person_maker(build_maker: Callable[[], PhotoMaker]) -> ShardMaker:
     """A worker's maker of shards, with the maker of crops that `build_maker` gives."""
     return partial(make_person, build_maker())
 
 
-def make_person(maker: Maker, photos: Sequence[PhotoEntry], shard: ShardWriter) -> dict[str, Any]:
+def make_person(maker: PhotoMaker, photos: Sequence[PhotoEntry], shard: ShardWriter) -> dict[str, Any]:
     """Fill one person's shard with `photo_crop.png`; gives dropped photos, inputs and seconds for the record."""
     dropped: list[dict[str, Any]] = []
     seconds: list[float] = []
@@ -372,7 +373,7 @@ def make_person(maker: Maker, photos: Sequence[PhotoEntry], shard: ShardWriter) 
             crops = maker(photo)
         except DroppedPhotoError as drop:
             name, detail = utf8_name(photo.path.name), utf8_name(drop.detail)
-            dropped.append(asdict(Dropped(name, photo.identity, photo.expression, drop.reason, detail)))
+            dropped.append(asdict(DroppedPhoto(name, photo.identity, photo.expression, drop.reason, detail)))
             continue
         mattes: dict[bytes, tuple[int, int]] = {}
         for name, crop in crops.items():
@@ -383,7 +384,7 @@ def make_person(maker: Maker, photos: Sequence[PhotoEntry], shard: ShardWriter) 
     return {"dropped": dropped, "inputs": inputs, "seconds": seconds}
 
 
-def _facts(photo: PhotoEntry, crop: MadeCrop) -> dict[str, Any]:
+def _facts(photo: PhotoEntry, crop: PhotoCrop) -> dict[str, Any]:
     """A crop's row of the manifest, but for its place."""
     return {
         "identity": photo.identity,
@@ -424,10 +425,10 @@ def relight_folder(
     source: str | None = None,
     licence: str | None = None,
     progress: Progress | None = None,
-) -> SetReport:
+) -> PhotoSetReport:
     """Relight the photos of a folder into a data set folder; run again, it continues.
 
-    Arguments and errors as for `photo_list.list_photos` and `photo_set.make_set`.
+    Arguments and errors as for `list_photos` and `build_photo_set`.
     """
     entries = list_photos(photos, identity_from_name, manifest, source, licence)
     settings = {
@@ -436,10 +437,10 @@ def relight_folder(
         "size": CROP_SIZE,
         "landmarks": sha256_of(packaged("landmarks")),
     }
-    return make_set(out, entries, settings, build_relight, n_workers, progress)
+    return build_photo_set(out, entries, settings, build_relight, n_workers, progress)
 
 
-def build_relight() -> Maker:
+def build_relight() -> PhotoMaker:
     """A worker's maker; loading the head model takes seconds."""
     return PhotoRelighter(Head()).make
 
@@ -451,7 +452,7 @@ class PhotoRelighter:
         self.fitter = HeadFitter(head, size=CROP_SIZE)
         self.relighter = Relighter(head)
 
-    def make(self, photo: PhotoEntry) -> dict[str, MadeCrop]:
+    def make(self, photo: PhotoEntry) -> dict[str, PhotoCrop]:
         """Crops of one photo by the names of their lightings, and `even`.
 
         Raises:
@@ -460,7 +461,7 @@ class PhotoRelighter:
         with reasons():
             return self._crops(photo, *find_face(photo))
 
-    def _crops(self, photo: PhotoEntry, pixels: np.ndarray, landmarks: np.ndarray) -> dict[str, MadeCrop]:
+    def _crops(self, photo: PhotoEntry, pixels: np.ndarray, landmarks: np.ndarray) -> dict[str, PhotoCrop]:
         fit = self.fitter.fit(landmarks, photo.expression if photo.expression_known else None)
         window, inside = cut_window(pixels, *self.relighter.window(fit))
         relit = self.relighter.relight(window, inside, fit, seed_of(photo))
@@ -501,9 +502,9 @@ def find_face(photo: PhotoEntry) -> tuple[np.ndarray, np.ndarray]:
 
 def _made(
     image: np.ndarray, photo: PhotoEntry, lighting: str, domain: str, confidence: float, fit: HeadFit, matte: np.ndarray
-) -> MadeCrop:
+) -> PhotoCrop:
     landmarks = [round(float(value), 3) for value in fit.landmarks.ravel()]
-    return MadeCrop(image, photo.expression, lighting, domain, confidence, fit.matrix.ravel().tolist(), landmarks, matte)
+    return PhotoCrop(image, photo.expression, lighting, domain, confidence, fit.matrix.ravel().tolist(), landmarks, matte)
 
 
 def cut_window(pixels: np.ndarray, matrix: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
@@ -540,13 +541,13 @@ def reexpress_folder(
     licence: str | None = None,
     even_only: bool = False,
     progress: Progress | None = None,
-) -> SetReport:
+) -> PhotoSetReport:
     """Re-express the photos of a folder into a data set folder; run again, it continues.
 
     Args:
         even_only: only under the photo's own light, not under the twenty lightings.
 
-    Other arguments and errors as for `photo_list.list_photos` and `photo_set.make_set`.
+    Other arguments and errors as for `list_photos` and `build_photo_set`.
     """
     entries = list_photos(photos, identity_from_name, manifest, source, licence)
     settings = {
@@ -556,10 +557,10 @@ def reexpress_folder(
         "lightings": EVEN_LIGHT if even_only else "all",
         "landmarks": sha256_of(packaged("landmarks")),
     }
-    return make_set(out, entries, settings, partial(build_reexpress, even_only), n_workers, progress)
+    return build_photo_set(out, entries, settings, partial(build_reexpress, even_only), n_workers, progress)
 
 
-def build_reexpress(even_only: bool) -> Maker:
+def build_reexpress(even_only: bool) -> PhotoMaker:
     """A worker's maker; loading the head model takes seconds."""
     return PhotoReexpresser(Head(), even_only).make
 
@@ -573,7 +574,7 @@ class PhotoReexpresser:
         self.relighter = Relighter(head)
         self.even_only = even_only
 
-    def make(self, photo: PhotoEntry, wanted: Sequence[str] | None = None) -> dict[str, MadeCrop]:
+    def make(self, photo: PhotoEntry, wanted: Sequence[str] | None = None) -> dict[str, PhotoCrop]:
         """Crops of one photo by names such as `smile_07` and `smile_even`; of the expressions `wanted`, or of all it can be given.
 
         Raises:
@@ -590,18 +591,18 @@ class PhotoReexpresser:
             window, _ = cut_window(pixels, *self.reexpresser.window(fit))
             subject = self.reexpresser.prepare(window, fit, photo.expression)
             trust = float(confidence(fit, eye_distance(landmarks), 0.0).max())
-            crops: dict[str, MadeCrop] = {}
+            crops: dict[str, PhotoCrop] = {}
             for target in targets(photo.expression) if wanted is None else wanted:
                 result = self.reexpresser.make(subject, target, seed_of(photo), self.actions(subject, target, seed_of(photo)))
                 made = self._light(result, inside, seed_of(photo))
                 for lighting, (image, sure, matte) in made.items():
-                    crops[f"{target}_{lighting}"] = MadeCrop(
+                    crops[f"{target}_{lighting}"] = PhotoCrop(
                         image=image,
                         expression=target,
                         lighting=lighting,
                         domain=_DOMAIN,
                         confidence=min(sure, trust) * _TRUST[target],
-                        alignment=fit.matrix.ravel().tolist(),  # the photo's: it tells that all this is one take
+                        alignment=fit.matrix.ravel().tolist(),  # the photo's: all of one photo is one take
                         landmarks=[round(float(value), 3) for value in result.fit.landmarks.ravel()],
                         matte=matte,
                     )

@@ -23,16 +23,16 @@ from legan.core.files import write_atomic
 # Settings of a study: `study.toml` in its folder, which the researcher edits before people take part.
 
 
-SETTINGS, PICTURES, DATABASE = "study.toml", "pictures", "study.sqlite"
+SETTINGS, IMAGES, DATABASE = "study.toml", "pictures", "study.sqlite"
 KINDS = ("rating", "preference")
 TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Every word that raters read, so that a study can be held in another language; blank lines part paragraphs.
+    """All texts that raters read, so that a study can be in any language; blank lines separate paragraphs.
 
-    `{...}` is filled in: `{name}`, the rater's, in `reference`; `{done}` and `{total}` in `progress`.
+    `{...}` is replaced: `{name}`, the rater's, in `reference`; `{done}` and `{total}` in `progress`.
     """
 
     language: str = "en"
@@ -53,7 +53,7 @@ class Texts:
     skip: str = "Skip"
     back: str = "Back"
     original: str = "Original"
-    picture: str = "Picture"
+    picture: str = "Image"
     tie: str = "No difference"
     none: str = "None is acceptable"
     no_rating: str = "Move the slider to give your rating."
@@ -102,22 +102,22 @@ class StudyConfig:
         raters_per_item: ratings that each item gets.
         items_per_rater: items that count, for one rater at most.
         gold_per_rater: items with a known answer, mixed in; as many as there are, at most.
-        repeats_per_rater: items shown a second time to the same rater, to see how steady the answers are.
+        repeats_per_rater: items shown a second time to the same rater, to measure how consistent the answers are.
         repeat_distance: items at least between the two times.
         break_every: items between two breaks; 0 for none.
-        timeout_minutes: an item that was given out and not answered for this long goes to another rater.
+        timeout_minutes: after which an assigned item without an answer goes to another rater.
         allow_skip: whether an item may be skipped.
         min_answered: share of a rater's items, 0..1, that must be answered and not skipped: below it, no completion code is shown.
         step: of the slider, in points.
-        image_size: largest side of an image on the page, in CSS pixels.
-        entry: open (whoever has the link), invitation (one link a person) or panel (Prolific, MTurk: the link names the person).
-        panel_parameter: of the link that names the person: PROLIFIC_PID, or workerId.
-        completion_code: shown at the end; empty: each rater gets one of their own, which `legan study check --rater` knows.
-        completion_url: where the last page leads to; `{code}` stands for the code.
-        full_code: shown to those for whom nothing is left to judge (a panel's code for a screen-out); empty: none.
-        full_url: where that page leads to; `{code}` stands for that code.
-        simulated: whether programs take part, to try the study out; their names, and all that comes of their answers, then say so.
-        session_hours: after which a rater's session ends.
+        picture_size: largest side of an image on the page, in CSS pixels.
+        entry: open (anybody with the link), invitation (one link for each person) or panel (Prolific, MTurk: the link holds a name).
+        panel_parameter: of the link that holds the name: PROLIFIC_PID, or workerId.
+        completion_code: shown at the end; empty: each rater gets a different one, for `legan study check --rater`.
+        completion_url: link of the last page; `{code}` stands for the code.
+        full_code: shown to raters for whom no item is left (a panel's code for a screen-out); empty: none.
+        full_url: link of that page; `{code}` stands for that code.
+        simulated: whether programs take part, to test the study; names of raters, exports and weights are then marked as simulated.
+        session_hours: length of a rater's session.
         texts: what raters read.
     """
 
@@ -149,7 +149,7 @@ def read_settings(folder: Path) -> StudyConfig:
     """Read the settings of the study in `folder`.
 
     Raises:
-        StudyError: no study there.
+        StudyError: the folder holds no study.
         ConfigError: an unknown setting, or a wrong value.
     """
     path = Path(folder) / SETTINGS
@@ -166,7 +166,7 @@ def read_settings(folder: Path) -> StudyConfig:
 
 
 def write_settings(folder: Path, config: StudyConfig) -> None:
-    """Write `study.toml` with comments, ready to be edited."""
+    """Write `study.toml`, with comments for the researcher."""
     template = Template((TEMPLATES / "study.toml").read_text(encoding="utf-8"))
     # A JSON string is a TOML basic string, and JSON writes numbers and booleans as TOML does.
     values = {name: json.dumps(getattr(config, name), ensure_ascii=False) for name in _SCALARS}
@@ -198,7 +198,7 @@ If you see no difference, say so; if none is acceptable, say that. The order is 
 }
 
 
-# Secrets of a study: from the environment, or from a generated file that nobody but its owner may read (mode 600).
+# Secrets of a study: from the environment, or from a generated file that only its owner may read (mode 600).
 
 
 SECRETS = "secrets.toml"
@@ -207,12 +207,12 @@ ENVIRONMENT = {
     "admin_password": "LEGAN_STUDY_ADMIN_PASSWORD",
     "database": "LEGAN_STUDY_DATABASE",
 }
-MIN_LENGTH = 16  # characters of a session key and of an admin password that somebody chose
+MIN_LENGTH = 16  # characters of a session key and of an admin password
 
 
 @dataclasses.dataclass(frozen=True)
 class Keys:
-    """What a study must keep to itself.
+    """The secrets of a study.
 
     Args:
         session_key: signs sessions and form tokens, and keys the hashes of panel names and invitations.
@@ -226,11 +226,11 @@ class Keys:
 
     @staticmethod
     def are_equal(given: str, secret: str) -> bool:
-        """Whether a text that somebody sent is the secret; takes as long for any text of the secret's length."""
+        """Whether a text from outside equals a secret; in constant time."""
         return hmac.compare_digest(given.encode(errors="replace"), secret.encode())
 
     def digest(self, purpose: str, text: str) -> str:
-        """Keyed hash (64 hexadecimal digits) of a text; the same text gives others for other purposes."""
+        """Keyed hash (64 hexadecimal digits) of a text; another for each purpose."""
         return hmac.new(self.session_key.encode(), f"{purpose}:{text}".encode(), hashlib.sha256).hexdigest()
 
     def code(self, name: str) -> str:
@@ -242,17 +242,17 @@ class Keys:
 
 
 def write_keys(folder: Path, database: str) -> None:
-    """Generate the secrets of a new study; the file is created with mode 600, so that it is at no time readable by others."""
+    """Generate the secrets of a new study; the file has mode 600 from the start."""
     values = {"session_key": secrets.token_urlsafe(32), "admin_password": secrets.token_urlsafe(15), "database": database}
     handle = os.open(Path(folder) / SECRETS, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write("# Keep this file to yourself; whoever has it can sign in as any rater.\n" + to_toml(values))
+        file.write("# Keep this file to yourself; with it anybody can sign in as any rater.\n" + to_toml(values))
         file.flush()
         os.fsync(file.fileno())
 
 
 def read_keys(folder: Path) -> Keys:
-    """Read the secrets; the environment goes before the file, which is not needed where the environment has all.
+    """Read the secrets; the environment overrides the file, which may be absent if the environment has all.
 
     Raises:
         StudyError: a missing or damaged file, one that others may read, or a key that is too short.
@@ -270,10 +270,10 @@ def read_keys(folder: Path) -> Keys:
 
 
 def check_password(keys: Keys) -> None:
-    """Check the length of the admin password, which alone keeps guessers out: wrong ones lock nobody out.
+    """Check the length of the admin password, the only protection against guessing: wrong ones lock nobody out.
 
     Raises:
-        StudyError: it is too short.
+        StudyError: the password is too short.
     """
     if len(keys.admin_password) < MIN_LENGTH:
         raise StudyError(

@@ -1,6 +1,6 @@
-"""`legan study create`: copies the images, strips what could tell where they come from, and fills the database.
+"""`legan study create`: copies the images without names and metadata, and fills the database.
 
-All images become PNG files with random names and no metadata: neither name, format nor EXIF tells a rater which model made them.
+All images become PNG files with random names and no metadata, so that raters cannot see which model made them.
 """
 
 import json
@@ -23,29 +23,29 @@ from legan.core.files import make_folder, write_atomic
 from legan.core.images import Photo, encode_photo
 from legan.core.listing import utf8_name
 from legan_study import store as tables
-from legan_study.config import DATABASE, KINDS, PICTURES, StudyConfig, write_keys, write_settings
-from legan_study.sources import INPUT, GoldAnswer, SourceItem, read_gold, read_items
-from legan_study.store import Store
+from legan_study.config import DATABASE, IMAGES, KINDS, StudyConfig, write_keys, write_settings
+from legan_study.sources import GoldAnswer, SourceItem, read_gold, read_items
+from legan_study.store import INPUT, Store
 
 SQLITE = f"sqlite:///{DATABASE}"
 
 
 @dataclass(frozen=True)
 class StudyRequest:
-    """What `create` is asked for.
+    """The arguments of `create_study`.
 
     Args:
         source: folder of the images.
         kind: rating or preference.
-        out: folder to make.
+        out: folder to create.
         title: of the study.
-        gold: CSV file of the items with a known answer, or None. Their images are looked up in `source`, then beside the file.
-        practice: folder of images to practise on, laid out as `source`; None: `n_practice` of the source are taken for it.
+        gold: CSV file of the items with a known answer, or None. Their images are in `source` or beside the file.
+        practice: folder of images to practise on, laid out as `source`; None: `n_practice` of the source are drawn.
         n_practice: items to practise on.
         n_items: items to draw from the source; None for all.
         raters_per_item: answers that each item gets.
         database: URL, or None for SQLite in the folder.
-        seed: of what is drawn.
+        seed: of all draws.
     """
 
     source: Path
@@ -63,7 +63,7 @@ class StudyRequest:
 
 @dataclass(frozen=True)
 class Created:
-    """What was made: the folder, and how many items of each role."""
+    """The new study: its folder, and the number of items of each role."""
 
     out: Path
     models: tuple[str, ...]
@@ -83,10 +83,10 @@ class Created:
 
 
 def create_study(request: StudyRequest, progress: Callable[[int, int], None] = lambda done, total: None) -> Created:
-    """Make a study's folder: settings, secrets, images, database. It appears under its name only when all is there.
+    """Create a study's folder: settings, secrets, images, database. It gets its name only when it is complete.
 
     Raises:
-        StudyError: the folder exists, the source does not fit, or nothing is left to judge.
+        StudyError: the folder exists, the source has another layout, or no item is left to judge.
         ImageError: an image that cannot be read.
     """
     if request.kind not in KINDS:
@@ -98,7 +98,7 @@ def create_study(request: StudyRequest, progress: Callable[[int, int], None] = l
         raise StudyError(f"{out} exists already: choose another folder for the study, or delete it")
     items, models = read_items(request.source, request.kind)
     chosen = _choose(request, items, models)
-    with _appearing(out) as folder:
+    with _new_folder(out) as folder:
         config = StudyConfig(title=request.title, kind=request.kind, raters_per_item=request.raters_per_item)  # type: ignore[arg-type]
         n_gold = sum(role == tables.GOLD for role, _, _ in chosen)
         write_settings(folder, replace(config, gold_per_rater=min(config.gold_per_rater, n_gold)))
@@ -112,10 +112,10 @@ Chosen = list[tuple[str, SourceItem, GoldAnswer]]
 
 
 def _choose(request: StudyRequest, items: list[SourceItem], models: list[str]) -> Chosen:
-    """Give each item its role. Gold and practice items are not judged otherwise: a rater who has seen one could not rate it anew."""
+    """Draw the role of each item. An item has one role: who has practised on an image could not rate it without bias."""
     gold = read_gold(request.gold, request.kind, models) if request.gold else {}
     by_name = {item.name: item for item in items}
-    if request.kind == "preference":  # whose items have several files, so that a name's ending says nothing
+    if request.kind == "preference":  # an item has several files there, whose suffixes may differ
         gold = {name if name in by_name else name.rsplit(".", 1)[0]: answer for name, answer in gold.items()}
     beside = {}
     if request.gold and not set(gold) <= set(by_name) and request.kind == "rating":
@@ -128,8 +128,8 @@ def _choose(request: StudyRequest, items: list[SourceItem], models: list[str]) -
     draw = random.Random(request.seed)
     if request.practice:
         practice = read_items(request.practice, request.kind)[0][: request.n_practice]
-        if practice and request.kind == "preference" and set(practice[0].pictures) - {INPUT} != set(models):
-            raise StudyError(f"{request.practice} has other models than {request.source}: practise on the same ones")
+        if practice and request.kind == "preference" and set(practice[0].images) - {INPUT} != set(models):
+            raise StudyError(f"{request.practice} has other models than {request.source}: give the same ones")
     else:
         practice = draw.sample(main, min(request.n_practice, max(0, len(main) - 1)))
         taken = {item.name for item in practice}
@@ -146,10 +146,10 @@ def _choose(request: StudyRequest, items: list[SourceItem], models: list[str]) -
 
 
 @contextmanager
-def _appearing(out: Path) -> Iterator[Path]:
-    """A folder under a temporary name, renamed to `out` when the block ends, removed when it fails."""
+def _new_folder(out: Path) -> Iterator[Path]:
+    """A folder with a temporary name, renamed to `out` when the block ends, removed when it fails."""
     folder = make_folder(out.parent) / f".{out.name}.{secrets.token_hex(4)}.tmp"
-    make_folder(folder / PICTURES)
+    make_folder(folder / IMAGES)
     try:
         yield folder
         folder.rename(out)
@@ -160,20 +160,20 @@ def _appearing(out: Path) -> Iterator[Path]:
 def _fill(
     folder: Path, request: StudyRequest, chosen: Chosen, models: list[str], progress: Callable[[int, int], None]
 ) -> tuple[str, ...]:
-    """Copy the images and fill the database; return notes on what might tell models apart."""
+    """Copy the images and fill the database; return notes on differences by which raters could recognise a model."""
     os.close(os.open(folder / DATABASE, os.O_CREAT | os.O_WRONLY, 0o600))  # SQLite keeps the mode for its log too
     store = Store(request.database or SQLITE, folder)
-    store.migrate()
-    total, rows = sum(len(item.pictures) for _, item, _ in chosen), []
-    jobs = [(index, model, read) for index, (_, item, _) in enumerate(chosen) for model, read in item.pictures.items()]
-    random.Random(secrets.randbits(64)).shuffle(jobs)  # neither row numbers nor file dates tell the model
+    store.create_tables()
+    total, rows = sum(len(item.images) for _, item, _ in chosen), []
+    jobs = [(index, model, read) for index, (_, item, _) in enumerate(chosen) for model, read in item.images.items()]
+    random.Random(secrets.randbits(64)).shuffle(jobs)  # so that neither row numbers nor file dates depend on the model
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         for row in pool.map(lambda job: _copy(folder, *job), jobs):
             rows.append(row)
             progress(len(rows), total)
     with store.writing() as connection:
         if connection.execute(select(tables.study.c.id)).first():
-            raise StudyError("the database holds a study already: give each study a database of its own")
+            raise StudyError("the database holds a study already: use a database of its own for each study")
         _insert(connection, request, chosen, models, rows)
     store.close()
     return _notes(rows, models)
@@ -181,7 +181,7 @@ def _fill(
 
 def _copy(folder: Path, index: int, model: str, read: Callable[[], Photo]) -> dict[str, Any]:
     image, code = read().image, secrets.token_urlsafe(16)
-    write_atomic(folder / PICTURES / f"{code}.png", encode_photo(image, "PNG"))
+    write_atomic(folder / IMAGES / f"{code}.png", encode_photo(image, "PNG"))
     row = {"item_id": index + 1, "model": model, "code": code, "file": f"{code}.png"}
     return {**row, "width": image.width, "height": image.height}
 
@@ -198,12 +198,12 @@ def _insert(
             for index, (role, item, gold) in enumerate(chosen)
         ],
     )
-    connection.execute(insert(tables.picture), rows)
+    connection.execute(insert(tables.image), rows)
 
 
 def _notes(rows: list[dict[str, Any]], models: list[str]) -> tuple[str, ...]:
     sizes = {model: sorted({(r["width"], r["height"]) for r in rows if r["model"] == model}) for model in models}
     if len({tuple(size) for size in sizes.values()}) > 1:
-        told = "; ".join(f"{model} {sizes[model][0][0]}x{sizes[model][0][1]}" for model in models)
-        return (f"note: images of the models differ in size ({told}): sharpness may tell them apart, scale them alike",)
+        listed = "; ".join(f"{model} {sizes[model][0][0]}x{sizes[model][0][1]}" for model in models)
+        return (f"note: the models' images differ in size ({listed}), and so in sharpness: scale them to one size",)
     return ()

@@ -16,20 +16,20 @@ from legan_study.results import Record, ratings_rows, read_records
 from legan_study.store import GOLD, NONE, TIE
 from legan_study.study import Study
 
-# What a preference study says: shares with bootstrap intervals, and Bradley-Terry strengths (by choix).
+# Analysis of a preference study: shares with bootstrap intervals, and Bradley-Terry strengths (by choix).
 #
 # A share is the part of all answers that picked the model, so shares, ties and "none" add up to 1. Intervals are percentiles over
-# resampled raters, since one rater's answers hang together. Strengths follow Luce's choice model, which for two models is that of
+# resampled raters, since one rater's answers are not independent. Strengths follow Luce's choice model, which for two models is that of
 # Bradley and Terry (1952): natural logarithms with mean 0, so exp(a - b) is the odds that one is picked over the other. A tie counts
-# as an equal part of a pick for each model shown; "none" says nothing about the order of the models and is left out.
+# as an equal part of a pick for each model shown; "none" gives no order of the models and is left out.
 
 
 N_RESAMPLES = 2000
-PRIOR = 0.01  # regularisation of the strengths: a model that nobody picked has a finite one
+PRIOR = 0.01  # regularisation of the strengths: keeps that of a model without picks finite
 
 
 def analyse(records: Sequence[Record], models: Sequence[str], seed: int = 0) -> dict[str, Any]:
-    """Return what `preference.json` holds.
+    """Return the content of `preference.json`.
 
     Args:
         records: of `read_records`; those that count are used.
@@ -43,7 +43,7 @@ def analyse(records: Sequence[Record], models: Sequence[str], seed: int = 0) -> 
 
     counted = [record for record in records if record["counts"]]
     if not counted:
-        raise StudyError("no answer counts yet: nothing to analyse")
+        raise StudyError("no answer that counts yet: nothing to analyse")
     outcomes = [*models, TIE, NONE]
     raters = sorted({record["rater"] for record in counted})
     table = np.zeros((len(raters), len(outcomes)))
@@ -85,7 +85,7 @@ def bradley_terry(records: Sequence[Record], models: Sequence[str]) -> list[floa
     picks: list[tuple[int, tuple[int, ...]]] = []
     for record in records:
         shown = [models.index(name) for name in record["shown"]]
-        # A pick is repeated as often as there are models, so that a tie can count as an equal part of one for each.
+        # A pick is repeated once for each model shown, so that a tie can count as one equal part for each.
         winners = (
             shown
             if record["choice"] == TIE
@@ -102,8 +102,8 @@ def bradley_terry(records: Sequence[Record], models: Sequence[str]) -> list[floa
 
 # `legan study export`: answers as files that `legan ratings` and `legan evaluate` read.
 #
-# A rating study gives `ratings.csv` (and `gold.csv`), a preference study `preference.json`; both give `answers.csv` with all that is
-# known of each answer, those of excluded raters, practice and repeats among them.
+# A rating study gives `ratings.csv` (and `gold.csv`), a preference study `preference.json`; both give `answers.csv` with all details
+# of all answers, including excluded raters, practice and repeats.
 
 
 RATING_COLUMNS = ("rater", "image", "rating", "seconds", "order")
@@ -116,7 +116,7 @@ ANSWER_COLUMNS = (
 
 @dataclass(frozen=True)
 class Exported:
-    """The files written, and how many answers they hold (practice, gold, repeats and skipped ones included)."""
+    """The files written, and their number of answers (practice, gold, repeats and skipped ones included)."""
 
     files: tuple[Path, ...]
     n_answers: int
@@ -129,13 +129,13 @@ def export_study(study: Study, out: Path) -> Exported:
     """Write the files to the folder `out`.
 
     Raises:
-        StudyError: nobody has answered yet.
-        LeganError: the place cannot be written.
+        StudyError: no answers yet.
+        LeganError: the folder cannot be written.
     """
     with study.store.reading() as connection:
         records = read_records(study, connection)
     if not records:
-        raise StudyError(f"nobody has answered the study in {study.folder} yet: nothing to export")
+        raise StudyError(f"the study in {study.folder} has no answers yet: nothing to export")
     folder, paths = make_folder(out), []
     for name, data in files_of(study, records).items():
         write_atomic(folder / name, data)

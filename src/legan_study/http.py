@@ -1,22 +1,28 @@
-"""Requests: limits, headers, form tokens, and sessions."""
+"""What all pages share: limits of requests and headers, signed cookies and form tokens, templates and static files."""
 
+import hashlib
 import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
 
+from fastapi import APIRouter, Form
 from itsdangerous import BadData, URLSafeTimedSerializer
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from legan_study.config import Keys
+from legan_study.config import TEMPLATES, Keys
 from legan_study.store import ARRIVED
+from legan_study.study import Study
 
-# What stands before every page: headers, the size of bodies, rate limits, the host's name, and where a form was sent from.
+# Checks of every request: its host, size, rate and origin; and the headers of every response. Starlette's TrustedHostMiddleware checks the
+# host alone, and answers with a text that no rater can act on.
 
 
 MAX_BODY = 8192  # bytes; an answer has about 300
@@ -39,7 +45,7 @@ HEADERS = {
 class Limiter:
     """Token buckets in memory: `rate` requests a second for each key, `burst` at once.
 
-    Nothing of it is stored; a key that has been quiet is dropped.
+    Kept in memory only; a key without recent requests is dropped.
     """
 
     rate: float
@@ -66,8 +72,8 @@ class Guard:
     """ASGI middleware.
 
     Args:
-        app: what it stands before.
-        hosts: names under which the study may be asked for; keeps other sites' names that point here out.
+        app: the application that it protects.
+        hosts: accepted names of the `Host` header; keeps out other names that point here (DNS rebinding).
         per_session, per_address: limits by cookie and by network address (kept in memory only).
     """
 
@@ -99,7 +105,7 @@ class Guard:
         try:
             await self.app(scope, _limited(receive), guarded_send)
         except ClientDisconnect:
-            return  # whoever broke off in the middle of a form waits for no answer
+            return  # the client has gone in the middle of a form
         except _TooLargeError:
             if not started:
                 await _refuse(413, "This is more than a form of this page can hold.")(scope, receive, guarded_send)
@@ -124,15 +130,15 @@ class Guard:
 
 
 def _split(address: str) -> SplitResult:
-    """The parts of an address; none where it cannot be read, such as `//[`."""
+    """The parts of an address; all empty if it is malformed, such as `//[`."""
     try:
         return urlsplit(address)
     except ValueError:
         return urlsplit("")
 
 
-def _refuse(status: int, words: str, headers: dict[str, str] | None = None) -> PlainTextResponse:
-    return PlainTextResponse(words, status, headers)
+def _refuse(status: int, message: str, headers: dict[str, str] | None = None) -> PlainTextResponse:
+    return PlainTextResponse(message, status, headers)
 
 
 def _limited(receive: Receive) -> Receive:
@@ -149,13 +155,14 @@ def _limited(receive: Receive) -> Receive:
     return limited
 
 
-# Signed cookies and form tokens (itsdangerous). A cookie holds a random session name; nothing in it tells who the rater is.
-#
-# Its own name ends in the study's tag, as browsers keep one set of cookies for all ports of a host.
+# Signed cookies and form tokens (itsdangerous). A cookie holds a random session, nothing about the person. Its name ends in the study's
+# tag, since browsers keep one set of cookies for all ports of a host. Starlette's SessionMiddleware keeps one cookie of one age for all
+# purposes; here rater, visit and admin have their own ages and salts, so that none can stand in for another.
 
 
 RATER, VISIT, ADMIN = "legan-rater", "legan-visit", "legan-admin"
 ADMIN_HOURS, VISIT_HOURS = 8.0, 2.0
+Token = Annotated[str, Form(max_length=100)]  # a field of every form
 
 
 @dataclass(frozen=True)
@@ -166,7 +173,7 @@ class Sessions:
         keys: of the study.
         tag: of the study.
         hours: that a rater's session lasts.
-        secure: whether the pages come over HTTPS, so that cookies must too.
+        secure: whether pages are served over HTTPS; cookies are then sent over HTTPS only.
     """
 
     keys: Keys
@@ -188,7 +195,7 @@ class Sessions:
         )
 
     def get(self, request: Request, name: str) -> Any:
-        """Value of a cookie; None if there is none, or it is forged, changed, or out of date."""
+        """Value of a cookie; None if it is absent, forged, or expired."""
         own = self._own(name)
         try:
             return self._signer(own).loads(request.cookies.get(self._full(own), ""), int(3600 * self._hours(name)))
@@ -200,7 +207,7 @@ class Sessions:
         response.delete_cookie(self._full(self._own(name)), path="/", secure=self.secure, httponly=True, samesite="lax")
 
     def form_token(self, session: str) -> str:
-        """What a form must carry, so that no other site can send it."""
+        """The token that each form of a session carries, so that no other site can send it (CSRF)."""
         return self.keys.digest("form", session)
 
     def is_form_token(self, token: str, session: str) -> bool:
@@ -211,10 +218,62 @@ class Sessions:
         return f"{name}-{self.tag}"
 
     def _full(self, name: str) -> str:
-        return f"__Host-{name}" if self.secure else name  # browsers then refuse it from other hosts and without TLS
+        return f"__Host-{name}" if self.secure else name  # browsers accept it only from this host, over TLS
 
     def _hours(self, name: str) -> float:
         return {RATER: self.hours, VISIT: VISIT_HOURS, ADMIN: ADMIN_HOURS}[name]
 
     def _signer(self, name: str) -> URLSafeTimedSerializer:
         return URLSafeTimedSerializer(self.keys.session_key, salt=name)
+
+
+# Templates and static files.
+
+
+STATIC = TEMPLATES.parent / "static"
+STATIC_TYPES = {
+    "study.css": "text/css; charset=utf-8",
+    "study.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+FOREVER = {"Cache-Control": "private, max-age=86400, immutable"}
+
+
+class Renderer:
+    """Fills the templates; all values are escaped."""
+
+    def __init__(self, study: Study) -> None:
+        self._environment = Environment(
+            loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        )
+        self._environment.filters["paragraphs"] = lambda text: [
+            part.strip() for part in text.strip().split("\n\n") if part.strip()
+        ]
+        self.files = {name: (STATIC / name).read_bytes() for name in STATIC_TYPES}
+        versions = {name: hashlib.sha256(data).hexdigest()[:8] for name, data in self.files.items()}
+        self._environment.globals.update(config=study.config, texts=study.config.texts, versions=versions)
+
+    def page(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+        """A page as a response."""
+        return HTMLResponse(self._environment.get_template(template).render(values), status)
+
+
+def error_page(renderer: Renderer, status: int, message: str) -> HTMLResponse:
+    """A page with an error message."""
+    response = renderer.page("error.html", status, message=message)
+    if status == 503:
+        response.headers["Retry-After"] = "5"
+    return response
+
+
+def static_routes(renderer: Renderer) -> APIRouter:
+    """Style and script, kept in memory: served without a thread, so also while all threads wait for the database."""
+    router = APIRouter()
+
+    @router.get("/static/{name}")
+    async def static(name: str) -> Response:
+        if name not in renderer.files:
+            raise HTTPException(404)
+        return Response(renderer.files[name], media_type=STATIC_TYPES[name], headers=FOREVER)
+
+    return router

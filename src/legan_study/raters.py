@@ -1,4 +1,7 @@
-"""Raters: consent, sessions, invitations, and who may take part."""
+"""Raters: entry by link, invitation or panel, completion codes, exclusion and its undoing, erasure. No names, no network addresses.
+
+Functions with a connection run inside `Store.writing`; those that only look up a rater also inside `Store.reading`.
+"""
 
 import secrets
 import time
@@ -6,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, case, delete, func, insert, select, update
 
 from legan.core.errors import StudyError
 from legan_study.assignment import change_taken, make_plan
@@ -14,12 +17,7 @@ from legan_study.config import Keys, StudyConfig
 from legan_study.store import ANSWERED, LOST, MAIN, OPEN, RETURNED, SKIPPED, answer, assignment, invitation, item, rater
 from legan_study.study import open_study
 
-# Raters: how they come in, their completion codes, exclusion and its undoing, and being forgotten. No names, no network addresses.
-#
-# All functions run inside `Store.writing`, those that only find a rater inside `Store.reading` too.
-
-
-SIMULATED = "simulated"  # as `data.ratings` knows simulated raters
+SIMULATED = "simulated"  # prefix of names by which `legan.data.ratings` recognises simulated raters
 _BY_SESSION = select(rater).where(rater.c.session == bindparam("session"))
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that look alike
 
@@ -32,7 +30,7 @@ def join(
     panel_hash: str | None = None,
     invitation_id: int | None = None,
 ) -> Row[Any]:
-    """Enter a rater who has agreed to take part, and return the row; `session` is what the rater is known by from now on."""
+    """Add a rater who has given consent, and return the row; `session` identifies the rater from now on."""
     kind = SIMULATED if config.simulated else "r"
     values = {
         "name": f"{kind}-{''.join(secrets.choice(_LETTERS) for _ in range(8))}",
@@ -46,12 +44,12 @@ def join(
 
 
 def by_session(connection: Connection, session: str) -> Row[Any] | None:
-    """The rater of a session; None where there is none any more."""
+    """The rater of a session; None if it has ended."""
     return connection.execute(_BY_SESSION, {"session": session}).one_or_none()
 
 
 def returning(connection: Connection, column: Any, value: object) -> Row[Any] | None:
-    """The rater who came by the same invitation or panel name before, on a new session that ends the ones before."""
+    """The rater who entered by the same invitation or panel name before, with a new session; earlier sessions end."""
     row = connection.execute(select(rater).where(column == value)).one_or_none()
     if row is None:
         return None
@@ -60,7 +58,7 @@ def returning(connection: Connection, column: Any, value: object) -> Row[Any] | 
 
 
 def invite(connection: Connection, keys: Keys, n: int, now: float, days: float) -> list[str]:
-    """Make invitations and return their tokens, which are stored as keyed hashes only."""
+    """Add invitations and return their tokens, of which only keyed hashes are stored."""
     tokens = [secrets.token_urlsafe(16) for _ in range(n)]
     rows = [
         {"token_hash": keys.digest("invitation", token), "created_at": now, "expires_at": now + 86400 * days}
@@ -71,9 +69,9 @@ def invite(connection: Connection, keys: Keys, n: int, now: float, days: float) 
 
 
 def invitation_of(connection: Connection, keys: Keys, token: str, now: float) -> int | None:
-    """Number of a valid invitation; None for one that is forged or out of date, or whose rater has finished."""
-    found = select(invitation).where(invitation.c.token_hash == keys.digest("invitation", token))
-    row = connection.execute(found).one_or_none()
+    """Key of a valid invitation; None if it is forged or expired, or its rater has finished."""
+    query = select(invitation).where(invitation.c.token_hash == keys.digest("invitation", token))
+    row = connection.execute(query).one_or_none()
     if row is None or row.expires_at < now:
         return None
     used = select(rater.c.finished_at).where(rater.c.invitation_id == row.id, rater.c.finished_at.is_not(None))
@@ -81,17 +79,17 @@ def invitation_of(connection: Connection, keys: Keys, token: str, now: float) ->
 
 
 def came_by(connection: Connection, keys: Keys, session: str, token: str) -> bool:
-    """Whether the rater of a session came by an invitation."""
+    """Whether the rater of a session entered by this invitation."""
     query = select(rater.c.id).join(invitation, invitation.c.id == rater.c.invitation_id)
     query = query.where(rater.c.session == session, invitation.c.token_hash == keys.digest("invitation", token))
     return connection.execute(query).first() is not None
 
 
 def find(connection: Connection, keys: Keys, word: str) -> Row[Any]:
-    """The rater of a name, a completion code, or a panel's name for a person.
+    """The rater with a name, a completion code, or a panel's name for a person.
 
     Raises:
-        StudyError: nobody is known by it.
+        StudyError: there is none.
     """
     for column, value in ((rater.c.name, word), (rater.c.panel_hash, keys.digest("panel", word))):
         row = connection.execute(select(rater).where(column == value)).one_or_none()
@@ -100,16 +98,16 @@ def find(connection: Connection, keys: Keys, word: str) -> Row[Any]:
     for row in connection.execute(select(rater)):
         if keys.code(row.name) == word.strip().upper():
             return row
-    raise StudyError(f"no rater is known by '{word}': give a name (r-...), a completion code of their own, or the panel's name")
+    raise StudyError(f"no rater '{word}': give a name (r-...), a rater's own completion code, or the panel's name")
 
 
 def finish(connection: Connection, rater_id: int, now: float) -> None:
-    """Note that the rater has reached the end."""
+    """Store that the rater has reached the end."""
     connection.execute(update(rater).where(rater.c.id == rater_id, rater.c.finished_at.is_(None)).values(finished_at=now))
 
 
 def exclude(connection: Connection, rater_id: int, now: float) -> None:
-    """Leave a rater out: the answers stay in the database but no longer count, so others get the items."""
+    """Exclude a rater: the answers stay in the database but no longer count, so others get the items."""
     row = connection.execute(select(rater).where(rater.c.id == rater_id)).one()
     if row.excluded_at is None:
         _change_places(connection, rater_id, -1)
@@ -118,7 +116,7 @@ def exclude(connection: Connection, rater_id: int, now: float) -> None:
 
 
 def include(connection: Connection, rater_id: int) -> None:
-    """Undo `exclude`: the answers count again, beside those of others who got the items since."""
+    """Undo `exclude`: the answers count again, in addition to those of others who got the items since."""
     row = connection.execute(select(rater).where(rater.c.id == rater_id)).one()
     if row.excluded_at is not None:
         _change_places(connection, rater_id, 1)
@@ -126,7 +124,7 @@ def include(connection: Connection, rater_id: int) -> None:
 
 
 def forget(connection: Connection, rater_id: int) -> int:
-    """Erase a rater with all answers and return how many these were; others get the items."""
+    """Erase a rater with all answers and return their number; others get the items."""
     row = connection.execute(select(rater).where(rater.c.id == rater_id)).one()
     if row.excluded_at is None:
         _change_places(connection, rater_id, -1)
@@ -158,9 +156,7 @@ def _places(connection: Connection, rater_id: int) -> Sequence[int]:
 
 
 def true_counts(connection: Connection) -> dict[int, tuple[int, int]]:
-    """For each main item, what `n_taken` says and what the answers and open assignments add up to: equal, or a fault of legan."""
-    from sqlalchemy import case, func
-
+    """For each main item, `n_taken` and the number of answers that count plus open assignments: equal, or a bug of legan."""
     counts = case(
         (rater.c.excluded_at.is_not(None), 0),
         (assignment.c.state == OPEN, 1),
@@ -179,14 +175,48 @@ def true_counts(connection: Connection) -> dict[int, tuple[int, int]]:
     return {row[0]: (row[1], int(row[2])) for row in connection.execute(query)}
 
 
-# Inviting raters, and forgetting one.
+# Names that panels give to people, as opposed to the placeholder of a link that the panel did not fill in.
+#
+# Panels write placeholders in many ways: `{{%PROLIFIC_PID%}}`, `${workerId}`, `[%RID%]`, `%%id%%`, `<id>`, `#{id}`, `$id`. All of them have
+# a character that no panel's names have, or are the bare name of a parameter. Taken for a name, a placeholder would make everybody the
+# same rater.
+
+
+_NAME_MARKS = frozenset("-_.@+=/:~ ")  # besides letters and digits: of e-mail addresses, base64 and namespaced names
+_NOT_NAMES = frozenset((
+    "assignmentid", "assignmentidnotavailable", "empty", "externalid", "hitid", "id", "insertidhere", "memberid", "na",
+    "nan", "none", "notavailable", "null", "panelid", "panelistid", "participant", "participantid", "person", "personid",
+    "pid", "placeholder", "prolificid", "prolificpid", "psid", "respondent", "respondentid", "responseid", "rid", "session",
+    "sessionid", "sid", "studyid", "subject", "subjectid", "surveycode", "tid", "transactionid", "transid", "undefined",
+    "unknown", "user", "userid", "uid", "worker", "workerid", "xxx", "yourid",
+))  # fmt: skip
+
+
+def is_name(text: str, parameter: str) -> bool:
+    """Whether a link's value can be a person's name in a panel: neither a placeholder nor a program's word for nothing.
+
+    Args:
+        text: the value, as the browser sent it.
+        parameter: its parameter in the link, such as PROLIFIC_PID.
+    """
+    if not all(letter.isalnum() or letter in _NAME_MARKS for letter in text):
+        return False
+    bare = _bare(text)
+    return bool(bare) and bare != _bare(parameter) and bare not in _NOT_NAMES
+
+
+def _bare(text: str) -> str:
+    return "".join(letter for letter in text.casefold() if letter.isalnum())
+
+
+# `legan study invite` and `legan study forget`.
 
 
 def make_links(folder: Path, n: int, url: str, days: float) -> list[str]:
-    """Make `n` invitations and return their links.
+    """Add `n` invitations and return their links.
 
     Raises:
-        StudyError: the study lets people in another way.
+        StudyError: raters of this study enter another way.
     """
     with open_study(folder) as study:
         if study.config.entry != "invitation":
@@ -199,10 +229,10 @@ def make_links(folder: Path, n: int, url: str, days: float) -> list[str]:
 
 
 def forget_rater(folder: Path, word: str) -> tuple[str, int]:
-    """Erase a rater; return the name and how many answers there were.
+    """Erase a rater; return the name and the number of answers.
 
     Raises:
-        StudyError: nobody is known by `word`.
+        StudyError: there is no such rater.
     """
     with open_study(folder) as study:
         with study.store.writing() as connection:

@@ -1,4 +1,4 @@
-"""Results of a study: records of answers and the status of raters and items."""
+"""Results of a study: answers as records, and the status of items and raters."""
 
 import json
 from collections.abc import Mapping
@@ -7,18 +7,15 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from legan.core.errors import DataError
-from legan_study.answers import answered_shares
-from legan_study.store import ANSWERED, GOLD, MAIN, OPEN, PICKED, RATED, REPEAT, SKIPPED, answer, assignment, item, rater
+from legan_study.assignment import answered_shares
+from legan_study.store import ANSWERED, GOLD, INPUT, MAIN, OPEN, PICKED, RATED, REPEAT, SKIPPED, answer, assignment, item, rater
 from legan_study.study import Study
-
-# Answers as records, for the export, the status and the admin page.
-
 
 Record = dict[str, Any]
 
 
 def read_records(study: Study, connection: Connection) -> list[Record]:
-    """Every answer, by rater and order. Key `counts`: of a rater who is not excluded, to a main item; `passed`: of a gold item."""
+    """All answers, by rater and position. Key `counts`: to a main item, of a rater who is not excluded; `passed`: of a gold item."""
     query = (
         select(
             rater.c.name.label("rater"), rater.c.excluded_at, assignment.c.role, assignment.c.position, assignment.c.layout,
@@ -34,16 +31,16 @@ def read_records(study: Study, connection: Connection) -> list[Record]:
 
 
 def _record(study: Study, row: Record) -> Record:
-    shown = [study.pictures[key].model for key in json.loads(row["layout"])]
-    picked = study.pictures[row["picture_id"]].model if row["picture_id"] else ""
+    shown = [study.images[key].model for key in json.loads(row["layout"])]
+    picked = study.images[row["picture_id"]].model if row["picture_id"] else ""
     excluded = row["excluded_at"] is not None
     record = {**row, "order": row["position"] + 1, "choice": picked if row["verdict"] == PICKED else row["verdict"]}
     record |= {"excluded": excluded, "counts": row["role"] == MAIN and not excluded and row["verdict"] != SKIPPED}
-    return record | {"shown": [model for model in shown if model != "input"], "passed": _passed(row, picked)}
+    return record | {"shown": [model for model in shown if model != INPUT], "passed": _passed(row, picked)}
 
 
 def _passed(row: Record, picked: str) -> bool | None:
-    """Whether a gold item's answer is right; None where there is nothing to tell."""
+    """Whether the answer to a gold item is right; None for other items and skipped ones."""
     if row["role"] != GOLD or row["verdict"] == SKIPPED:
         return None
     if row["verdict"] == RATED:
@@ -61,7 +58,7 @@ def ratings_rows(records: list[Record]) -> list[Record]:
 
 
 def coverage(study: Study, connection: Connection) -> dict[str, Any]:
-    """How far the study is: items by number of answers, answers in flight, and items whose images are gone."""
+    """Progress: items by number of answers, open assignments, and items with a missing image file."""
     k = study.config.raters_per_item
     taken = select(item.c.n_taken, func.count()).where(item.c.role == MAIN).group_by(item.c.n_taken)
     n_by_taken = {row[0]: row[1] for row in connection.execute(taken)}
@@ -81,7 +78,7 @@ def coverage(study: Study, connection: Connection) -> dict[str, Any]:
 
 
 def _by_answers(connection: Connection, n_items: int) -> dict[int, int]:
-    """How many items have how many answers that count."""
+    """Number of items by their number of answers that count."""
     done = (
         select(assignment.c.item_id, func.count().label("n"))
         .join(answer, answer.c.assignment_id == assignment.c.id)
@@ -96,9 +93,9 @@ def _by_answers(connection: Connection, n_items: int) -> dict[int, int]:
 
 
 def rater_rows(study: Study, records: list[Record], connection: Connection) -> list[dict[str, Any]]:
-    """What the answers tell about each rater: how many, how fast, gold items failed, how far repeats differ.
+    """Figures of each rater: number of answers, seconds, failed gold items, mean difference of repeats.
 
-    `too_few`: so many items were skipped that the end has no completion code.
+    `too_few`: so many items were skipped that the rater gets no completion code.
     """
     shares, least = answered_shares(connection), study.config.min_answered
     known = connection.execute(select(rater).order_by(rater.c.consented_at)).all()
@@ -135,26 +132,26 @@ def _rater_figures(records: list[Record]) -> dict[str, Any]:
     }
 
 
-# How a study is going: coverage, agreement and noise ceiling so far, and each rater.
+# The status: progress, agreement and noise ceiling so far, and each rater.
 
 
-MIN_ITEMS = 5  # that agreement of ratings can be told from
+MIN_ITEMS = 5  # for agreement of ratings
 
 
 def status(study: Study) -> dict[str, Any]:
-    """Everything that the admin page and `legan study status` show."""
+    """The figures of the admin page and of `legan study status`."""
     with study.store.reading() as connection:
         records = read_records(study, connection)
-        found = coverage(study, connection)
+        progress = coverage(study, connection)
         raters = rater_rows(study, records, connection)
     return {
-        "title": study.config.title, "kind": study.config.kind, "models": list(study.models), **found,
+        "title": study.config.title, "kind": study.config.kind, "models": list(study.models), **progress,
         "agreement": agreement_so_far(study, records), "raters": raters,
     }  # fmt: skip
 
 
 def agreement_so_far(study: Study, records: list[Record]) -> dict[str, Any]:
-    """ICC, alpha and noise ceiling of ratings, or alpha of choices; `note` says why there is none."""
+    """ICC, alpha and noise ceiling of ratings, or alpha of choices; or `note`, the reason why there is none."""
     try:
         return _alpha_of_choices(records) if study.config.kind == "preference" else _agreement_of_ratings(records)
     except DataError as error:
@@ -172,12 +169,12 @@ def _agreement_of_ratings(records: list[Record]) -> dict[str, Any]:
     frame = pd.DataFrame(rows, columns=["rater", "image", "rating", "seconds", "order"]).dropna(subset=["rating"])
     frame = frame[frame.groupby("image")["rating"].transform("count") >= 2].astype({"rating": float})
     if frame["image"].nunique() < MIN_ITEMS:
-        raise DataError(f"too few answers to tell yet: {MIN_ITEMS} items with two ratings or more are needed")
+        raise DataError(f"too few answers yet: {MIN_ITEMS} items with two ratings or more are needed")
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = agreement(frame).as_json()
-    if found["icc"] is None:
-        raise DataError("the ratings so far are too much alike to tell")
-    return found
+        figures = agreement(frame).as_json()
+    if figures["icc"] is None:
+        raise DataError("the ratings so far vary too little")
+    return figures
 
 
 def _alpha_of_choices(records: list[Record]) -> dict[str, Any]:
@@ -188,7 +185,7 @@ def _alpha_of_choices(records: list[Record]) -> dict[str, Any]:
         import krippendorff
     except ModuleNotFoundError:
         raise DataError('agreement of raters needs krippendorff: run `pip install "legan[ratings]"`') from None
-    too_few = "too few answers to tell yet: items with two answers or more, and two different choices are needed"
+    too_few = "too few answers yet: items with two answers or more, and two different choices are needed"
     frame = pd.DataFrame([{"rater": r["rater"], "item": r["item"], "choice": r["choice"]} for r in records if r["counts"]])
     if frame.empty or frame.groupby("item").size().max() < 2 or frame["choice"].nunique() < 2:
         raise DataError(too_few)
@@ -196,35 +193,38 @@ def _alpha_of_choices(records: list[Record]) -> dict[str, Any]:
     table = frame.assign(code=frame["choice"].map(codes)).pivot(index="rater", columns="item", values="code")
     with np.errstate(invalid="ignore"):
         alpha = float(krippendorff.alpha(table.to_numpy(np.float64), level_of_measurement="nominal"))
-    if np.isnan(alpha):  # the different choices were all made for items with one answer
+    if np.isnan(alpha):  # all different choices belong to items with one answer
         raise DataError(too_few)
     return {"alpha": alpha}
 
 
-def in_words(found: Mapping[str, Any]) -> str:
+def in_words(figures: Mapping[str, Any]) -> str:
     """A status as lines of text."""
-    by_answers = ", ".join(f"{count} with {n}" for n, count in found["n_items_by_answers"].items() if count)
+    by_answers = ", ".join(f"{count} with {n}" for n, count in figures["n_items_by_answers"].items() if count)
     lines = [
-        f"{found['title']} ({found['kind']}): {found['n_answers']} of {found['n_wanted']} answers, {found['n_in_flight']} in flight",
-        f"{found['n_items']} items: {by_answers} answers; {found['raters_per_item']} wanted each",
-        f"{found['n_raters']} raters, {found['n_finished']} finished",
-        agreement_in_words(found["agreement"]),
+        f"{figures['title']} ({figures['kind']}): {figures['n_answers']} of {figures['n_wanted']} answers, "
+        f"{figures['n_in_flight']} open assignments",
+        f"{figures['n_items']} items: {by_answers} answers; {figures['raters_per_item']} wanted each",
+        f"{figures['n_raters']} raters, {figures['n_finished']} finished",
+        agreement_in_words(figures["agreement"]),
     ]
-    if found["missing"]:
-        lines.append(f"{len(found['missing'])} items left out, their images are gone: {', '.join(found['missing'][:5])}")
-    for row in found["raters"]:
+    if figures["missing"]:
+        lines.append(
+            f"{len(figures['missing'])} items left out, their image files are missing: {', '.join(figures['missing'][:5])}"
+        )
+    for row in figures["raters"]:
         lines.append("  " + rater_in_words(row))
     return "\n".join(lines)
 
 
-def agreement_in_words(found: Mapping[str, Any]) -> str:
+def agreement_in_words(agreement: Mapping[str, Any]) -> str:
     """Agreement as one line."""
-    if "note" in found:
-        return f"agreement: {found['note']}"
-    if "icc" not in found:
-        return f"Krippendorff's alpha of the choices {found['alpha']:.3f}"
-    alpha = "-" if found["alpha"] is None else f"{found['alpha']:.3f}"
-    return f"ICC(1) {found['icc']:.3f}, Krippendorff's alpha {alpha}, noise ceiling {found['ceiling']:.3f}"
+    if "note" in agreement:
+        return f"agreement: {agreement['note']}"
+    if "icc" not in agreement:
+        return f"Krippendorff's alpha of the choices {agreement['alpha']:.3f}"
+    alpha = "-" if agreement["alpha"] is None else f"{agreement['alpha']:.3f}"
+    return f"ICC(1) {agreement['icc']:.3f}, Krippendorff's alpha {alpha}, noise ceiling {agreement['ceiling']:.3f}"
 
 
 def rater_in_words(row: Mapping[str, Any]) -> str:

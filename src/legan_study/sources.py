@@ -1,4 +1,4 @@
-"""What a study is made from: a data set folder, a folder of images, or one folder a model with equal file names."""
+"""Sources of a study: a data set folder, a folder of images, or one folder for each model with equal file names."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,22 +10,22 @@ from legan.core.images import READ_SUFFIXES, Photo, decoded, load_photo, photo_o
 from legan.core.listing import composed, images_in_folder, utf8_name
 from legan.core.table import read_csv_table
 from legan.data.manifest import MANIFEST, image_names, read_bytes, read_manifest
+from legan_study.store import INPUT
 
-INPUT = "input"  # the folder of originals in a preference study, and their "model"
 MIN_MODELS, MAX_MODELS = 2, 4
 
 
 @dataclass(frozen=True)
 class SourceItem:
-    """One thing to judge.
+    """An item to judge.
 
     Args:
-        name: as the export tells it.
-        images: how to read each image, by model; "" for ratings.
+        name: as in the export.
+        images: function that reads the image, by model; model "" in rating studies.
     """
 
     name: str
-    pictures: Mapping[str, Callable[[], Photo]]
+    images: Mapping[str, Callable[[], Photo]]
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ def read_items(folder: Path, kind: str) -> tuple[list[SourceItem], list[str]]:
     """List the items of a folder, by name, and the models (none for ratings).
 
     Raises:
-        StudyError: no such folder, no images, two of one name, or models whose file names differ.
-        DataError: a data set folder with a fault.
+        StudyError: no such folder, no images, two images of one name, or models with different file names.
+        DataError: an invalid data set folder.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise StudyError(f"{folder} is no folder: name the folder of the images")
+        raise StudyError(f"{folder} is not a folder: give the folder of the images")
     return _compared(folder) if kind == "preference" else (_rated(folder), [])
 
 
@@ -58,18 +58,18 @@ def _rated(folder: Path) -> list[SourceItem]:
 
 
 def _from_files(folder: Path) -> list[SourceItem]:
-    return [SourceItem(name, {"": _file(path)}) for name, path in _pictures(folder).items()]
+    return [SourceItem(name, {"": _file(path)}) for name, path in _images(folder).items()]
 
 
-def _pictures(folder: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+def _images(folder: Path) -> dict[str, Path]:
+    paths: dict[str, Path] = {}
     for path in images_in_folder(folder):
-        if (other := found.setdefault(_told(path.relative_to(folder).as_posix()), path)) != path:
+        if (other := paths.setdefault(_table_name(path.relative_to(folder).as_posix()), path)) != path:
             raise StudyError(f"{other} and {path} have the same name: keep one of them")
-    return found
+    return paths
 
 
-def _told(name: str) -> str:
+def _table_name(name: str) -> str:
     """The name of a file or folder as tables hold it."""
     return composed(utf8_name(name))
 
@@ -96,35 +96,35 @@ def _row(folder: Path, row: Mapping[str, Any], name: str) -> Callable[[], Photo]
 
 
 def _compared(folder: Path) -> tuple[list[SourceItem], list[str]]:
-    """Items whose images have the same name in every model's folder; endings may differ."""
+    """Items whose images have the same name in each model's folder; suffixes may differ."""
     folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    models = [_told(path.name) for path in folders if path.name != INPUT]
+    models = [_table_name(path.name) for path in folders if path.name != INPUT]
     if not MIN_MODELS <= len(models) <= MAX_MODELS:
         raise StudyError(
             f"{folder} has {len(models)} folders of models: a preference study needs {MIN_MODELS} to {MAX_MODELS}, "
             f"each with images of the same names, and perhaps {INPUT}/ with the originals"
         )
-    found = {
-        _told(path.name): {Path(name).with_suffix("").as_posix(): file for name, file in _pictures(path).items()}
+    files = {
+        _table_name(path.name): {Path(name).with_suffix("").as_posix(): file for name, file in _images(path).items()}
         for path in folders
     }
-    names = set(found[models[0]])
-    for model, pictures in found.items():
-        wrong = sorted(names - set(pictures)) if model == INPUT else sorted(names ^ set(pictures))
+    names = set(files[models[0]])
+    for model, images in files.items():
+        wrong = sorted(names - set(images)) if model == INPUT else sorted(names ^ set(images))
         if wrong:
             raise StudyError(
                 f"'{wrong[0]}' is not in every model's folder of {folder} (see {model}/): give each model the same names"
             )
     if not names:
         raise StudyError(f"{folder / models[0]} holds no images ({', '.join(READ_SUFFIXES)})")
-    return [SourceItem(name, {model: _file(found[model][name]) for model in found}) for name in sorted(names)], models
+    return [SourceItem(name, {model: _file(files[model][name]) for model in files}) for name in sorted(names)], models
 
 
 def read_gold(path: Path, kind: str, models: list[str]) -> dict[str, GoldAnswer]:
-    """Read the gold items' right answers by image: columns `image, low, high`, or `image, best` in a preference study.
+    """Read the right answers of gold items, by image: columns `image, low, high`, or `image, best` in a preference study.
 
     Raises:
-        DataError: no such file, a missing column, bounds that are no numbers in 0..10, or an unknown model.
+        DataError: no such file, a missing column, bounds outside 0..10, or an unknown model.
     """
     table = read_csv_table(path)
     columns = ("image", "low", "high") if kind == "rating" else ("image", "best")

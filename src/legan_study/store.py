@@ -1,4 +1,4 @@
-"""The database of a study: tables, transactions, migrations."""
+"""The database of a study: tables, connections, transactions, and errors that name the fix."""
 
 import sqlite3
 import threading
@@ -25,7 +25,9 @@ from sqlalchemy import (
     UniqueConstraint,
     create_engine,
     event,
+    insert,
     inspect,
+    select,
     text,
 )
 from sqlalchemy.engine import make_url
@@ -34,9 +36,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from legan.core.errors import StudyError
 
-# Tables of a study's database. Times are seconds since 1970 (UTC); no table holds a name or a network address.
-#
-# The migrations in `migrations/` make the same tables, which a test checks.
+# Tables. Times are seconds since 1970 (UTC); no table holds a name or a network address. Tables and columns keep the names that databases
+# of earlier versions have: an image of the study is a `picture` there.
 
 
 metadata = MetaData(
@@ -47,15 +48,19 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
-REVISION = "0001"  # of the tables below, as migrations name it
+VERSION = (
+    1  # of the tables below: a change of them needs a new number, and code that brings databases of the number before up to it
+)
 
+INPUT = "input"  # the "model" of originals, and the name of their folder
 # Roles of items, and of assignments (which may also be a repeat).
 MAIN, GOLD, PRACTICE, REPEAT = "main", "gold", "practice", "repeat"
-# States of an assignment. Returned: the time ran out, and it may be taken up again while the item has room; lost: it had none.
+# States of an assignment. Returned: its time ran out, and it may be reopened while the item has room; lost: the item had none.
 OPEN, ANSWERED, RETURNED, LOST = "open", "answered", "returned", "lost"
 # Verdicts of an answer.
 RATED, PICKED, TIE, NONE, SKIPPED = "rated", "picked", "tie", "none", "skipped"
 
+schema_version = Table("schema_version", metadata, Column("version", Integer, nullable=False))  # one row
 study = Table(
     "study",
     metadata,
@@ -71,22 +76,22 @@ item = Table(
     Column("id", Integer, primary_key=True),
     Column("name", Text, nullable=False),
     Column("role", String(16), nullable=False),
-    Column("n_taken", Integer, nullable=False, default=0),  # answers that count, plus assignments in flight
-    Column("missing", Boolean, nullable=False, default=False),  # an image's file is gone
+    Column("n_taken", Integer, nullable=False, default=0),  # answers that count, plus open assignments
+    Column("missing", Boolean, nullable=False, default=False),  # an image file is missing or damaged
     Column("low", Float),  # of gold items: the right answer lies between
     Column("high", Float),
     Column("best", Text),  # of gold items: the right model
     UniqueConstraint("name", "role"),
     Index(None, "role", "n_taken"),
 )
-picture = Table(
+image = Table(
     "picture",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("code", String(32), nullable=False, unique=True),  # what the page sees: random
+    Column("code", String(32), nullable=False, unique=True),  # in URLs and forms: random
     Column("item_id", Integer, ForeignKey("item.id"), nullable=False, index=True),
-    Column("model", Text, nullable=False),  # "" for ratings, "input" for the original
-    Column("file", Text, nullable=False),  # in the study's folder of images
+    Column("model", Text, nullable=False),  # "" for ratings, INPUT for the original
+    Column("file", Text, nullable=False),  # in the folder `config.IMAGES`
     Column("width", Integer, nullable=False),
     Column("height", Integer, nullable=False),
 )
@@ -118,7 +123,7 @@ assignment = Table(
     "assignment",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("code", String(32), nullable=False, unique=True),  # what the page sees: random
+    Column("code", String(32), nullable=False, unique=True),  # in URLs and forms: random
     Column("rater_id", Integer, ForeignKey("rater.id"), nullable=False),
     Column("item_id", Integer, ForeignKey("item.id"), nullable=False, index=True),
     Column("role", String(16), nullable=False),
@@ -139,10 +144,8 @@ answer = Table(
     Column("verdict", String(16), nullable=False),
     Column("rating", Float),
     Column("picture_id", Integer, ForeignKey("picture.id")),
-    Column("seconds", Float, nullable=False),  # the page was visible with its images, as the browser tells
-    Column(
-        "server_seconds", Float, nullable=False
-    ),  # between handing out and answer, as the server tells; 0: its clock was set back
+    Column("seconds", Float, nullable=False),  # that the page was visible with its images, measured by the browser
+    Column("server_seconds", Float, nullable=False),  # from the page to the answer, by the server's clock; 0: it was set back
     Column("slider_start", Float),  # where the rater first put the slider
     Column("display_width", Float),  # of an image on the screen, CSS pixels
     Column("display_height", Float),
@@ -152,16 +155,15 @@ answer = Table(
 )
 
 
-# The database of a study: connections, transactions, migrations, and errors that say what is wrong.
+# Connections and transactions.
 #
 # SQLite runs in WAL mode with full synchronisation: what was committed survives a killed process and a power cut. Writers take turns:
 # within a process by a lock, between processes by BEGIN IMMEDIATE (SQLite) or an advisory lock (PostgreSQL), so that counting an
 # item's answers and handing it out is one step.
 
 
-MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_SECONDS = 5.0
-# When the request that is being answered arrived, as time.monotonic() tells; None outside of requests.
+# time.monotonic() at the arrival of the request that is being answered; None outside of requests.
 ARRIVED: ContextVar[float | None] = ContextVar("arrived", default=None)
 _LOCK = 0x6C6567616E  # any number that all servers of this study share: "legan"
 
@@ -199,7 +201,7 @@ class Store:
         Raises:
             StoreError: the database cannot answer.
         """
-        with self._explained(), self.engine.connect() as connection:
+        with self._translated_errors(), self.engine.connect() as connection:
             if not self.is_sqlite:
                 # By itself PostgreSQL shows each statement what others have stored since the one before.
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
@@ -208,12 +210,12 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction that no other writer runs beside; committed, and on the disk, when the block ends without an error.
+        """A transaction with no other writer; committed, and on the disk, when the block ends without an error.
 
         Raises:
             StoreError: the database is locked, full, or gone; nothing was written.
         """
-        with self._explained(), self._own_turn(), self.engine.connect() as plain:
+        with self._translated_errors(), self._own_turn(), self.engine.connect() as plain:
             connection = plain.execution_options(immediate=True)
             with connection.begin():
                 if not self.is_sqlite:
@@ -221,42 +223,41 @@ class Store:
                     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
                 yield connection
 
-    def migrate(self) -> None:
-        """Bring the tables to this version's; a new database gets them all.
+    def create_tables(self) -> None:
+        """Create the tables of a new database; of any other, check the version of its tables.
 
         Raises:
-            StudyError: tables of a newer version.
+            StudyError: tables of a newer version, or tables without a version.
             StoreError: the database cannot be reached.
         """
-        revision = self.revision()
-        if revision is None and self._has_tables():
-            raise StudyError(f"the database {self.name} is damaged (it has lost its version): restore it from a copy")
-        if revision != REVISION:
-            from alembic import command
-            from alembic.config import Config
-            from alembic.util import CommandError
-
-            config = Config()
-            config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-            try:
-                with self.writing() as connection:
-                    config.attributes["connection"] = connection
-                    command.upgrade(config, "head")
-            except CommandError as error:
-                raise StudyError(
-                    f"the study's database was made by a newer version of legan ({error}): update legan"
-                ) from error
-
-    def revision(self) -> str | None:
-        """The migration that the tables are at; None before the first."""
         with self.reading() as connection:
-            if not inspect(connection).has_table("alembic_version"):
-                return None
-            return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+            is_done = self._is_current(connection)
+        if not is_done:
+            with self.writing() as connection:
+                if not self._is_current(connection):  # another process may have been faster
+                    metadata.create_all(connection)
+                    connection.execute(insert(schema_version).values(version=VERSION))
 
-    def _has_tables(self) -> bool:
-        with self.reading() as connection:
-            return inspect(connection).has_table("rater")
+    def _is_current(self, connection: Connection) -> bool:
+        """Whether the tables of `VERSION` and its row exist; False for a new database, and for one whose version Alembic wrote."""
+        tables = set(inspect(connection).get_table_names())
+        if schema_version.name in tables:
+            version = connection.execute(select(schema_version.c.version)).scalar()
+        elif "alembic_version" in tables:  # until legan 0.1 Alembic kept the version, as text
+            version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        elif rater.name in tables:
+            version = None
+        else:
+            return False
+        number = str(version)
+        if not number.isdecimal():
+            raise StudyError(f"the database {self.name} is damaged (it has no schema version): restore it from a copy")
+        if int(number) != VERSION:
+            raise StudyError(
+                f"the database {self.name} was written by a newer version of legan (tables {int(number)}, not {VERSION}): "
+                "update legan"
+            )
+        return schema_version.name in tables
 
     def empty_log(self) -> None:
         """Fold SQLite's log into the file and empty it, so that what was erased is not in it either, though others have it open."""
@@ -268,14 +269,14 @@ class Store:
         """Close all connections; SQLite then folds its log into the file."""
         self.engine.dispose()
 
-    def _patience(self) -> float:
-        """Seconds that may still be waited for others."""
+    def _seconds_left(self) -> float:
+        """Seconds left to wait for other transactions."""
         arrived = ARRIVED.get()
         return self._busy_seconds if arrived is None else max(0.0, arrived + self._busy_seconds - time.monotonic())
 
     @contextmanager
     def _own_turn(self) -> Iterator[None]:
-        if not self._turn.acquire(timeout=self._patience()):
+        if not self._turn.acquire(timeout=self._seconds_left()):
             raise StoreError("the database is too busy: try again in a moment")
         try:
             yield
@@ -283,31 +284,31 @@ class Store:
             self._turn.release()
 
     def _limit_locks(self, connection: Connection) -> None:
-        connection.execute(text(f"SET LOCAL lock_timeout = {int(1000 * self._patience()) + 1}"))  # ms; 0 would be no limit
+        connection.execute(text(f"SET LOCAL lock_timeout = {int(1000 * self._seconds_left()) + 1}"))  # ms; 0 would be no limit
 
     def _prepare(self, connection: sqlite3.Connection, record: object) -> None:
-        # The module's own transactions begin too late (at the first write), so they are begun here.
+        # sqlite3 begins a transaction at the first write, which is too late: `_begin` does it.
         connection.isolation_level = None
-        connection.execute(f"PRAGMA busy_timeout = {int(1000 * self._patience())}")
+        connection.execute(f"PRAGMA busy_timeout = {int(1000 * self._seconds_left())}")
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     def _begin(self, connection: Connection) -> None:
-        connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(1000 * self._patience())}")
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(1000 * self._seconds_left())}")
         immediate = connection.get_execution_options().get("immediate")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _translated_errors(self) -> Iterator[None]:
         try:
             yield
         except PoolTimeout as error:
             raise StoreError("the database is too busy: try again in a moment") from error
         except DBAPIError as error:
-            words = _in_words(error)
-            if words is None:
+            message = _message(error)
+            if message is None:
                 raise
-            raise StoreError(words.format(name=self.name)) from error
+            raise StoreError(message.format(name=self.name)) from error
 
 
 def _engine(url: str, folder: Path, busy_seconds: float) -> Engine:
@@ -324,7 +325,7 @@ def _engine(url: str, folder: Path, busy_seconds: float) -> Engine:
         parsed = parsed.set(database=str(folder / (parsed.database or "")))
         options["connect_args"] = {"timeout": busy_seconds, "check_same_thread": False}
     else:
-        options["connect_args"] = {"connect_timeout": max(2, round(busy_seconds))}  # seconds; psycopg knows no less than 2
+        options["connect_args"] = {"connect_timeout": max(2, round(busy_seconds))}  # seconds; psycopg's minimum is 2
     try:
         engine = create_engine(parsed, **options)
     except (ModuleNotFoundError, NoSuchModuleError):
@@ -332,8 +333,8 @@ def _engine(url: str, folder: Path, busy_seconds: float) -> Engine:
     return engine
 
 
-def _in_words(error: DBAPIError) -> str | None:
-    """What is wrong and what to do about it, with `{name}` for the database; None for a fault of legan's."""
+def _message(error: DBAPIError) -> str | None:
+    """What is wrong and what to do about it, with `{name}` for the database; None for a bug of legan."""
     cause = error.orig
     words = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
     if "locked" in words or "busy" in words or "lock timeout" in words:
@@ -343,12 +344,12 @@ def _in_words(error: DBAPIError) -> str | None:
     words = words.replace("{", "{{").replace("}", "}}")
     if "readonly" in words or "unable to open" in words:
         return f"the database cannot be written ({words}): check its place and permissions"
-    # SQLite tells of a damaged file by the plain class, or so where a damaged part still looks like one.
-    if type(cause) is sqlite3.DatabaseError or any(sign in words for sign in _SIGNS_OF_DAMAGE):
+    # SQLite reports a damaged file by the plain class, or by one of these messages where the damaged part could be parsed.
+    if type(cause) is sqlite3.DatabaseError or any(part in words for part in _DAMAGE_MESSAGES):
         return f"the database {{name}} is damaged ({words}): restore it from a copy"
     if error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError)):
         return f"the database cannot be reached ({words}): check that it runs"
     return None
 
 
-_SIGNS_OF_DAMAGE = ("malformed", "not a database", "no such table", "no such column", "Could not decode to UTF-8", "corrupt")
+_DAMAGE_MESSAGES = ("malformed", "not a database", "no such table", "no such column", "Could not decode to UTF-8", "corrupt")

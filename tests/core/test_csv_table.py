@@ -48,8 +48,8 @@ def test_only_plain_digits_are_numbers(tmp_path: Path, cell: str) -> None:
         (b"a,b\n1,2,3\n", "has 3 cells in line 2 and 2 columns"),
         (b"a,b,a\n1,2,3\n", "has two columns 'a'"),
         (b"a,,b\n1,2,3\n\n1,,,", None),
-        (b'a,b\n"1,2\n', "is no CSV file"),
-        (b"\xff\xfea\x00,\x00", "is no CSV file in UTF-8"),
+        (b'a,b\n"1,2\n', "is not a CSV file"),
+        (b"\xff\xfea\x00,\x00", "is not a CSV file in UTF-8"),
         (b"a,b\n\x00,2\n", None),
     ],
 )

@@ -13,6 +13,7 @@ from PIL import ExifTags, Image, ImageFile
 from tests.core.image_files import POSTSCRIPT, png_of_size, tiff, write
 from tests.face_sets import row
 from tests.rated_sets import make_rated_set
+from tools.landmarks.train import MarkedFaces
 
 from legan import augmentation as augment_shards
 from legan.core import images as formats
@@ -27,7 +28,6 @@ from legan.editing.marks import read_mark
 from legan.evaluation import verification
 from legan.faces.align import prepare
 from legan.quality import ratings
-from legan.train.landmarks import MarkedFaces
 from legan_faces3d.fakes.images import Catalogue
 from legan_study.create import StudyRequest, create_study
 

@@ -115,7 +115,7 @@ def test_everything_at_once_stays_in_range_with_landmarks_where_none_are_known(d
 
 def test_refusals(dataset: FaceDataset, tmp_path: Path) -> None:
     for tasks in ((0.0, 0.0, 0.0), (-1.0, 1.0, 1.0)):
-        with pytest.raises(ConfigError, match="no shares"):
+        with pytest.raises(ConfigError, match="not shares"):
             EditBatches(dataset, PLAIN, replace(BARE, tasks=tasks), 0)
     few = FaceDataset([make_face_set(tmp_path / "few", 2)], "train", size=32)
     with pytest.raises(ConfigError, match="all twenty lightings"):

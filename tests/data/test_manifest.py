@@ -93,7 +93,7 @@ def test_wrong_values_are_refused(tmp_path: Path, changes: dict[str, str]) -> No
 
 
 def test_no_manifest(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no data set"):
+    with pytest.raises(DataError, match="not a data set"):
         read_manifest(tmp_path)
 
 

@@ -37,7 +37,7 @@ def written(path: Path, text: str) -> Path:
         ("rater,image,rating\na,x,good\n", "has the rating 'good' in line 2: give a number"),
         ("rater,image,rating\na,,3\n", "has no image in line 2"),
         ("rater,image,rating\n", "holds no answers"),
-        ("", "is no CSV file"),
+        ("", "is not a CSV file"),
     ],
 )
 def test_bad_files_are_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:

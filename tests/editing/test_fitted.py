@@ -12,9 +12,10 @@ from legan.core.errors import FaceError
 from legan.core.images import from_network, to_network
 from legan.editing import editor as editing
 from legan.editing.editor import load_editor
-from legan.editing.folders import Choice, edit_files
+from legan.editing.folders import edit_files
 from legan.editing.marks import read_mark
 from legan.faces.detect import Face
+from legan.requests import EditRequest
 
 SIDE = 240
 
@@ -59,6 +60,13 @@ def test_light_from_the_left_darkens_the_right_cheek(editor, photo) -> None:
     assert left > 1.5 * right
 
 
+def test_fields_of_light_give_the_edit_again_and_an_expression_has_none(editor, photo) -> None:
+    edit = editor(photo, lighting=-75, strength=0.5)
+    (fields,) = edit.fields
+    assert np.array_equal(fields.apply(np.asarray(photo)), np.asarray(edit.image))
+    assert editor(photo, expression="surprise", lighting=-75).fields == ()
+
+
 def test_strength_zero_is_the_photo_and_half_is_between(editor, photo) -> None:
     assert difference(editor(photo, expression="smile", lighting="left", strength=0).image, photo).max() == 0
     half, whole = (difference(editor(photo, expression="surprise", strength=s).image, photo).mean() for s in (0.5, 1.0))
@@ -94,7 +102,7 @@ def test_a_turned_face_is_refused_with_its_reason_and_the_others_are_edited(
     found = iter([points @ crop.matrix[:, :2].T + crop.matrix[:, 2] for points in (points, wild)])
     monkeypatch.setattr("legan.editing.fitted.locate_in_crop", lambda crop: next(found))
     editor.networks._faces.clear()
-    report = edit_files(editor, [tmp_path], tmp_path / "out", Choice(expression="smile"))
+    report = edit_files(editor, [tmp_path], tmp_path / "out", EditRequest(expression="smile"))
     assert [path.name for path in report.done] == ["good.png"]
     (message,) = report.failed.values()
     assert "wild.png cannot be edited with the fitted head: bad fit" in message
@@ -114,7 +122,7 @@ def test_what_only_the_edit_can_tell_is_refused_too(editor, photo, monkeypatch, 
     monkeypatch.setattr("legan.editing.fitted.FittedFace.express", refuse)
     with pytest.raises(FaceError, match="mouth too open"):
         editor(photo, expression="squint")
-    report = edit_files(editor, [tmp_path], tmp_path / "out", Choice(expression="squint"))
+    report = edit_files(editor, [tmp_path], tmp_path / "out", EditRequest(expression="squint"))
     assert len(report.failed) == 2 and not report.done
     x = np.asarray(photo.resize((128, 128)))[None]
     codes = editor.networks.target_codes(to_network(x), "squint", None)

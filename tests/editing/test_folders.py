@@ -11,11 +11,12 @@ from PIL import Image
 from legan.core.errors import ConditionError, ImageError, LeganError
 from legan.core.images import load_photo
 from legan.editing.editor import Editor, load_editor
-from legan.editing.folders import Choice, edit_files, plan
+from legan.editing.folders import edit_files, plan
 from legan.editing.marks import read_mark
+from legan.requests import EditRequest
 
 Know = Callable[..., None]
-SMILE = Choice(expression="smile", lightings=("left",))
+SMILE = EditRequest(expression="smile", lightings=("left",))
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_one_file(editor: Editor, tmp_path: Path, photo: Path, known_faces: Know
     report = edit_files(editor, [photo], tmp_path / "new" / "out.jpg", SMILE)
     assert report.done == [tmp_path / "new" / "out.jpg"] and report.messages() == []
     assert read_mark(report.done[0]).edit == "expression=smile lighting=left strength=1"
-    edit_files(editor, [photo], tmp_path / "plain.png", Choice("smile", ("left",), mark=False))
+    edit_files(editor, [photo], tmp_path / "plain.png", EditRequest("smile", ("left",), no_mark=True))
     assert read_mark(tmp_path / "plain.png") is None
     with Image.open(tmp_path / "plain.png") as image:
         assert np.array_equal(np.asarray(image), np.asarray(editor(photo, "smile", "left").image))
@@ -67,7 +68,7 @@ def test_folder_is_walked_in_order_and_continues(editor: Editor, tmp_path: Path,
     assert report.done == [out / "b.png"] and len(report.kept) == 2
     assert report.messages() == ["note: 2 outputs existed and were kept; --overwrite makes them anew"]
     assert (out / "a.jpg").stat().st_mtime_ns == before
-    report = edit_files(editor, [album], out, Choice("smile", ("left",), overwrite=True))
+    report = edit_files(editor, [album], out, EditRequest("smile", ("left",), overwrite=True))
     assert len(report.done) == 3 and not report.kept
 
 
@@ -100,7 +101,7 @@ def test_an_existing_file_needs_overwrite(editor: Editor, tmp_path: Path, photo:
     with pytest.raises(ImageError, match=r"out\.png exists already: give another name with -o, or add --overwrite"):
         edit_files(editor, [photo], tmp_path / "out.png", SMILE)
     assert (tmp_path / "out.png").read_bytes() == b"mine"
-    edit_files(editor, [photo], tmp_path / "out.png", Choice("smile", ("left",), overwrite=True))
+    edit_files(editor, [photo], tmp_path / "out.png", EditRequest("smile", ("left",), overwrite=True))
     assert load_photo(tmp_path / "out.png").image.size == (320, 200)
 
 
@@ -112,7 +113,7 @@ def test_a_note_says_that_one_of_several_faces_was_edited(
     note = "2 faces found, the largest is edited: choose others by face 'all' or a number (2: the second largest)"
     assert report.messages() == [f"note: {photo}: {note}"] and report.as_json()["notes"] == [f"{photo}: {note}"]
     for face in ("all", "2", 1):
-        report = edit_files(editor, [photo], tmp_path / f"{face}.png", Choice("smile", ("left",), face=face))
+        report = edit_files(editor, [photo], tmp_path / f"{face}.png", EditRequest("smile", ("left",), face=face))
         assert report.messages() == []
 
 
@@ -132,7 +133,7 @@ def test_an_input_is_never_replaced(editor: Editor, tmp_path: Path, photo: Path,
     os.link(photo, tmp_path / "hard.png")
     (tmp_path / "soft.png").symlink_to(photo)
     (tmp_path / "same").symlink_to(album)
-    overwriting = Choice("smile", ("left",), overwrite=True)
+    overwriting = EditRequest("smile", ("left",), overwrite=True)
     for photos, out in [
         ([photo], photo),
         ([photo], tmp_path / "hard.png"),
@@ -165,7 +166,7 @@ def test_plans_that_cannot_work(tmp_path: Path, photo: Path, album: Path) -> Non
 def test_masks_and_notes(editor: Editor, tmp_path: Path, known_faces: Know) -> None:
     levels = np.random.default_rng(0).integers(0, 65536, (200, 320)).astype(np.uint16)
     Image.fromarray(levels).save(tmp_path / "deep.png")
-    report = edit_files(editor, [tmp_path / "deep.png"], tmp_path / "out.png", Choice("smile", ("left",), masks=True))
+    report = edit_files(editor, [tmp_path / "deep.png"], tmp_path / "out.png", EditRequest("smile", ("left",), masks=True))
     assert [p.name for p in report.done] == ["out.png", "out.expression-mask.png", "out.lighting-mask.png"]
     with Image.open(report.done[1]) as mask:
         assert mask.size == (128, 128)
@@ -177,7 +178,7 @@ def test_masks_never_replace_a_file(editor: Editor, tmp_path: Path, photo: Path,
     folder.mkdir()
     for name in ("a.png", "a.jpg"):
         Image.open(photo).convert("RGB").save(folder / name)
-    choice = Choice("smile", masks=True)
+    choice = EditRequest("smile", masks=True)
     with pytest.raises(ImageError, match=r"would both be .*a\.expression-mask\.png"):
         edit_files(editor, [folder], out, choice)
     (folder / "a.jpg").rename(folder / "b.jpg")
@@ -197,33 +198,33 @@ def test_a_photo_named_twice(editor: Editor, album: Path, known_faces: Know) -> 
 def test_the_folder_one_stands_in(editor: Editor, album: Path, known_faces: Know, monkeypatch: pytest.MonkeyPatch) -> None:
     for place, name in ((album, "."), (album / "inner", "..")):
         monkeypatch.chdir(place)
-        edit_files(editor, [Path(name)], None, Choice("smile", overwrite=True))
+        edit_files(editor, [Path(name)], None, EditRequest("smile", overwrite=True))
         assert names(album.with_name("album-edited")) == ["a.jpg", "b.png", "inner/c.png"]
 
 
 def test_grids(editor: Editor, tmp_path: Path, photo: Path, album: Path, known_faces: Know) -> None:
-    report = edit_files(editor, [photo], None, Choice(lightings=("left", "right"), grid=True))
+    report = edit_files(editor, [photo], None, EditRequest(lightings=("left", "right"), grid=True))
     assert report.done == [photo.with_name("photo-grid.png")]
     mark = read_mark(report.done[0])
     assert mark is not None and mark.edit == "grid of all expressions, lighting left right, strength=1"
-    report = edit_files(editor, [album], None, Choice(grid=True))
+    report = edit_files(editor, [album], None, EditRequest(grid=True))
     assert names(album.with_name("album-grid")) == ["a.png", "b.png", "inner/c.png"]
 
 
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        (Choice(), "nothing to change: name --expression, --lighting or both"),
-        (Choice("smile", ("left", "right")), "several lightings need --grid"),
-        (Choice("smile", grid=True), "a grid shows all expressions"),
-        (Choice(grid=True, masks=True), "a grid has no masks"),
-        (Choice("gurn"), "unknown expression 'gurn'"),
-        (Choice(lightings=("left", "leftt"), grid=True), "unknown lighting 'leftt'.*did you mean 'left'"),
-        (Choice("smile", strength=2), "strength 2 is out of range"),
+        (EditRequest(), "nothing to change: name --expression, --lighting or both"),
+        (EditRequest("smile", ("left", "right")), "several lightings need --grid"),
+        (EditRequest("smile", grid=True), "a grid shows all expressions"),
+        (EditRequest(grid=True, masks=True), "a grid has no masks"),
+        (EditRequest("gurn"), "unknown expression 'gurn'"),
+        (EditRequest(lightings=("left", "leftt"), grid=True), "unknown lighting 'leftt'.*did you mean 'left'"),
+        (EditRequest("smile", strength=2), "strength 2 is out of range"),
     ],
 )
 def test_wrong_wishes_are_told_before_anything_is_written(
-    editor: Editor, tmp_path: Path, photo: Path, known_faces: Know, choice: Choice, message: str
+    editor: Editor, tmp_path: Path, photo: Path, known_faces: Know, choice: EditRequest, message: str
 ) -> None:
     with pytest.raises(ConditionError, match=message):
         edit_files(editor, [photo], tmp_path / "out" / "x.png", choice)
@@ -246,7 +247,7 @@ def test_an_edit_of_a_photo_that_changed_is_made_anew(
 
 
 def test_an_unmarked_output_is_kept_and_told_of(editor: Editor, tmp_path: Path, album: Path, known_faces: Know) -> None:
-    plain = Choice(expression="smile", lightings=("left",), mark=False)
+    plain = EditRequest(expression="smile", lightings=("left",), no_mark=True)
     edit_files(editor, [album], tmp_path / "out", plain)
     before = (tmp_path / "out" / "b.png").read_bytes()
     os.utime(album / "b.png", ns=(2**62, 2**62))

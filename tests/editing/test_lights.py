@@ -1,7 +1,8 @@
-"""Lights of the command line: environment maps, the light of another photo, words that do not go together."""
+"""Lights of the command line: environment maps, the light of another photo, options that exclude each other."""
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,8 +13,10 @@ from legan.core.conditions import LIGHTINGS
 from legan.core.errors import ConditionError, FaceError, ImageError
 from legan.core.light import LightSetup
 from legan.editing.editor import load_editor
-from legan.editing.lights import LightWords, environment_light, light_like, read_environment, shares_in_words
+from legan.editing.lights import environment_light, light_like, light_setups, read_environment, shares_in_words
 from legan.models.critic import CriticOutput
+from legan.models.editors import LightingSpec
+from legan.requests import EditRequest
 
 Know = Callable[..., None]
 
@@ -119,19 +122,26 @@ def test_the_light_of_another_photo(
         light_like(editor, photo)
 
 
-def test_words_that_do_not_go_together() -> None:
-    for wrong in ({"lightings": ("left",), "like": Path("a.jpg")}, {"environment": Path("a.hdr"), "like": Path("a.jpg")}):
+def test_options_that_exclude_each_other() -> None:
+    for wrong in (
+        {"lightings": ("left",), "light_like": Path("a.jpg")},
+        {"environment": Path("a.hdr"), "light_like": Path("a.jpg")},
+    ):
         with pytest.raises(ConditionError, match="both say what the light is: name one of them"):
-            LightWords(**wrong)
-    for name, option in (("ambient", "--ambient"), ("softness", "--softness"), ("colour", "--light-color")):
+            EditRequest(**wrong).check()  # type: ignore[arg-type]
+    for name, option in (("ambient", "--ambient"), ("softness", "--softness"), ("light_color", "--light-color")):
         with pytest.raises(ConditionError, match=f"{option} goes with lamps: add --lighting"):
-            LightWords(**{name: 0})
+            EditRequest("smile", **{name: 0}).check()
         with pytest.raises(ConditionError, match=f"{option} goes with lamps"):
-            LightWords(**{name: 0}, environment=Path("a.hdr"))
+            EditRequest("smile", environment=Path("a.hdr"), **{name: 0}).check()
 
 
-def test_plain_words_stay(tiny_editor: Path) -> None:
-    editor = load_editor(tiny_editor)
-    assert LightWords(("left", "-45 + 60")).setups(editor) == ("left", "-45 + 60")
-    assert LightWords(("left",), ambient=1.0, softness=0.0, colour="6500K").setups(editor) == ("left",)
-    assert LightWords(("left",), ambient=0.0).setups(editor) == (LightSetup.parse("left", 0.0),)
+def test_plain_lightings_stay_as_named(tiny_editor: Path) -> None:
+    def setups(*lightings: LightingSpec, **lamps: Any) -> tuple[LightingSpec, ...]:
+        return light_setups(EditRequest(None, lightings, **lamps), load_editor(tiny_editor)).lightings
+
+    assert setups("left", "-45 + 60") == ("left", "-45 + 60")
+    assert setups("left", ambient=1.0, softness=0.0, light_color="6500K") == ("left",)
+    assert setups("left", ambient=0.0) == (LightSetup.parse("left", 0.0),)
+    with pytest.raises(ConditionError, match="belong to lamps in words"):
+        setups(LightSetup.parse("left"), ambient=0.5)

@@ -20,7 +20,7 @@ def run(tiny_editor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
         shutil.copy(tiny_editor, out)
         return load_metadata(out)
 
-    monkeypatch.setattr("legan.train.export.export_run", export)
+    monkeypatch.setattr("legan.train.recipes.export_run", export)
     folder = tmp_path / "run"
     folder.mkdir()
     return folder
@@ -48,6 +48,6 @@ def test_the_fitted_head_is_named_without_loading_it(tmp_path: Path) -> None:
 def test_what_is_refused(tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(WeightsError, match=r"none\.safetensors does not exist: name a file of `legan export`, a run folder"):
         editor_path(tmp_path / "none.safetensors", tmp_path / "x")
-    monkeypatch.setattr("legan.train.export.export_run", lambda run, out, faults: {"network": {}})
+    monkeypatch.setattr("legan.train.recipes.export_run", lambda run, out, faults: {"network": {}})
     with pytest.raises(WeightsError, match="is not a run of an editor: name one of `legan train legan`"):
         load_crop_editor(run)

@@ -59,7 +59,7 @@ def test_wrong_names_and_sources(
     with pytest.raises(WeightsError, match="holds no editor"):
         export_onnx(tiny_quality, tmp_path / "editor.onnx")
     (tmp_path / "run").mkdir()
-    monkeypatch.setattr("legan.train.export.export_run", lambda run, out, faults: {"quality": {}})
+    monkeypatch.setattr("legan.train.recipes.export_run", lambda run, out, faults: {"quality": {}})
     with pytest.raises(WeightsError, match="run is not a run of an editor"):
         export_onnx(tmp_path / "run", tmp_path / "editor.onnx")
     find = onnx_file.find_spec

@@ -17,12 +17,13 @@ from legan.core.errors import ConditionError, FaceError, ImageError, WeightsErro
 from legan.core.images import load_photo
 from legan.editing import editor as module
 from legan.editing.editor import Editor, load_editor, read_crops
-from legan.editing.folders import Choice, edit_files
+from legan.editing.folders import edit_files
 from legan.editing.marks import read_mark
 from legan.faces.detect import Face
 from legan.faces.embeddings import load_embedding
 from legan.metrics.verification import match_scores
 from legan.quality.scorer import load_quality
+from legan.requests import EditRequest
 
 Know = Callable[..., None]
 SMILE = ("smile", "left")
@@ -117,7 +118,7 @@ def test_a_least_match_lowers_the_strength(editor: Editor, photo: Path, known_fa
 
 
 def test_files_with_readings_and_a_least_match(editor: Editor, tmp_path: Path, photo: Path, known_faces: Know) -> None:
-    choice = Choice("smile", ("left",), readings=True)
+    choice = EditRequest("smile", ("left",), readings=True)
     report = edit_files(editor, [photo], tmp_path / "out.png", choice)
     found = report.as_json()["readings"][str(tmp_path / "out.png")]
     assert found["identity"] == "packaged" and -1 <= found["faces"][0]["match"] <= 1
@@ -129,7 +130,7 @@ def test_files_with_readings_and_a_least_match(editor: Editor, tmp_path: Path, p
     report = edit_files(editor, [folder], tmp_path / "edited", replace(choice, min_match=1.0))
     assert not report.done and "it must be 1" in report.failed[folder / "a.png"]
     with pytest.raises(ConditionError, match="a grid is not measured"):
-        Choice(grid=True, readings=True).check()
+        EditRequest(grid=True, readings=True).check()
 
 
 def test_refused_warned_and_forced(

@@ -12,8 +12,8 @@ from tests.face_sets import draw_face, png, row
 from legan.core.conditions import EXPRESSIONS
 from legan.core.weights import save_weights
 from legan.data.manifest import write_manifest
-from legan.evaluation.measure import Choice
 from legan.models.lightcnn import LightCNN, LightCNNConfig
+from legan.requests import EvaluationNetworks
 
 N_PEOPLE, N_EXPRESSIONS, LIGHTINGS = 8, 3, (3, 11)
 
@@ -44,10 +44,10 @@ def write_tiny_lightcnn(path: Path) -> Path:
     return path
 
 
-def tiny_choice(folder: Path, quality: Path) -> Choice:
+def tiny_choice(folder: Path, quality: Path) -> EvaluationNetworks:
     """Evaluators of tiny networks."""
     net = str(write_tiny_lightcnn(folder / "tiny-net.safetensors"))
-    return Choice(net, net, net, quality)
+    return EvaluationNetworks(net, net, net, quality)
 
 
 def write_images(folder: Path, n: int, size: int = 128, change: float = 0.0, ending: str = "png") -> Path:

@@ -18,11 +18,12 @@ from legan.core.errors import ConfigError, DataError, ImageError, LeganError, We
 from legan.core.images import from_network, to_network
 from legan.evaluation import measure as measures
 from legan.evaluation import measure as run
-from legan.evaluation.benchmark import Request, evaluate
-from legan.evaluation.measure import INPUT, REAL, Choice
+from legan.evaluation.benchmark import evaluate
+from legan.evaluation.measure import INPUT, REAL
 from legan.evaluation.statistics import METRICS, within
 from legan.metrics.agreement import Interval
 from legan.models.editors import Attempt, Codes, load_networks
+from legan.requests import EvaluationNetworks, EvaluationRequest
 
 N = 24
 
@@ -33,16 +34,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def choice(tmp_path_factory: pytest.TempPathFactory, tiny_quality: Path) -> Choice:
+def choice(tmp_path_factory: pytest.TempPathFactory, tiny_quality: Path) -> EvaluationNetworks:
     return tiny_choice(tmp_path_factory.mktemp("nets"), tiny_quality)
 
 
-def request_of(data: Path, *editors: object, **others: Any) -> Request:
-    return Request((str(data),), tuple(map(str, editors)), n=N, n_resamples=20, **others)
+def request_of(data: Path, *editors: object, **others: Any) -> EvaluationRequest:
+    return EvaluationRequest((str(data),), tuple(map(str, editors)), n=N, n_resamples=20, **others)
 
 
 @pytest.fixture(scope="module")
-def done(data: Path, choice: Choice, tiny_editor: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def done(data: Path, choice: EvaluationNetworks, tiny_editor: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("report")
     evaluate(request_of(data, f"a={tiny_editor}", f"b={tiny_editor}"), out, choice)
     return out
@@ -100,7 +101,7 @@ def test_figures_of_images_are_those_of_the_edits(done: Path, data: Path, tiny_e
 
 @pytest.mark.slow
 def test_batch_size_and_processes_do_not_change_a_figure(
-    done: Path, data: Path, choice: Choice, tiny_editor: Path, tmp_path: Path
+    done: Path, data: Path, choice: EvaluationNetworks, tiny_editor: Path, tmp_path: Path
 ) -> None:
     report = evaluate(request_of(data, f"a={tiny_editor}"), tmp_path / "out", choice, n_workers=2, batch_size=7)
     before = rows(done)
@@ -115,7 +116,7 @@ def test_batch_size_and_processes_do_not_change_a_figure(
 
 
 def test_again_measures_only_what_is_new(
-    done: Path, data: Path, choice: Choice, tiny_editor: Path, tiny_generator: Path, monkeypatch: pytest.MonkeyPatch
+    done: Path, data: Path, choice: EvaluationNetworks, tiny_editor: Path, tiny_generator: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
     measure = run._measure
@@ -150,7 +151,7 @@ def test_tables_and_page(done: Path) -> None:
     assert "lighting only" in words and not re.search(r"\b(nan|None)\b", words)
 
 
-def test_preference_of_a_study(done: Path, data: Path, choice: Choice, tiny_editor: Path, tmp_path: Path) -> None:
+def test_preference_of_a_study(done: Path, data: Path, choice: EvaluationNetworks, tiny_editor: Path, tmp_path: Path) -> None:
     share = {"value": 0.4, "low": 0.3, "high": 0.5}
     models = [{"name": "a", "share": share, "bradley_terry": 0.1}, {"name": "other", "share": share, "bradley_terry": -0.1}]
     study = {
@@ -178,10 +179,10 @@ def test_preference_of_a_study(done: Path, data: Path, choice: Choice, tiny_edit
             evaluate(request_of(data, f"a={tiny_editor}", f"b={tiny_editor}", preference=path), done, choice)
 
 
-def test_folders_of_results(tmp_path: Path, choice: Choice) -> None:
+def test_folders_of_results(tmp_path: Path, choice: EvaluationNetworks) -> None:
     inputs = write_images(tmp_path / "in", 20, size=96)
     good, bad = (write_images(tmp_path / f"change{c}", 20, size=96, change=c, ending="webp") for c in (4, 40))
-    asked = Request((str(inputs),), results=(f"good={good}", f"bad={bad}"), truth=inputs, n=100, n_resamples=20)
+    asked = EvaluationRequest((str(inputs),), results=(f"good={good}", f"bad={bad}"), truth=inputs, n=100, n_resamples=20)
     found = {row["name"]: row["metrics"] for row in evaluate(asked, tmp_path / "out", choice)["models"]}
     for name, sign in (("ssim", 1), ("psnr", 1), ("match", 1), ("lpips", -1), ("fid", -1), ("kid", -1)):
         assert sign * found["good"][name]["value"] > sign * found["bad"][name]["value"], name
@@ -191,16 +192,16 @@ def test_folders_of_results(tmp_path: Path, choice: Choice) -> None:
     assert "data:image/webp" in (tmp_path / "out" / "report.html").read_text()
 
 
-def test_fewer_real_images_than_results(tmp_path: Path, choice: Choice) -> None:
+def test_fewer_real_images_than_results(tmp_path: Path, choice: EvaluationNetworks) -> None:
     inputs, real = write_images(tmp_path / "in", 20), write_images(tmp_path / "real", 24, change=3)
-    asked = Request((str(inputs),), results=(f"same={inputs}",), real=real, n_resamples=20)
+    asked = EvaluationRequest((str(inputs),), results=(f"same={inputs}",), real=real, n_resamples=20)
     report = evaluate(asked, tmp_path / "out", choice)
     assert {row["name"]: row["n"] for row in report["references"]} == {INPUT: 20, REAL: 12}
     nothing, same = report["references"][0]["metrics"], report["models"][0]["metrics"]
     assert nothing["fid"] == same["fid"] and nothing["fid"]["value"] > 0 and same["match"]["value"] == pytest.approx(1)
 
 
-def test_results_that_do_not_belong(tmp_path: Path, choice: Choice) -> None:
+def test_results_that_do_not_belong(tmp_path: Path, choice: EvaluationNetworks) -> None:
     inputs = write_images(tmp_path / "in", 20)
     few, small = write_images(tmp_path / "few", 18), write_images(tmp_path / "small", 20, size=64)
     (tmp_path / "none").mkdir()
@@ -210,11 +211,11 @@ def test_results_that_do_not_belong(tmp_path: Path, choice: Choice) -> None:
         (tmp_path / "none", ImageError, "no images in"),
     ):
         with pytest.raises(kind, match=message):
-            evaluate(Request((str(inputs),), results=(f"x={results}",), n_resamples=0), tmp_path / "out", choice)
+            evaluate(EvaluationRequest((str(inputs),), results=(f"x={results}",), n_resamples=0), tmp_path / "out", choice)
 
 
 def test_an_editor_that_gives_no_numbers_is_named(
-    data: Path, choice: Choice, tiny_editor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, choice: EvaluationNetworks, tiny_editor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Broken:
         size = 128
@@ -228,7 +229,7 @@ def test_an_editor_that_gives_no_numbers_is_named(
 
 
 def test_refused_images_count_as_they_were_and_are_reported(
-    data: Path, choice: Choice, tiny_editor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, choice: EvaluationNetworks, tiny_editor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Refusing:
         size = 128
@@ -256,32 +257,32 @@ def test_refused_images_count_as_they_were_and_are_reported(
         ({"editors": ("none.safetensors",)}, WeightsError, "none.safetensors does not exist: name a file of `legan export`"),
         ({"results": ("r=r",)}, ConfigError, "is a data set"),
         ({"editors": ("packaged", "x=packaged", "packaged")}, ConfigError, "two models are named 'packaged'"),
-        ({"editors": ("packaged",), "data": ("nowhere",)}, LeganError, "nowhere is no data set"),
+        ({"editors": ("packaged",), "data": ("nowhere",)}, LeganError, "nowhere is not a data set"),
     ],
 )
 def test_bad_wishes(
-    words: dict[str, Any], kind: type[LeganError], message: str, data: Path, choice: Choice, tmp_path: Path
+    words: dict[str, Any], kind: type[LeganError], message: str, data: Path, choice: EvaluationNetworks, tmp_path: Path
 ) -> None:
     with pytest.raises(kind, match=message):
-        evaluate(Request(**{"data": (str(data),), "n": N, **words}), tmp_path / "out", choice)
+        evaluate(EvaluationRequest(**{"data": (str(data),), "n": N, **words}), tmp_path / "out", choice)
     assert not (tmp_path / "out" / "report.json").exists() and not list((tmp_path / "out").rglob("*.npz")), (
         "nothing was measured"
     )
 
 
-def test_reports_of_others_are_left_alone(data: Path, choice: Choice, tiny_editor: Path, tmp_path: Path) -> None:
+def test_reports_of_others_are_left_alone(data: Path, choice: EvaluationNetworks, tiny_editor: Path, tmp_path: Path) -> None:
     (tmp_path / "report.html").write_text("theirs")
     with pytest.raises(DataError, match="holds other files"):
         evaluate(request_of(data, f"a={tiny_editor}"), tmp_path, choice)
     assert (tmp_path / "report.html").read_text() == "theirs"
 
 
-def test_editors_need_a_data_set(tmp_path: Path, choice: Choice, tiny_editor: Path) -> None:
-    with pytest.raises(DataError, match="no data set"):
+def test_editors_need_a_data_set(tmp_path: Path, choice: EvaluationNetworks, tiny_editor: Path) -> None:
+    with pytest.raises(DataError, match="is not a data set"):
         evaluate(request_of(write_images(tmp_path / "in", 20), tiny_editor), tmp_path / "out", choice)
 
 
-def test_command(data: Path, choice: Choice, tiny_editor: Path, tmp_path: Path) -> None:
+def test_command(data: Path, choice: EvaluationNetworks, tiny_editor: Path, tmp_path: Path) -> None:
     words = [
         "evaluate",
         "--editor",

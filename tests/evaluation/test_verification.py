@@ -15,9 +15,10 @@ from typer.testing import CliRunner
 from legan.cli import app
 from legan.core.errors import ConfigError, DataError
 from legan.evaluation import verification
-from legan.evaluation.verification import Options, aligned_crop, centre_crop, embed_all, verify
+from legan.evaluation.verification import aligned_crop, centre_crop, embed_all, verify
 from legan.faces.align import Prepared
 from legan.faces.embeddings import Embedding
+from legan.requests import VerificationRequest
 
 
 def colours(x: object) -> np.ndarray:
@@ -80,7 +81,7 @@ def test_lfw_protocol(lfw: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         return Prepared(path, None if path.name == "P_1_0002.jpg" else centre_crop(path))
 
     monkeypatch.setattr(verification, "prepare", prepare)
-    found = verify("lfw", lfw, Options(fars=(0.1,)), plot=tmp_path / "roc.png")
+    found = verify("lfw", lfw, VerificationRequest(fars=(0.1,)), plot=tmp_path / "roc.png")
     assert len(calls) == len(set(calls)), "each image once"
     assert found.figures.n_same == found.figures.n_other == 20
     lines = [line.split("\t") for line in (lfw / "pairs.txt").read_text().splitlines()[1:]]
@@ -99,7 +100,7 @@ def test_lfw_protocol(lfw: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     (lfw / "P_1" / "P_1_0001.jpg").unlink()
     (lfw / "P_2" / "P_2_0001.jpg").unlink()
     with pytest.raises(DataError, match=r"_0001.jpg does not exist: the list of pairs names it"):
-        verify("lfw", lfw, Options())
+        verify("lfw", lfw, VerificationRequest())
 
 
 def test_bin_protocol(tmp_path: Path) -> None:
@@ -110,13 +111,13 @@ def test_bin_protocol(tmp_path: Path) -> None:
             Image.fromarray(draw_face(person, 0, light, 112)).save(buffer, "JPEG", quality=95)
             images.append(buffer.getvalue())
     (tmp_path / "own.bin").write_bytes(pickle.dumps((images, same), protocol=4))
-    found = verify("bin", tmp_path / "own.bin", Options())
+    found = verify("bin", tmp_path / "own.bin", VerificationRequest())
     vectors = np.stack([vector(aligned_crop(data, "")) for data in images])
     assert found.scores == pytest.approx(cosines(vectors[::2], vectors[1::2]), abs=1e-5)
     assert list(found.same) == same and found.figures.auc == pytest.approx(roc_auc_score(same, found.scores))
     (tmp_path / "bad.bin").write_bytes(pickle.dumps(([b"text", b"text"], [True])))
     with pytest.raises(DataError, match=r"image bad.bin#0 is a text file"):
-        verify("bin", tmp_path / "bad.bin", Options())
+        verify("bin", tmp_path / "bad.bin", VerificationRequest())
 
 
 @pytest.mark.parametrize("kind", ["bomb", "postscript"])
@@ -126,7 +127,7 @@ def test_images_in_a_bin_are_looked_at_before_they_are_decoded(tmp_path: Path, k
     data = bomb.getvalue() if kind == "bomb" else b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 112 112\n"
     (tmp_path / "x.bin").write_bytes(pickle.dumps(([data, data], [True])))
     with pytest.raises(DataError, match=r"image x\.bin#\d is (too large|a PostScript file)") as caught:
-        verify("bin", tmp_path / "x.bin", Options())
+        verify("bin", tmp_path / "x.bin", VerificationRequest())
     assert "\n" not in str(caught.value)
 
 
@@ -169,7 +170,7 @@ def test_ijbb_protocol(tmp_path: Path) -> None:
     labels = [f"{a + 100} {b + 100} {int(a // 2 == b // 2)}" for a, b in pairs]
     for name, lines in (("face_tid_mid", faces), ("name_5pts_score", points), ("template_pair_label", labels)):
         (tmp_path / "meta" / f"ijbb_{name}.txt").write_text("\n".join(lines) + "\n")
-    found = verify("ijbb", tmp_path, Options(fars=(0.1,)))
+    found = verify("ijbb", tmp_path, VerificationRequest(fars=(0.1,)))
     units = np.stack([vector(crop) for crop in crops])
     units /= np.linalg.norm(units, axis=1, keepdims=True)
     templates = [units[3 * t] + units[3 * t + 1 : 3 * t + 3].mean(0) for t in range(8)]
@@ -188,14 +189,14 @@ def test_own_people_and_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         for number in range(4):
             (tmp_path / "people" / f"p{person}" / f"{number}.png").write_bytes(png(draw_face(person, number, 3 * number, 128)))
     (tmp_path / "people" / "p0" / "broken.png").write_bytes(b"no image")
-    found = verify("people", tmp_path / "people", Options(n_pairs=60, seed=2))
-    again, other = (verify("people", tmp_path / "people", Options(n_pairs=60, seed=seed)) for seed in (2, 3))
+    found = verify("people", tmp_path / "people", VerificationRequest(n_pairs=60, seed=2))
+    again, other = (verify("people", tmp_path / "people", VerificationRequest(n_pairs=60, seed=seed)) for seed in (2, 3))
     assert np.array_equal(found.scores, again.scores) and not np.array_equal(found.scores, other.scores)
     assert found.notes[0] == "6 people, 25 images, seed 2"
     n_left_out = 60 - len(found.scores)
     assert n_left_out == 0 or found.notes[1] == f"1 images without a face left out, with {n_left_out} pairs"
     data = make_face_set(tmp_path / "data", n_identities=20, size=128, lightings=(0, 13))
-    tested = verify("people", data, Options(n_pairs=40))
+    tested = verify("people", data, VerificationRequest(n_pairs=40))
     assert tested.figures.n_same == 20 and tested.notes[0].startswith("2 people, 24 images"), "the split test alone"
 
 
@@ -232,7 +233,7 @@ def test_a_cache_goes_on_where_it_stopped(tmp_path: Path, known: list[int], monk
 
 def test_a_cache_is_of_these_images(lfw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verification, "prepare", lambda path, size, faces: Prepared(path, None, "none"))
-    options = Options(cache=tmp_path / "cache")
+    options = VerificationRequest(cache=tmp_path / "cache")
     first, again = verify("lfw", lfw, options), verify("lfw", lfw, options)
     assert first.notes == again.notes and "cut by the middle" in again.notes[0]
     Image.fromarray(draw_face(5, 1, 3, 250)).save(lfw / "P_0" / "P_0_0001.jpg")
@@ -242,16 +243,16 @@ def test_a_cache_is_of_these_images(lfw: Path, tmp_path: Path, monkeypatch: pyte
 
 def test_the_plot_is_checked_before_the_work(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"give a name that ends in \.png"):
-        verify("people", tmp_path / "nowhere", Options(), plot=tmp_path / "roc.pdf")
+        verify("people", tmp_path / "nowhere", VerificationRequest(), plot=tmp_path / "roc.pdf")
 
 
 def test_wrong_wishes(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"unknown protocol 'lwf': choose from lfw, bin, ijbb, people; did you mean 'lfw'"):
-        verify("lwf", tmp_path, Options())
+        verify("lwf", tmp_path, VerificationRequest())
     with pytest.raises(ConfigError, match="--far 2 is out of range"):
-        verify("people", tmp_path, Options(fars=(2.0,)))
+        verify("people", tmp_path, VerificationRequest(fars=(2.0,)))
     result = CliRunner().invoke(app, ["verify", "people", str(tmp_path / "nowhere")])
-    assert result.exit_code == 2 and "is no folder" in result.stderr
+    assert result.exit_code == 2 and "is not a folder" in result.stderr
 
 
 def test_the_verb_prints_figures(tmp_path: Path) -> None:

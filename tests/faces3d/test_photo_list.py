@@ -85,7 +85,7 @@ def test_without_names_folders_are_people(tmp_path):
             "identity 'a' is in the splits val and train",
         ),
         ("file,identity,expression\n000_smile.png,a,smile\n000_smile.png,b,smile\n", "have the same name"),
-        ("", "is no CSV file"),
+        ("", "is not a CSV file"),
     ],
 )
 def test_bad_csv_says_what_is_wrong(folder, text, message):
@@ -102,7 +102,7 @@ def test_csv_names_no_files_outside_of_the_folder(folder, tmp_path):
 
 
 def test_other_mistakes(folder, tmp_path):
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match="is not a folder"):
         list_photos(tmp_path / "nowhere")
     with pytest.raises(DataError, match="holds no photos"):
         (tmp_path / "empty").mkdir()

@@ -13,7 +13,7 @@ from legan.core.errors import ConfigError, DataError, LeganError
 from legan.data.faces import FaceDataset
 from legan.data.manifest import read_manifest
 from legan.data.shards import write_shard
-from legan_faces3d.photos import list_photos, make_person, make_set
+from legan_faces3d.photos import build_photo_set, list_photos, make_person
 
 PATTERN = r"(?P<identity>[a-z]+)_(?P<expression>[a-z]+)"
 NAMES = ["a_neutral.png", "a_smile.png", "b_neutral.png", "bad_neutral.png", "c_neutral.png", "d_smile.png"]
@@ -31,7 +31,7 @@ def in_this_process(monkeypatch):
 
 
 def make(photos: Path, out: Path, settings=None, **others):
-    return make_set(out, list_photos(photos, PATTERN, licence="mine"), settings or {"version": 1}, build_plain, **others)
+    return build_photo_set(out, list_photos(photos, PATTERN, licence="mine"), settings or {"version": 1}, build_plain, **others)
 
 
 def test_set_and_report(photos, tmp_path, in_this_process):
@@ -104,8 +104,8 @@ def lacks_its_extra():
 def test_what_fails_without_its_extra_blocks_no_other_verb(photos, tmp_path):
     entries = list_photos(photos, PATTERN, licence="mine")
     with pytest.raises(LeganError, match="needs the head model"):
-        make_set(tmp_path / "set", entries, {"made by": "reexpress"}, lacks_its_extra)
-    report = make_set(tmp_path / "set", entries, {"made by": "relight"}, build_plain)
+        build_photo_set(tmp_path / "set", entries, {"made by": "reexpress"}, lacks_its_extra)
+    report = build_photo_set(tmp_path / "set", entries, {"made by": "relight"}, build_plain)
     assert len(read_manifest(tmp_path / "set")) == 10 and report.n_photos == 6
 
 

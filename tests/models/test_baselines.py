@@ -10,11 +10,12 @@ from legan.core.config import config_to_dict
 from legan.core.errors import ConditionError, WeightsError
 from legan.core.weights import load_weights, save_weights
 from legan.editing.editor import load_editor
-from legan.editing.folders import Choice, edit_files
+from legan.editing.folders import edit_files
 from legan.editing.grid import make_grid
 from legan.models.editors import Networks, load_networks
 from legan.models.stargan import StarGANCritic, StarGANCriticConfig, StarGANGenerator, StarGANGeneratorConfig
 from legan.models.starganv2 import Mapping, StarGANv2Config, StarGANv2Generator
+from legan.requests import EditRequest
 
 GENERATOR, CRITIC = StarGANGeneratorConfig(width=4, n_residual=1), StarGANCriticConfig(width=4, n_layers=5)
 V2 = StarGANv2Config(width=4, max_width=8, n_style=5, n_hidden=6)
@@ -53,7 +54,7 @@ def test_photos_are_edited_as_with_any_editor(
     assert editor(photo, expression="smile", lighting=-45).fields == (), "colours are predicted: the crop is pasted back"
     half = editor(photo, expression="smile", lighting=-45, strength=0.5).image
     assert half.tobytes() not in {edit.tobytes() for edit in edits}
-    report = edit_files(editor, [photo], tmp_path / "out.png", Choice(expression="smile", lightings=("left",)))
+    report = edit_files(editor, [photo], tmp_path / "out.png", EditRequest(expression="smile", lightings=("left",)))
     assert report.n_edited == 1 and (tmp_path / "out.png").is_file()
     grid = make_grid(editor, editor.prepare(photo), ("left",))
     assert grid.width > 256
@@ -63,7 +64,7 @@ def test_photos_are_edited_as_with_any_editor(
 def test_there_are_no_masks(
     model: str, weights: dict[str, Path], photo: Path, tmp_path: Path, known_faces: Callable[..., None]
 ) -> None:
-    editor, choice = load_editor(weights[model]), Choice(expression="smile", lightings=("left",), masks=True)
+    editor, choice = load_editor(weights[model]), EditRequest(expression="smile", lightings=("left",), masks=True)
     with pytest.raises(ConditionError, match=r"these weights make no masks.* leave --masks out"):
         edit_files(editor, [photo], tmp_path / "out.png", choice)
     assert not (tmp_path / "out.png").exists()

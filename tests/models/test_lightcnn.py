@@ -133,6 +133,13 @@ def test_a_bare_state_dict_without_module_loads_too(tmp_path: Path) -> None:
     assert LightCNN.from_checkpoint(tmp_path / "bare.pth").config == PRESETS["lightcnn9"]
 
 
+def test_the_loader_opens_official_checkpoints_too(tmp_path: Path) -> None:
+    for n_layers in (9, 29):
+        torch.save(official(n_layers), tmp_path / "official.pth")
+        net, metadata = load_lightcnn(tmp_path / "official.pth")
+        assert net.config == PRESETS[f"lightcnn{n_layers}"] and metadata == {"model": f"LightCNN-{n_layers}"}
+
+
 def test_other_checkpoints_are_refused_with_a_reason(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="does not exist"):
         LightCNN.from_checkpoint(tmp_path / "none.pth")

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from legan.cli import app
 from legan.core.errors import ConfigError, DataError, LeganError
-from legan.quality.filter import Choice, Matcher, decide, filter_images, near_duplicates, perceptual_hash
+from legan.quality.filter import Matcher, decide, filter_images, near_duplicates, perceptual_hash
+from legan.requests import FilterRequest
 
 
 class FakeEmbedder:
@@ -54,12 +55,12 @@ def frame(scores: list[float], hashes: list[str] | None = None, matches: list[fl
 
 def test_bounds_and_shares() -> None:
     table = frame([3, 9, 5, np.nan, 7, 1])
-    why = decide(table, Choice(min_quality=5))["why"].tolist()
+    why = decide(table, FilterRequest(min_quality=5))["why"].tolist()
     assert why == ["below min-quality", "", "", "no face found", "", "below min-quality"]
-    kept = decide(table, Choice(keep=0.4))  # 2 of 5 faces
+    kept = decide(table, FilterRequest(keep=0.4))  # 2 of 5 faces
     assert kept.loc[kept["kept"], "image"].tolist() == ["1.png", "4.png"]
-    assert decide(table, Choice(keep=1))["kept"].sum() == 5
-    matched = decide(frame([3, 9, 5], matches=[0.9, 0.2, 0.6]), Choice(min_match=0.5, min_quality=4))
+    assert decide(table, FilterRequest(keep=1))["kept"].sum() == 5
+    matched = decide(frame([3, 9, 5], matches=[0.9, 0.2, 0.6]), FilterRequest(min_match=0.5, min_quality=4))
     assert matched["why"].tolist() == ["below min-quality", "below min-match", ""]
 
 
@@ -68,11 +69,11 @@ def test_the_most_natural_of_near_duplicates_stays() -> None:
     near = bytearray(code)
     near[0], near[31] = 0b111, 0b1
     hashes = [code.hex(), near.hex(), (b"\xff" * 32).hex()]
-    table = decide(frame([4, 8, 6], hashes), Choice(min_quality=0))
+    table = decide(frame([4, 8, 6], hashes), FilterRequest(min_quality=0))
     assert table["kept"].tolist() == [False, True, True] and table["duplicate_of"].tolist() == ["1.png", "", ""]
     # One that does not pass takes nothing with it.
-    assert decide(frame([4, 8, 6], hashes), Choice(keep=1, min_quality=7))["duplicate_of"].tolist() == ["", "", ""]
-    assert decide(frame([4, 8, 6], hashes), Choice(keep=1, duplicates=True))["kept"].all()
+    assert decide(frame([4, 8, 6], hashes), FilterRequest(keep=1, min_quality=7))["duplicate_of"].tolist() == ["", "", ""]
+    assert decide(frame([4, 8, 6], hashes), FilterRequest(keep=1, duplicates=True))["kept"].all()
     assert near_duplicates([], np.array([]), np.array([], bool)) == {}
 
 
@@ -103,7 +104,7 @@ def test_files_decisions_and_page(faces: Path, tmp_path: Path, tiny_quality: Pat
     scattered(0).save(faces / "bob" / "twin.png")
     (faces / "broken.png").write_text("no image")
     out = tmp_path / "out"
-    done = filter_images(faces, out, Choice(keep=0.7), weights=tiny_quality)
+    done = filter_images(faces, out, FilterRequest(keep=0.7), weights=tiny_quality)
     table = pd.read_parquet(out / "decisions.parquet")
     assert len(table) == 14 and done.n_kept == table["kept"].sum() > 0
     kept = {p.relative_to(out / "images").as_posix() for p in (out / "images").rglob("*.png")}
@@ -116,7 +117,7 @@ def test_files_decisions_and_page(faces: Path, tmp_path: Path, tiny_quality: Pat
 
     # Other bounds on the same scores: nothing is scored again, the folder follows the new decisions.
     before = (out / "scores.csv").read_bytes()
-    tighter = filter_images(faces, out, Choice(keep=0.3, link=True), weights=tiny_quality)
+    tighter = filter_images(faces, out, FilterRequest(keep=0.3, link=True), weights=tiny_quality)
     assert (out / "scores.csv").read_bytes() == before and tighter.n_kept < done.n_kept
     assert len(list((out / "images").rglob("*.png"))) == tighter.n_kept
 
@@ -143,7 +144,7 @@ def test_a_person_without_a_usable_reference_is_judged_by_nobody(faces: Path, tm
         (reference / name).mkdir(parents=True)
         tinted(50, (150, 20, 20)).save(reference / name / "1.png")
     (reference / "bob" / "1.png").write_bytes((reference / "bob" / "1.png").read_bytes()[:300])
-    choice = Choice(min_match=-1, duplicates=True)
+    choice = FilterRequest(min_match=-1, duplicates=True)
     done = filter_images(faces, tmp_path / "out", choice, reference, tiny_quality, embedder=FakeEmbedder())
     table = pd.read_parquet(tmp_path / "out" / "decisions.parquet").set_index("image")
     assert table["kept"].filter(like="ann/").all()
@@ -159,7 +160,7 @@ def test_a_person_without_a_usable_reference_is_judged_by_nobody(faces: Path, tm
 
 
 def test_an_image_that_changed_is_scored_and_copied_again(faces: Path, tmp_path: Path, tiny_quality: Path) -> None:
-    out, choice = tmp_path / "out", Choice(keep=1, duplicates=True)
+    out, choice = tmp_path / "out", FilterRequest(keep=1, duplicates=True)
     filter_images(faces, out, choice, weights=tiny_quality)
     scattered(77).save(faces / "ann" / "1.png")
     filter_images(faces, out, choice, weights=tiny_quality)
@@ -173,7 +174,7 @@ def test_matches_decide(faces: Path, tmp_path: Path, tiny_quality: Path) -> None
     reference = tmp_path / "reference"
     reference.mkdir()
     tinted(50, (150, 20, 20)).save(reference / "ann.png")
-    choice = Choice(min_match=0.9, duplicates=True)
+    choice = FilterRequest(min_match=0.9, duplicates=True)
     done = filter_images(faces, tmp_path / "out", choice, reference, tiny_quality, embedder=FakeEmbedder())
     table = pd.read_parquet(tmp_path / "out" / "decisions.parquet").set_index("image")
     assert table["kept"].filter(like="ann/").all() and done.embedder == "colour" and "colour" in str(done)
@@ -184,7 +185,7 @@ def test_another_reference_is_not_taken_for_the_first(faces: Path, tmp_path: Pat
     for name, colour in (("a", (150, 20, 20)), ("b", (20, 20, 150))):
         (tmp_path / name).mkdir()
         tinted(50, colour).save(tmp_path / name / "ann.png")
-    words = tmp_path / "out", Choice(min_match=0.9), tmp_path / "a", tiny_quality
+    words = tmp_path / "out", FilterRequest(min_match=0.9), tmp_path / "a", tiny_quality
     filter_images(faces, *words, embedder=FakeEmbedder())
     filter_images(faces, *words, embedder=FakeEmbedder())
     with pytest.raises(LeganError, match="made with other weights or settings"):
@@ -196,7 +197,7 @@ def test_files_of_others_are_left_alone(faces: Path, tmp_path: Path, tiny_qualit
     theirs.mkdir(parents=True)
     (theirs / "1.png").write_text("theirs")
     with pytest.raises(DataError, match="holds other files: choose an empty or a new folder"):
-        filter_images(faces, tmp_path / "out", Choice(keep=0.5), weights=tiny_quality)
+        filter_images(faces, tmp_path / "out", FilterRequest(keep=0.5), weights=tiny_quality)
     assert (theirs / "1.png").read_text() == "theirs"
 
 
@@ -207,8 +208,8 @@ def test_half_a_copy_is_made_anew(faces: Path, tmp_path: Path, tiny_quality: Pat
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(shutil, "copy2", killed)
-        filter_images(faces, tmp_path / "out", Choice(keep=1), weights=tiny_quality)
-    filter_images(faces, tmp_path / "out", Choice(keep=1), weights=tiny_quality)
+        filter_images(faces, tmp_path / "out", FilterRequest(keep=1), weights=tiny_quality)
+    filter_images(faces, tmp_path / "out", FilterRequest(keep=1), weights=tiny_quality)
     kept = [path for path in (tmp_path / "out" / "images").rglob("*") if path.is_file()]
     assert kept and all(
         path.read_bytes() == (faces / path.relative_to(tmp_path / "out" / "images")).read_bytes() for path in kept
@@ -218,14 +219,14 @@ def test_half_a_copy_is_made_anew(faces: Path, tmp_path: Path, tiny_quality: Pat
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        (Choice(), "nothing to filter by"),
-        (Choice(keep=1.5), "--keep 1.5 is out of range"),
-        (Choice(min_quality=11), "--min-quality 11 is out of range"),
-        (Choice(min_match=0.5), "needs images of the person"),
-        (Choice(keep=0.5, faces="align"), "did you mean 'aligned'"),  # type: ignore[arg-type]
+        (FilterRequest(), "nothing to filter by"),
+        (FilterRequest(keep=1.5), "--keep 1.5 is out of range"),
+        (FilterRequest(min_quality=11), "--min-quality 11 is out of range"),
+        (FilterRequest(min_match=0.5), "needs images of the person"),
+        (FilterRequest(keep=0.5, faces="align"), "did you mean 'aligned'"),  # type: ignore[arg-type]
     ],
 )
-def test_bad_wishes(faces: Path, tmp_path: Path, choice: Choice, message: str) -> None:
+def test_bad_wishes(faces: Path, tmp_path: Path, choice: FilterRequest, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         filter_images(faces, tmp_path / "out", choice)
     assert not (tmp_path / "out").exists()

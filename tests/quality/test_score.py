@@ -65,7 +65,7 @@ def test_a_table_continues_where_it_stopped(
     with pytest.raises(LeganError, match="other weights"):
         score_images([folder], out, write_tiny_quality(tmp_path / "other.safetensors", seed=1))
     (tmp_path / "mine.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(LeganError, match="no table of this kind"):
+    with pytest.raises(LeganError, match="not a table of this kind"):
         score_images([folder], tmp_path / "mine.csv", tiny_quality)
 
 
@@ -89,7 +89,7 @@ def test_the_plot_is_checked_before_the_work(folder: Path, tiny_quality: Path, t
 def test_a_table_that_is_none(folder: Path, tiny_quality: Path, tmp_path: Path, kind: str) -> None:
     out = tmp_path / "mine"
     out.mkdir() if kind == "folder" else out.write_bytes(b"\x89PNG\xff\xfe")
-    with pytest.raises(LeganError, match="is there already and is no table"):
+    with pytest.raises(LeganError, match="is there already and is not a table"):
         score_images([folder], out, tiny_quality)
 
 

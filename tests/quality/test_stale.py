@@ -12,16 +12,15 @@ from tests.evaluation.sets import make_set, tiny_choice, write_images, write_tin
 from tests.face_sets import draw_face, make_face_set, png
 from tests.photo_makers import build_plain, write_photos
 
-from legan.augmentation import Request as Augmentation
 from legan.augmentation import augment
 from legan.core.errors import DataError, LeganError
 from legan.core.files import held_file, held_folder
 from legan.data.import_faces import import_faces
 from legan.evaluation import verification
-from legan.evaluation.benchmark import Request, evaluate
+from legan.evaluation.benchmark import evaluate
 from legan.quality.scorer import score_images
-from legan_faces3d.photos import list_photos
-from legan_faces3d.photos import make_set as make_photo_set
+from legan.requests import AugmentationRequest, EvaluationRequest, VerificationRequest
+from legan_faces3d.photos import build_photo_set, list_photos
 
 
 def test_a_replaced_image_is_scored_again(tmp_path: Path, tiny_quality: Path) -> None:
@@ -41,7 +40,7 @@ def test_a_replaced_image_is_scored_again(tmp_path: Path, tiny_quality: Path) ->
 def test_results_of_an_evaluation_follow_their_images(tmp_path: Path, tiny_quality: Path) -> None:
     choice, inputs = tiny_choice(tmp_path, tiny_quality), write_images(tmp_path / "in", 16)
     results = write_images(tmp_path / "made", 16, change=5.0)
-    asked = Request((str(inputs),), results=(f"m={results}",), n_resamples=0)
+    asked = EvaluationRequest((str(inputs),), results=(f"m={results}",), n_resamples=0)
     before = evaluate(asked, tmp_path / "out", choice)["models"][0]["metrics"]
     (results / "3.png").write_bytes((inputs / "9.png").read_bytes())
     again = evaluate(asked, tmp_path / "out", choice)["models"][0]["metrics"]
@@ -50,13 +49,13 @@ def test_results_of_an_evaluation_follow_their_images(tmp_path: Path, tiny_quali
 
 def test_an_image_that_is_not_the_manifests_is_refused(tmp_path: Path, tiny_quality: Path, tiny_editor: Path) -> None:
     choice, data = tiny_choice(tmp_path, tiny_quality), make_set(tmp_path / "data")
-    asked = Request((str(data),), (str(tiny_editor),), n=16, n_resamples=0)
+    asked = EvaluationRequest((str(data),), (str(tiny_editor),), n=16, n_resamples=0)
     evaluate(asked, tmp_path / "out", choice)
     for person in range(8):
         (data / f"p{person}_0_3.png").write_bytes(png(draw_face(20 + person, 0, 3, 128)))
     with pytest.raises(DataError, match=r"p\d_0_3\.png.* has changed since the manifest was written: restore it"):
         evaluate(asked, tmp_path / "out", choice)
-    options = verification.Options(str(write_tiny_lightcnn(tmp_path / "net.safetensors")), n_pairs=40, cache=tmp_path / "cache")
+    options = VerificationRequest(str(write_tiny_lightcnn(tmp_path / "net.safetensors")), n_pairs=40, cache=tmp_path / "cache")
     with pytest.raises(DataError, match="has changed since the manifest"):
         verification.verify("people", data, options)
 
@@ -65,13 +64,13 @@ def test_an_image_that_is_not_the_manifests_is_refused(tmp_path: Path, tiny_qual
 def test_people_whose_photos_changed_are_made_again(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", ["a_neutral.bmp", "b_neutral.bmp"])
     entries = list_photos(photos, "[a-z]")
-    make_photo_set(tmp_path / "set", entries, {"version": 1}, build_plain)
+    build_photo_set(tmp_path / "set", entries, {"version": 1}, build_plain)
     shards = {name: (tmp_path / "set" / "shards" / f"{name}.tar") for name in "ab"}
     before = {name: path.stat().st_mtime_ns for name, path in shards.items()}
     image = np.asarray(Image.open(photos / "a_neutral.bmp")).copy()
     image[:8] = 255 - image[:8]
     Image.fromarray(image).save(photos / "a_neutral.bmp")
-    make_photo_set(tmp_path / "set", list_photos(photos, "[a-z]"), {"version": 1}, build_plain)
+    build_photo_set(tmp_path / "set", list_photos(photos, "[a-z]"), {"version": 1}, build_plain)
     assert shards["a"].stat().st_mtime_ns > before["a"] and shards["b"].stat().st_mtime_ns == before["b"]
 
 
@@ -89,7 +88,7 @@ def test_imports_and_what_was_augmented_from_them_name_another_source(
         (source / f"p{i}").mkdir(parents=True)
         textured(seed=i).save(source / f"p{i}" / "1.bmp")
     identity = str(write_tiny_lightcnn(tmp_path / "net.safetensors"))
-    wish = Augmentation("relight:1", weights=tiny_editor, quality=tiny_quality, identity=identity)
+    wish = AugmentationRequest("relight:1", editor=tiny_editor, quality=tiny_quality, identity=identity)
     import_faces("people", source, tmp_path / "set")
     augment(f"people={source}", tmp_path / "more", wish)
     textured(seed=77).save(source / "p3" / "1.bmp")
@@ -125,12 +124,12 @@ def test_whoever_fills_a_table_or_folder_has_it_alone(tmp_path: Path, tiny_quali
         with busy:
             import_faces("people", folder, out)
         with busy:
-            make_photo_set(out, list_photos(folder), {"version": 1}, build_plain)
+            build_photo_set(out, list_photos(folder), {"version": 1}, build_plain)
         with busy:
-            wish = Augmentation("relight:1", weights=tiny_editor, quality=tiny_quality, identity=identity)
+            wish = AugmentationRequest("relight:1", editor=tiny_editor, quality=tiny_quality, identity=identity)
             augment(make_face_set(tmp_path / "set", 3, 128, (0,)), out, wish)
         with busy:
-            evaluate(Request((str(folder),), results=(f"m={folder}",), n_resamples=0), out, choice)
+            evaluate(EvaluationRequest((str(folder),), results=(f"m={folder}",), n_resamples=0), out, choice)
         with busy:
-            verification.verify("people", tmp_path / "set", verification.Options(identity, n_pairs=2, split="train", cache=out))
+            verification.verify("people", tmp_path / "set", VerificationRequest(identity, n_pairs=2, split="train", cache=out))
     assert not list(out.iterdir())

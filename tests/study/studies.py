@@ -26,7 +26,7 @@ from legan_study.study import Study, open_study
 CONSENT = 'consent = "We ask how natural faces look.\\n\\nTaking part is voluntary."'
 
 
-def write_pictures(folder: Path, n: int, size: int = 64, spoil: float = 0.0) -> Path:
+def write_images(folder: Path, n: int, size: int = 64, spoil: float = 0.0) -> Path:
     """Drawn faces `f00.png`, ..., with noise of strength `spoil` (0..1) on them."""
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(n)
@@ -40,8 +40,8 @@ def write_pictures(folder: Path, n: int, size: int = 64, spoil: float = 0.0) -> 
 def write_compared(folder: Path, n: int, models: tuple[str, ...] = ("legan", "stargan"), size: int = 64) -> Path:
     """Images of several models, the first the best, and the originals."""
     for index, model in enumerate(models):
-        write_pictures(folder / model, n, size, 0.5 * index)
-    write_pictures(folder / "input", n, size)
+        write_images(folder / model, n, size, 0.5 * index)
+    write_images(folder / "input", n, size)
     return folder
 
 
@@ -55,10 +55,10 @@ def set_up(folder: Path, *settings: str, texts: tuple[str, ...] = ()) -> None:
     path.write_text(text + "\n".join(texts) + "\n")
 
 
-def make_study(folder: Path, *settings: str, n: int = 12, n_practice: int = 2, **wish: object) -> Path:
+def make_study(folder: Path, *settings: str, n: int = 12, n_practice: int = 2, **options: object) -> Path:
     """A rating study of `n` items that count, without breaks, gold and repeats unless a setting says otherwise."""
-    source = write_pictures(folder.parent / f"{folder.name}-pictures", n + n_practice)
-    create_study(StudyRequest(source, "rating", folder, n_practice=n_practice, **wish))  # type: ignore[arg-type]
+    source = write_images(folder.parent / f"{folder.name}-pictures", n + n_practice)
+    create_study(StudyRequest(source, "rating", folder, n_practice=n_practice, **options))  # type: ignore[arg-type]
     set_up(folder, "repeats_per_rater = 0", "break_every = 0", *settings)
     return folder
 
@@ -92,12 +92,12 @@ class Page:
         return found[1] if found else None
 
     @property
-    def pictures(self) -> list[str]:
+    def images(self) -> list[str]:
         return re.findall(r'src="/picture/([^"]+)"', self.text)
 
     @property
     def preloaded(self) -> list[str]:
-        found = re.search(r'data-pictures="([^"]*)"', self.text)
+        found = re.search(r'data-images="([^"]*)"', self.text)
         return found[1].split() if found else []
 
 

@@ -7,8 +7,8 @@ import pytest
 from tests.study.studies import Taker, counts_are_true, taker
 
 from legan.core.errors import StudyError
+from legan_study.serve import make_app
 from legan_study.study import Study, open_study
-from legan_study.web import make_app
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import pytest
 from tests.study.conftest import Clock
 from tests.study.studies import counts_are_true, records_of, taker
 
+from legan_study.serve import make_app
 from legan_study.study import Study
-from legan_study.web import make_app
 
 
 def test_sent_twice_is_stored_once(study: Study) -> None:

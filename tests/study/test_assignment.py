@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 from tests.study.conftest import Clock
-from tests.study.studies import Taker, counts_are_true, make_study, records_of, set_up, taker, write_pictures
+from tests.study.studies import Taker, counts_are_true, make_study, records_of, set_up, taker, write_images
 
 from legan_study import raters
 from legan_study.assignment import make_plan
 from legan_study.config import StudyConfig
 from legan_study.create import StudyRequest, create_study
 from legan_study.results import in_words, status
-from legan_study.study import Study, note_missing, open_study
-from legan_study.web import make_app
+from legan_study.serve import make_app
+from legan_study.study import Study, mark_missing, open_study
 
 
 def test_every_item_gets_exactly_k_raters(study: Study) -> None:
@@ -79,7 +79,7 @@ def test_abandoned_items_go_to_others_and_come_back_while_there_is_room(tmp_path
         app = make_app(opened, clock=clock)
         away = taker(app)
         page = away.enter()
-        assert "No images are left" in taker(app).get().text  # both are in flight
+        assert "No images are left" in taker(app).get().text  # both are assigned
         clock.now += 60 * opened.config.timeout_minutes + 1
         # Nobody else has come: the answer is taken as if nothing had happened.
         page = away.answer(page)
@@ -105,7 +105,7 @@ def test_a_rater_who_is_there_keeps_the_item(study: Study, clock: Clock) -> None
 
 
 def test_plan_mixes_gold_and_repeats_late_enough(tmp_path: Path) -> None:
-    source = write_pictures(tmp_path / "pictures", 34)
+    source = write_images(tmp_path / "pictures", 34)
     gold = tmp_path / "gold.csv"
     gold.write_text("image,low,high\nf00.png,6,10\nf01.png,0,4\n")
     create_study(StudyRequest(source, "rating", tmp_path / "study", gold=gold, n_practice=2))
@@ -122,7 +122,7 @@ def test_plan_mixes_gold_and_repeats_late_enough(tmp_path: Path) -> None:
 
 
 def test_gold_and_repeats_are_told_apart_in_the_records_only(tmp_path: Path) -> None:
-    source = write_pictures(tmp_path / "pictures", 16)
+    source = write_images(tmp_path / "pictures", 16)
     gold = tmp_path / "gold.csv"
     gold.write_text("image,low,high\nf00.png,6,10\nf01.png,0,4\n")
     create_study(StudyRequest(source, "rating", tmp_path / "study", gold=gold, n_practice=2))
@@ -134,7 +134,7 @@ def test_gold_and_repeats_are_told_apart_in_the_records_only(tmp_path: Path) -> 
             if "/go-on" in page.text:
                 n_breaks += 1
                 page = rater.post("/go-on", token=page.field("token"))
-            hidden = re.sub(r'(value|src|data-pictures)="[^"]*"', "", page.text)
+            hidden = re.sub(r'(value|src|data-images)="[^"]*"', "", page.text)
             if "Practice" not in page.text:
                 shapes.add(re.sub(r"\d+ of \d+|disabled", "", hidden))
             page = rater.answer(page, rating="8")
@@ -201,12 +201,12 @@ def test_the_share_is_the_study_s(tmp_path: Path, least: str) -> None:
         assert bool(rater.answer(page, skip="yes").code) is (least == "0")
 
 
-def test_a_browser_is_not_believed_that_a_picture_is_broken(tmp_path: Path) -> None:
+def test_a_browser_is_not_believed_that_an_image_is_broken(tmp_path: Path) -> None:
     with open_study(make_study(tmp_path / "study", "allow_skip = false", n=4, n_practice=0)) as opened:
         rater = taker(make_app(opened))
         page = rater.enter()
         assert rater.answer(page, skip="broken").status == 400 and records_of(opened.folder) == []
-        one = opened.pictures[opened.by_code[page.pictures[0]]]
+        one = opened.images[opened.by_code[page.images[0]]]
         whole = one.path.read_bytes()
         one.path.write_bytes(whole[:100])
         page = rater.answer(page, skip="broken")
@@ -214,6 +214,6 @@ def test_a_browser_is_not_believed_that_a_picture_is_broken(tmp_path: Path) -> N
         assert rater.finish(page).code, "what nobody could have answered is not held against the rater"
         other = taker(make_app(opened))
         assert other.finish(other.enter()).code and len(other.saved) == 3, "nobody else gets it"
-        assert len(note_missing(opened)) == 1
+        assert len(mark_missing(opened)) == 1
         one.path.write_bytes(whole)
-        assert note_missing(opened) == [] and counts_are_true(opened)
+        assert mark_missing(opened) == [] and counts_are_true(opened)

@@ -15,8 +15,8 @@ from legan_study import raters
 from legan_study.config import Keys
 from legan_study.http import MAX_BODY, RATER, Limiter
 from legan_study.results import coverage
+from legan_study.serve import make_app
 from legan_study.study import Study, open_study
-from legan_study.web import make_app
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_forged_and_old_sessions(study: Study) -> None:
         other = taker(app)
         other.client.cookies.set(own, value)
         assert other.answer(page).status == 403
-        assert other.client.get("/picture/" + page.pictures[0]).status_code == (200 if value == forged[2] else 404)
+        assert other.client.get("/picture/" + page.images[0]).status_code == (200 if value == forged[2] else 404)
     assert nothing_stored(study)
 
 
@@ -133,11 +133,11 @@ def test_traversal(rater: Taker, path: str) -> None:
     assert response.status_code == 404 and "session_key" not in response.text
 
 
-def test_pictures_are_for_those_who_take_part(study: Study, rater: Taker) -> None:
+def test_images_are_for_those_who_take_part(study: Study, rater: Taker) -> None:
     stranger = taker(make_app(study))
     page = rater.enter()
-    assert rater.client.get(f"/picture/{page.pictures[0]}").headers["content-type"] == "image/png"
-    assert stranger.client.get(f"/picture/{page.pictures[0]}").status_code == 404
+    assert rater.client.get(f"/picture/{page.images[0]}").headers["content-type"] == "image/png"
+    assert stranger.client.get(f"/picture/{page.images[0]}").status_code == 404
 
 
 def test_large_bodies(study: Study, rater: Taker) -> None:
@@ -170,7 +170,7 @@ def test_html_in_the_texts_is_escaped(tmp_path: Path) -> None:
 
 def test_headers(study: Study, rater: Taker) -> None:
     page = rater.enter()
-    for response in (page.response, rater.get("/nowhere").response, rater.get(f"/picture/{page.pictures[0]}").response):
+    for response in (page.response, rater.get("/nowhere").response, rater.get(f"/picture/{page.images[0]}").response):
         policy = response.headers["content-security-policy"]
         assert "default-src 'none'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy
         assert response.headers["x-content-type-options"] == "nosniff"
@@ -193,7 +193,7 @@ def test_other_names_of_the_host(study: Study, rater: Taker) -> None:
 
 
 def test_too_many_requests(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("legan_study.web.PER_SESSION", (0.001, 5.0))
+    monkeypatch.setattr("legan_study.serve.PER_SESSION", (0.001, 5.0))
     rater = taker(make_app(study))
     rater.get()
     codes = [rater.client.get("/static/study.css").status_code for _ in range(6)]
@@ -219,12 +219,12 @@ def test_nothing_on_the_page_tells_the_file_or_the_model(tmp_path: Path) -> None
             text = random_words.sub("", page.text + str(page.response.headers))
             for word in ("legan/", "stargan", "f00", "f01", "f02", "f03", "pictures/", ".png", "compared", "gold", 'main"'):
                 assert word not in text.replace('id="main"', ""), word
-            for code in page.pictures:
+            for code in page.images:
                 response = rater.client.get(f"/picture/{code}")
                 assert response.headers["content-type"] == "image/png" and b"tEXt" not in response.content
                 assert "last-modified" not in response.headers and "etag" not in response.headers
-            firsts.add(study.pictures[study.by_code[page.pictures[-1]]].model)
-            page = rater.answer(page, choice=page.pictures[-1])
+            firsts.add(study.images[study.by_code[page.images[-1]]].model)
+            page = rater.answer(page, choice=page.images[-1])
         assert firsts <= {"legan", "stargan"}
 
 
@@ -237,7 +237,7 @@ def test_the_original_and_other_items_cannot_be_picked(tmp_path: Path) -> None:
     with open_study(tmp_path / "study") as study:
         rater = taker(make_app(study))
         page = rater.enter()
-        original = next(code for code in page.pictures if study.pictures[study.by_code[code]].model == "input")
+        original = next(code for code in page.images if study.images[study.by_code[code]].model == "input")
         for choice in (original, page.preloaded[0], "legan", "", "1"):
             assert rater.answer(page, choice=choice).status == 400
         assert nothing_stored(study)
@@ -279,7 +279,7 @@ def test_a_clock_set_back(study: Study, clock: Clock, back: float) -> None:
     clock.now -= back
     page = rater.answer(rater.post("/back", token=page.field("token")), rating="4")
     assert [(record["server_seconds"], record["rating"]) for record in records_of(study.folder)] == [(0, 4)]
-    # What was given out in what is now the future is not held until then.
+    # Items that were assigned in what is now the future do not stay open until then.
     clock.now -= 86400 * 30
     for _ in range(study.config.raters_per_item):
         other = taker(make_app(study, clock=clock))

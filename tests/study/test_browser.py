@@ -169,7 +169,7 @@ def test_answer_survives_a_server_that_is_away(browser: Any, tmp_path: Path) -> 
     assert [r["rating"] for r in records_of(folder)] == [7.0]
 
 
-def test_time_away_before_the_picture_came_is_not_taken_off(browser: Any, tmp_path: Path) -> None:
+def test_time_away_before_the_image_came_is_not_taken_off(browser: Any, tmp_path: Path) -> None:
     page, waiting = new_page(browser)[0], []
     page.add_init_script("Object.defineProperty(document, 'hidden', { get: () => window.away === true })")
     turn_to = "(away) => { window.away = away; document.dispatchEvent(new Event('visibilitychange')); }"

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import select
 from tests.face_sets import make_face_set
-from tests.study.studies import make_study, write_compared, write_pictures
+from tests.study.studies import make_study, write_compared, write_images
 
 from legan.core.errors import ConfigError, DataError, ImageError, LeganError, StudyError
 from legan.data.manifest import image_names, read_manifest, write_manifest
@@ -26,7 +26,7 @@ def names(folder: Path, role: str = "main") -> set[str]:
 
 
 @pytest.mark.parametrize("name", ["../secret.png", "{folder}/secret.png", "link.png"])
-def test_a_data_set_gives_no_pictures_from_elsewhere(tmp_path: Path, name: str) -> None:
+def test_a_data_set_gives_no_images_from_elsewhere(tmp_path: Path, name: str) -> None:
     data = make_face_set(tmp_path / "data", n_identities=1, size=32, lightings=(0,))
     Image.new("RGB", (32, 32)).save(tmp_path / "secret.png")
     (data / "link.png").symlink_to(tmp_path / "secret.png")
@@ -40,9 +40,9 @@ def test_a_data_set_gives_no_pictures_from_elsewhere(tmp_path: Path, name: str) 
 
 @pytest.mark.parametrize("kind", ["rating", "preference"])
 def test_names_that_are_not_utf_8(tmp_path: Path, kind: str) -> None:
-    source = write_compared(tmp_path / "compared", 4) if kind == "preference" else write_pictures(tmp_path / "pictures", 4)
-    for picture in list(source.rglob("f00.png")):
-        picture.rename(picture.with_name(os.fsdecode(b"f\xff.png")))
+    source = write_compared(tmp_path / "compared", 4) if kind == "preference" else write_images(tmp_path / "pictures", 4)
+    for path in list(source.rglob("f00.png")):
+        path.rename(path.with_name(os.fsdecode(b"f\xff.png")))
     create_study(StudyRequest(source, kind, tmp_path / "study", n_practice=0))
     assert r"f\xff" in {name.removesuffix(".png") for name in names(tmp_path / "study")}
 
@@ -50,7 +50,7 @@ def test_names_that_are_not_utf_8(tmp_path: Path, kind: str) -> None:
 def test_a_study_serves_no_files_from_elsewhere(tmp_path: Path) -> None:
     folder = make_study(tmp_path / "study", n=3)
     with open_study(folder) as study, study.store.writing() as connection:
-        connection.execute(tables.picture.update().where(tables.picture.c.id == 1).values(file="../secrets.toml"))
+        connection.execute(tables.image.update().where(tables.image.c.id == 1).values(file="../secrets.toml"))
     with pytest.raises(DataError, match="outside of it"):
         open_study(folder)
 
@@ -61,11 +61,11 @@ def test_from_a_data_set(tmp_path: Path) -> None:
     assert (made.n_main, made.n_practice) == (10, 2)
     assert names(tmp_path / "study") | names(tmp_path / "study", "practice") == set(image_names(read_manifest(data)))
     with open_study(tmp_path / "study") as study:
-        assert all(one.width == 32 for one in study.pictures.values())
+        assert all(one.width == 32 for one in study.images.values())
 
 
 def test_copies_tell_nothing(tmp_path: Path) -> None:
-    source = write_pictures(tmp_path / "source", 2)
+    source = write_images(tmp_path / "source", 2)
     image = Image.open(source / "f00.png")
     exif = Image.Exif()
     exif[0x010E] = "made by StarGAN"
@@ -79,14 +79,14 @@ def test_copies_tell_nothing(tmp_path: Path) -> None:
 
 
 def test_pixels_are_kept(tmp_path: Path) -> None:
-    source = write_pictures(tmp_path / "source", 3)
+    source = write_images(tmp_path / "source", 3)
     create_study(StudyRequest(source, "rating", tmp_path / "study", n_practice=0))
     kept = {Image.open(file).tobytes() for file in (tmp_path / "study" / "pictures").iterdir()}
     assert kept == {Image.open(file).convert("RGB").tobytes() for file in source.iterdir()}
 
 
 def test_draws_are_repeatable_and_roles_exclude_each_other(tmp_path: Path) -> None:
-    source = write_pictures(tmp_path / "source", 20)
+    source = write_images(tmp_path / "source", 20)
     gold = tmp_path / "gold.csv"
     gold.write_text("image,low,high\nf03.png,7,10\n")
     for name in ("a", "b"):
@@ -98,11 +98,11 @@ def test_draws_are_repeatable_and_roles_exclude_each_other(tmp_path: Path) -> No
 
 
 def test_gold_and_practice_from_elsewhere(tmp_path: Path) -> None:
-    source = write_pictures(tmp_path / "source", 4)
-    extra = write_pictures(tmp_path / "extra", 2)
+    source = write_images(tmp_path / "source", 4)
+    extra = write_images(tmp_path / "extra", 2)
     (extra / "f00.png").rename(extra / "bad.png")
     (extra / "gold.csv").write_text("image,low,high\nbad.png,0,3\n")
-    practice = write_pictures(tmp_path / "practice", 5)
+    practice = write_images(tmp_path / "practice", 5)
     made = create_study(
         StudyRequest(source, "rating", tmp_path / "study", gold=extra / "gold.csv", practice=practice, n_practice=2)
     )
@@ -120,7 +120,7 @@ def test_preference(tmp_path: Path) -> None:
 
 
 def test_secrets_are_for_the_owner_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    create_study(StudyRequest(write_pictures(tmp_path / "source", 3), "rating", tmp_path / "study", n_practice=0))
+    create_study(StudyRequest(write_images(tmp_path / "source", 3), "rating", tmp_path / "study", n_practice=0))
     for name in ("secrets.toml", "study.sqlite"):
         assert stat.S_IMODE((tmp_path / "study" / name).stat().st_mode) == 0o600
     keys = read_keys(tmp_path / "study")
@@ -158,9 +158,9 @@ def test_settings_are_read_as_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "message"),
+    ("options", "message"),
     [
-        ({"source": "none"}, "is no folder"),
+        ({"source": "none"}, "is not a folder"),
         ({"source": "empty"}, "holds no images"),
         ({"kind": "ranking"}, "unknown kind"),
         ({"out": "source"}, "exists already"),
@@ -177,12 +177,12 @@ def test_settings_are_read_as_written(tmp_path: Path) -> None:
         ({"n_items": 0}, "--n-items 1 or more"),
     ],
 )
-def test_bad_wishes_leave_nothing_behind(tmp_path: Path, wish: dict[str, Any], message: str) -> None:
-    write_pictures(tmp_path / "source", 3)
+def test_invalid_options_leave_nothing_behind(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    write_images(tmp_path / "source", 3)
     (tmp_path / "empty").mkdir()
     write_compared(tmp_path / "uneven", 3)
     (tmp_path / "uneven" / "legan" / "f02.png").unlink()
-    write_pictures(tmp_path / "damaged", 1)
+    write_images(tmp_path / "damaged", 1)
     (tmp_path / "damaged" / "f00.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
     (tmp_path / "gold.csv").write_text("image,low,high\nnobody.png,1,2\n")
     (tmp_path / "columns.csv").write_text("image,best\nf00.png,x\n")
@@ -190,10 +190,17 @@ def test_bad_wishes_leave_nothing_behind(tmp_path: Path, wish: dict[str, Any], m
     write_compared(tmp_path / "compared", 3)
     (tmp_path / "short.csv").write_text("image,best\nf00,legan\nf01\n")
     before = {path for path in tmp_path.rglob("*")}
-    paths = {name: tmp_path / value for name, value in wish.items() if name in ("source", "out", "gold")}
-    asked = {"source": tmp_path / "source", "kind": "rating", "out": tmp_path / "study", "n_practice": 0, **wish, **paths}
+    paths = {name: tmp_path / value for name, value in options.items() if name in ("source", "out", "gold")}
+    arguments = {
+        "source": tmp_path / "source",
+        "kind": "rating",
+        "out": tmp_path / "study",
+        "n_practice": 0,
+        **options,
+        **paths,
+    }
     with pytest.raises((StudyError, ImageError, LeganError), match=message):
-        create_study(StudyRequest(**asked))  # type: ignore[arg-type]
+        create_study(StudyRequest(**arguments))  # type: ignore[arg-type]
     assert {path for path in tmp_path.rglob("*")} == before
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tests.study.studies import make_study, records_of, set_up, taker, write_compared, write_pictures
+from tests.study.studies import make_study, records_of, set_up, taker, write_compared, write_images
 from typer.testing import CliRunner, Result
 
 from legan.cli import app as cli
@@ -17,8 +17,8 @@ from legan_study.config import StudyConfig
 from legan_study.create import StudyRequest, create_study
 from legan_study.export import analyse, bradley_terry, export_study
 from legan_study.results import agreement_so_far, in_words, status
+from legan_study.serve import make_app
 from legan_study.study import open_study
-from legan_study.web import make_app
 
 
 def legan(*words: object) -> Result:
@@ -33,7 +33,7 @@ def record(rater: str, choice: str, models: tuple[str, ...] = ("a", "b")) -> dic
 def rated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study that three raters took part in, with gold and repeated items; one gives the same rating always."""
     folder = tmp_path_factory.mktemp("rated")
-    source = write_pictures(folder / "pictures", 14)
+    source = write_images(folder / "pictures", 14)
     (folder / "gold.csv").write_text("image,low,high\nf00.png,5,10\n")
     create_study(StudyRequest(source, "rating", folder / "study", gold=folder / "gold.csv", n_practice=1))
     set_up(folder / "study", "repeats_per_rater = 2", "break_every = 0", "simulated = true")
@@ -43,7 +43,7 @@ def rated(tmp_path_factory: pytest.TempPathFactory) -> Path:
             rater = taker(application)
             page = rater.enter()
             while page.code is None:
-                name = study.pictures[study.by_code[page.pictures[0]]].item_id % 8
+                name = study.images[study.by_code[page.images[0]]].item_id % 8
                 page = rater.answer(page, rating=str(4 if index == 2 else name + index))
     return folder / "study"
 
@@ -65,7 +65,7 @@ def test_ratings_file_holds_the_answers(rated: Path, tmp_path: Path) -> None:
 def test_items_that_a_spreadsheet_would_run(tmp_path: Path) -> None:
     names = ["=HYPERLINK(1).png", "+1.png", "-2.png", "@SUM(1).png", "'=3.png", "plain.png"]
     (tmp_path / "pictures").mkdir()
-    for name, path in zip(names, sorted(write_pictures(tmp_path / "drawn", 6).iterdir()), strict=True):
+    for name, path in zip(names, sorted(write_images(tmp_path / "drawn", 6).iterdir()), strict=True):
         path.rename(tmp_path / "pictures" / name)
     (tmp_path / "gold.csv").write_text("image,low,high\n'=HYPERLINK(1).png,0,10\n")
     create_study(StudyRequest(tmp_path / "pictures", "rating", tmp_path / "study", gold=tmp_path / "gold.csv", n_practice=0))
@@ -114,9 +114,9 @@ def test_status_tells_gold_repeats_and_agreement(rated: Path) -> None:
 def test_status_before_anybody_came(tmp_path: Path) -> None:
     folder = make_study(tmp_path / "study", n=3)
     result = legan("study", "status", folder)
-    assert result.exit_code == 0 and "0 of 9 answers" in result.stdout and "too few answers to tell yet" in result.stdout
+    assert result.exit_code == 0 and "0 of 9 answers" in result.stdout and "too few answers yet" in result.stdout
     result = legan("study", "export", folder, "-o", tmp_path / "out")
-    assert result.exit_code == 2 and "nobody has answered" in result.stderr and not (tmp_path / "out").exists()
+    assert result.exit_code == 2 and "has no answers yet" in result.stderr and not (tmp_path / "out").exists()
 
 
 def test_status_while_all_say_the_same(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_status_while_all_say_the_same(tmp_path: Path) -> None:
             rater = taker(make_app(study))
             rater.finish(rater.enter(), rating="5")
     result = legan("study", "status", folder)
-    assert result.exit_code == 0 and "too much alike" in result.stdout
+    assert result.exit_code == 0 and "vary too little" in result.stdout
     # Two who agree about one item, and another choice that only one of them made.
     records = [record("r1", "a"), record("r2", "a"), {**record("r1", "b"), "item": "y"}]
     preferring = SimpleNamespace(config=StudyConfig(kind="preference"))
@@ -142,7 +142,7 @@ def test_preference_export(tmp_path: Path) -> None:
             rater = taker(application)
             page, turn = rater.enter(), 0
             while page.code is None:
-                better = next(c for c in page.pictures if study.pictures[study.by_code[c]].model == "legan")
+                better = next(c for c in page.images if study.images[study.by_code[c]].model == "legan")
                 page = rater.answer(page, choice={1: "tie", 2: "none"}.get(turn, better))
                 turn += 1
         files = export_study(study, tmp_path / "out").files

@@ -13,9 +13,8 @@ import httpx2
 import pytest
 from tests.study.studies import Taker, counts_are_true, make_study, records_of, serving_here, taker
 
-from legan_study.serve import Limits
+from legan_study.serve import Limits, make_app
 from legan_study.study import Study, open_study
-from legan_study.web import make_app
 
 SHORT = Limits(head_seconds=0.5, body_seconds=0.5, answer_seconds=1.5, idle_seconds=1.0, n_connections=20)
 LONG = (
@@ -177,7 +176,7 @@ def test_nobody_waits_long_for_a_database_that_another_program_holds(tmp_path: P
         for thread in threads:
             thread.start()
         time.sleep(0.5)
-        for path in ("/static/study.css", "/static/none", f"/picture/{pages[0].pictures[0]}"):
+        for path in ("/static/study.css", "/static/none", f"/picture/{pages[0].images[0]}"):
             start = time.monotonic()
             assert takers[0].client.get(path).status_code == (404 if "none" in path else 200)
             assert time.monotonic() - start < 3, f"{path} needs no database"

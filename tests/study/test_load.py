@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 from benchmarks.study import Load, Outcome, Result, compare, make, run
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, select, text
 from tests.study.studies import counts_are_true, free_port, make_study, taker
 
+from legan_study import store as tables
 from legan_study.results import coverage
+from legan_study.serve import make_app
 from legan_study.store import _LOCK, Store
 from legan_study.study import open_study
-from legan_study.web import make_app
 
 
 def load(folder: Path, wanted: Load) -> tuple[Result, Outcome]:
@@ -119,16 +120,17 @@ def test_postgres_reads_one_view_and_takes_any_form(postgres: str, tmp_path: Pat
 
 
 @pytest.mark.postgres
-def test_postgres_has_the_same_tables(postgres: str, tmp_path: Path) -> None:
-    from alembic.autogenerate import compare_metadata
-    from alembic.migration import MigrationContext
-
-    from legan_study import store as tables
-
+def test_postgres_database_of_legan_0_1(postgres: str, tmp_path: Path) -> None:
     store = Store(_database(postgres, "tables"), tmp_path)
-    store.migrate()
+    with store.writing() as connection:
+        tables.metadata.create_all(
+            connection, [table for table in tables.metadata.sorted_tables if table.name != "schema_version"]
+        )
+        connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+        connection.exec_driver_sql("INSERT INTO alembic_version VALUES ('0001')")
+    store.create_tables()
     with store.reading() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+        assert connection.execute(select(tables.schema_version.c.version)).scalars().all() == [1]
     store.close()
 
 

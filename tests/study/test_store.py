@@ -1,15 +1,13 @@
-"""The database: migrations, what goes wrong with it, and what is then still there."""
+"""The database: its tables and their version, databases of earlier versions, and its errors, after which all saved answers are there."""
 
 import shutil
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Float, Integer, String, Table, event, select
 from tests.study.studies import make_study, records_of, taker
 from typer.testing import CliRunner, Result
@@ -18,27 +16,114 @@ from legan.cli import app as cli
 from legan.core.errors import StudyError
 from legan_study import raters
 from legan_study import store as tables
-from legan_study.store import MIGRATIONS, Store, StoreError
-from legan_study.study import Study, note_missing, open_study
-from legan_study.web import make_app
+from legan_study.serve import make_app
+from legan_study.store import VERSION, Store, StoreError
+from legan_study.study import Study, mark_missing, open_study
+
+# A database of version 1 as Alembic made it, until legan 0.1. It stays as it is: a change of the tables needs a new version.
+VERSION_1 = """
+CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num));
+CREATE TABLE study (id INTEGER NOT NULL, kind VARCHAR(16) NOT NULL, models TEXT NOT NULL, source TEXT NOT NULL, created_at
+    FLOAT NOT NULL, CONSTRAINT pk_study PRIMARY KEY (id));
+CREATE TABLE item (id INTEGER NOT NULL, name TEXT NOT NULL, role VARCHAR(16) NOT NULL, n_taken INTEGER NOT NULL, missing
+    BOOLEAN NOT NULL, low FLOAT, high FLOAT, best TEXT, CONSTRAINT pk_item PRIMARY KEY (id), CONSTRAINT uq_item_name_role
+    UNIQUE (name, role));
+CREATE INDEX ix_item_role_n_taken ON item (role, n_taken);
+CREATE TABLE picture (id INTEGER NOT NULL, code VARCHAR(32) NOT NULL, item_id INTEGER NOT NULL, model TEXT NOT NULL, file TEXT
+    NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL, CONSTRAINT pk_picture PRIMARY KEY (id), CONSTRAINT
+    fk_picture_item_id FOREIGN KEY(item_id) REFERENCES item (id), CONSTRAINT uq_picture_code UNIQUE (code));
+CREATE INDEX ix_picture_item_id ON picture (item_id);
+CREATE TABLE invitation (id INTEGER NOT NULL, token_hash VARCHAR(64) NOT NULL, created_at FLOAT NOT NULL, expires_at FLOAT NOT
+    NULL, CONSTRAINT pk_invitation PRIMARY KEY (id), CONSTRAINT uq_invitation_token_hash UNIQUE (token_hash));
+CREATE TABLE rater (id INTEGER NOT NULL, name VARCHAR(32) NOT NULL, session VARCHAR(32) NOT NULL, panel_hash VARCHAR(64),
+    invitation_id INTEGER, "plan" TEXT NOT NULL, consented_at FLOAT NOT NULL, instructed_at FLOAT, finished_at FLOAT,
+    excluded_at FLOAT, rested INTEGER NOT NULL, revising INTEGER, CONSTRAINT pk_rater PRIMARY KEY (id), CONSTRAINT
+    fk_rater_invitation_id FOREIGN KEY(invitation_id) REFERENCES invitation (id), CONSTRAINT uq_rater_invitation_id UNIQUE
+    (invitation_id), CONSTRAINT uq_rater_name UNIQUE (name), CONSTRAINT uq_rater_panel_hash UNIQUE (panel_hash), CONSTRAINT
+    uq_rater_session UNIQUE (session));
+CREATE TABLE assignment (id INTEGER NOT NULL, code VARCHAR(32) NOT NULL, rater_id INTEGER NOT NULL, item_id INTEGER NOT NULL,
+    role VARCHAR(16) NOT NULL, position INTEGER NOT NULL, layout TEXT NOT NULL, state VARCHAR(16) NOT NULL, assigned_at FLOAT
+    NOT NULL, expires_at FLOAT NOT NULL, shown_at FLOAT, CONSTRAINT pk_assignment PRIMARY KEY (id), CONSTRAINT
+    fk_assignment_item_id FOREIGN KEY(item_id) REFERENCES item (id), CONSTRAINT fk_assignment_rater_id FOREIGN KEY(rater_id)
+    REFERENCES rater (id), CONSTRAINT uq_assignment_code UNIQUE (code), CONSTRAINT uq_assignment_rater_id_item_id_role UNIQUE
+    (rater_id, item_id, role));
+CREATE INDEX ix_assignment_item_id ON assignment (item_id);
+CREATE INDEX ix_assignment_state_expires_at ON assignment (state, expires_at);
+CREATE TABLE answer (id INTEGER NOT NULL, assignment_id INTEGER NOT NULL, verdict VARCHAR(16) NOT NULL, rating FLOAT,
+    picture_id INTEGER, seconds FLOAT NOT NULL, server_seconds FLOAT NOT NULL, slider_start FLOAT, display_width FLOAT,
+    display_height FLOAT, pixel_ratio FLOAT, answered_at FLOAT NOT NULL, n_revisions INTEGER NOT NULL, CONSTRAINT pk_answer
+    PRIMARY KEY (id), CONSTRAINT fk_answer_assignment_id FOREIGN KEY(assignment_id) REFERENCES assignment (id), CONSTRAINT
+    fk_answer_picture_id FOREIGN KEY(picture_id) REFERENCES picture (id), CONSTRAINT uq_answer_assignment_id UNIQUE
+    (assignment_id));
+INSERT INTO alembic_version VALUES ('0001');
+"""
 
 
-def test_migrations_make_the_tables(tmp_path: Path) -> None:
+def write_old_database(path: Path) -> None:
+    """A rating study of legan 0.1: one item, one rater, one answer of 6.5."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(VERSION_1)
+        connection.execute("INSERT INTO study VALUES (1, 'rating', '[]', '/data/faces', 1700000000.5)")
+        connection.execute("INSERT INTO item VALUES (1, 'f00.png', 'main', 1, 0, NULL, NULL, NULL)")
+        connection.execute("INSERT INTO picture VALUES (1, 'codeofimage', 1, '', 'codeofimage.png', 64, 64)")
+        rater = (1, "r-abcdefgh", "sessionofrater", None, None, "m", 1700000001.0, 1700000002.0, None, None, 0, None)
+        connection.execute(f"INSERT INTO rater VALUES ({', '.join('?' * 12)})", rater)
+        given = (1, "codeofassignment", 1, 1, "main", 0, "[1]", "answered", 1700000002.0, 1700000902.0, 1700000002.0)
+        connection.execute(f"INSERT INTO assignment VALUES ({', '.join('?' * 11)})", given)
+        answer = (1, 1, "rated", 6.5, None, 2.5, 3.0, 5.0, 420.0, 420.0, 2.0, 1700000005.0, 0)
+        connection.execute(f"INSERT INTO answer VALUES ({', '.join('?' * 13)})", answer)
+        connection.commit()
+
+
+def schema(path: Path) -> set[frozenset[str]]:
+    """The columns and constraints of each table and index, in any order, without the tables of the version."""
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND tbl_name NOT LIKE '%_version'")
+        return {frozenset("".join(row[0].split()).replace("(", ",").replace(")", "").split(",")) for row in rows}
+
+
+def test_new_tables(tmp_path: Path) -> None:
     store = Store("sqlite:///new.sqlite", tmp_path)
-    assert store.revision() is None
-    store.migrate()
-    store.migrate()
-    assert store.revision() == tables.REVISION == ScriptDirectory(str(MIGRATIONS)).get_current_head()
+    store.create_tables()
+    store.create_tables()
     with store.reading() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+        assert connection.execute(select(tables.schema_version.c.version)).scalars().all() == [VERSION]
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
     store.close()
+    write_old_database(tmp_path / "old.sqlite")
+    assert VERSION == 1 and schema(tmp_path / "new.sqlite") == schema(tmp_path / "old.sqlite")
+
+
+def test_a_database_of_legan_0_1(study: Study) -> None:
+    path = study.folder / "study.sqlite"
+    study.store.close()
+    path.unlink()
+    write_old_database(path)
+    assert [record["rating"] for record in records_of(study.folder)] == [6.5]
+    with open_study(study.folder) as opened:
+        assert opened.images[1].path == study.folder / "pictures" / "codeofimage.png"
+        with opened.store.reading() as connection:
+            assert connection.execute(select(tables.schema_version.c.version)).scalars().all() == [1]
+
+
+def test_two_programs_open_an_old_database_at_once(tmp_path: Path) -> None:
+    write_old_database(tmp_path / "old.sqlite")
+    stores = [Store("sqlite:///old.sqlite", tmp_path) for _ in range(2)]
+    threads = [threading.Thread(target=store.create_tables) for store in stores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    with stores[0].reading() as connection:
+        assert connection.execute(select(tables.schema_version.c.version)).scalars().all() == [1]
+    for store in stores:
+        store.close()
 
 
 def test_a_database_of_a_newer_version_is_left_alone(study: Study) -> None:
     with study.store.writing() as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+        connection.execute(tables.schema_version.update().values(version=9999))
     with pytest.raises(StudyError, match="newer version of legan"):
         open_study(study.folder)
 
@@ -108,37 +193,37 @@ def test_database_gone(study: Study, tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="is missing"):
         open_study(study.folder)
     with pytest.raises(StoreError, match="cannot be reached"):
-        Store("postgresql://nobody@127.0.0.1:1/none", tmp_path).revision()
+        Store("postgresql://nobody@127.0.0.1:1/none", tmp_path).create_tables()
 
 
-def test_picture_deleted(study: Study) -> None:
+def test_image_deleted(study: Study) -> None:
     rater = taker(make_app(study))
     page = rater.enter()
     for _ in range(3):
         page = rater.answer(page)
-    one = study.pictures[study.by_code[page.pictures[0]]]
+    one = study.images[study.by_code[page.images[0]]]
     data = one.path.read_bytes()
     one.path.unlink()
     assert rater.client.get(f"/picture/{one.code}").status_code == 404
     after = rater.get()
-    assert after.is_item and after.pictures != page.pictures, "another item is given at once"
+    assert after.is_item and after.images != page.images, "another item is given at once"
     late = rater.answer(page)
     assert late.status == 200 and "went to someone else" in late.text
     assert rater.finish(late).code
     assert one.code not in rater.saved and len(records_of(study.folder)) == 2 + 11
-    assert len(note_missing(study)) == 1
+    assert len(mark_missing(study)) == 1
     one.path.write_bytes(data)
-    assert note_missing(study) == []
+    assert mark_missing(study) == []
     second = taker(make_app(study))
     second.finish(second.enter())
-    assert len(second.saved) == 14, "the restored image is given out again"
+    assert len(second.saved) == 14, "the restored item is assigned again"
 
 
-def test_all_pictures_deleted(tmp_path: Path) -> None:
+def test_all_images_deleted(tmp_path: Path) -> None:
     with open_study(make_study(tmp_path / "study", n=3, n_practice=0)) as study:
         rater = taker(make_app(study))
         rater.enter()
-        for one in study.pictures.values():
+        for one in study.images.values():
             one.path.unlink()
         assert "No images are left" in rater.get().text
 
@@ -168,7 +253,7 @@ def test_damaged_databases_are_told_in_one_line(
         "empty": b"", "short": data[: len(data) // 2], "text": b"not a database" * 99, "zeros": bytes(len(data)),
         "header": bytes(100) + data[100:], "page": data[:20480] + bytes(4096) + data[24576:],
         "schema": data.replace(b"CREATE TABLE", b"CREATE TXBLE"), "rows": data.replace(b"answered", bytes(8)),
-        "version": data.replace(b"alembic_version", b"alembic_vershun"),
+        "version": data.replace(b"schema_version", b"schema_vershun"),
     }  # fmt: skip
     assert changed[damage] != data
     path.write_bytes(changed[damage])

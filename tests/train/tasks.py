@@ -10,7 +10,8 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from legan.train.run_folder import LoopConfig, task_state
+from legan.train.config import LoopConfig
+from legan.train.run_folder import task_state
 from legan.train.task import Batch, Task, Update, reseed
 
 
@@ -40,8 +41,8 @@ class FakeTask(Task):
         bad = torch.nan if step == self.config.nan_step else 1.0
         yield Update("a", -b(fake).mean() * bad + fake.square().mean(), {"size": fake.square().mean()})
 
-    def learning_rates(self, step: int) -> Mapping[str, float]:
-        return {"a": 0.01 / (1 + step)}
+    def learning_rates(self, step: int) -> Mapping[str, list[float]]:
+        return {"a": [0.01 / (1 + step)]}
 
     def after_step(self, step: int) -> None:
         self.count += 1

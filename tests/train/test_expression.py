@@ -16,14 +16,15 @@ from legan.data.faces import LabelledFaces
 from legan.data.manifest import read_manifest, write_manifest
 from legan.evaluation.expression import evaluate_expressions
 from legan.models.lightcnn import load_lightcnn
-from legan.train import expression as training
-from legan.train.expression import WEIGHTS, ExpressionBatches, ExpressionConfig, build_expression, preset, train_expression
+from legan.train.expression import PRESETS, WEIGHTS, ExpressionBatches, ExpressionConfig, build_expression
+from legan.train.identity import CropDataConfig
 from legan.train.loop import Rehearsal
+from legan.train.recipes import RECIPES
 from legan.train.run_folder import newest_checkpoint
 
 CPU = torch.device("cpu")
 TINY = [
-    *("network.widths=[4, 6, 6, 6, 4]", "batch_size=4", "precision=fp32"),
+    *("network.widths=[4, 6, 6, 6, 4]", "data.batch_size=4", "precision=fp32"),
     *("loop.n_steps=12", "loop.log_every=3", "loop.sample_every=6", "loop.checkpoint_every=100"),
 ]
 
@@ -36,7 +37,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run") / "run"
-    assert train_expression("lite", [faces], folder, TINY).finished
+    assert RECIPES["expression"].train("lite", [faces], folder, TINY).finished
     return folder
 
 
@@ -48,10 +49,10 @@ def test_five_steps_resumed_for_seven_equal_twelve(
         return task, InterruptAt(batches, 4)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "build_expression", interrupted)
-        stopped = train_expression("lite", [faces], tmp_path / "parts", TINY)
+        patch.setitem(RECIPES, "expression", replace(RECIPES["expression"], build=interrupted))
+        stopped = RECIPES["expression"].train("lite", [faces], tmp_path / "parts", TINY)
     assert stopped.n_steps_done == 5 and not (tmp_path / "parts" / WEIGHTS).exists()
-    assert train_expression("lite", [faces], tmp_path / "parts", TINY).finished
+    assert RECIPES["expression"].train("lite", [faces], tmp_path / "parts", TINY).finished
     whole, parts = newest_checkpoint(run), newest_checkpoint(tmp_path / "parts")
     assert whole["n_steps_done"] == 12 and same(whole, parts)
     assert (run / WEIGHTS).read_bytes() == (tmp_path / "parts" / WEIGHTS).read_bytes()
@@ -65,7 +66,7 @@ def test_a_run_leaves_weights_that_say_what_they_are(run: Path) -> None:
     assert str(run.parent) not in json.dumps(metadata), "no path of this machine"
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     figures = next(line for line in lines if "val/auc" in line)
-    assert 0 <= figures["val/auc/smile"] <= 1 and 0 <= figures["val/right"] <= 1
+    assert 0 <= figures["val/auc/smile"] <= 1 and 0 <= figures["val/accuracy"] <= 1
 
 
 @pytest.fixture(scope="module")
@@ -87,11 +88,24 @@ def stripes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_learns_labels_of_any_name(stripes: Path, tmp_path: Path) -> None:
-    settings = [*TINY, "augment=0.0", "network.dropout=0.0", "batch_size=8", "rate.lr=0.005", "rate.n_warmup_steps=1"]
-    settings += ["rate.weight_decay=0.0", "rate.average=0.9", "loop.n_steps=40", "loop.log_every=5", "loop.sample_every=40"]
-    train_expression("lite", [stripes], tmp_path / "run", settings)
+    settings = [
+        *TINY,
+        "data.augment=0.0",
+        "network.dropout=0.0",
+        "data.batch_size=8",
+        "optimizer.lr=0.005",
+        "optimizer.warmup_steps=1",
+    ]
+    settings += [
+        "optimizer.weight_decay=0.0",
+        "optimizer.ema_decay=0.9",
+        "loop.n_steps=40",
+        "loop.log_every=5",
+        "loop.sample_every=40",
+    ]
+    RECIPES["expression"].train("lite", [stripes], tmp_path / "run", settings)
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
-    assert [line["right"] for line in lines if "right" in line][-1] > 0.9
+    assert [line["accuracy"] for line in lines if "accuracy" in line][-1] > 0.9
     figures = next(line for line in lines if "val/auc" in line)
     # Of the labels with examples to learn from; two of the third are too few, whatever the machine's arithmetic.
     assert min(figures["val/auc/anger"], figures["val/auc/contempt"]) > 0.7
@@ -100,7 +114,7 @@ def test_it_learns_labels_of_any_name(stripes: Path, tmp_path: Path) -> None:
 def test_images_are_drawn_as_they_are(stripes: Path) -> None:
     """As often as any other: no class is weighed, and images without a label are not drawn."""
     drawn = LabelledFaces([stripes], "train")
-    config = replace(preset("lite"), batch_size=64, augment=0.0)
+    config = ExpressionConfig(data=CropDataConfig(batch_size=64, augment=0.0))
     batches = ExpressionBatches(drawn, ["anger", "contempt", "fear"], config)
     labels = np.concatenate([batches(step, 0, 1)["label"].numpy() for step in range(30)])
     assert np.bincount(labels) / len(labels) == pytest.approx([20 / 32, 10 / 32, 2 / 32], abs=0.04)
@@ -111,8 +125,8 @@ def test_images_are_drawn_as_they_are(stripes: Path) -> None:
 
 def test_what_cannot_be_trained_is_refused(faces: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'lite'"):
-        preset("light")
-    config = load_config(ExpressionConfig, overrides=[*TINY, "network.n_classes=3"], base=preset("lite"))
+        RECIPES["expression"].configure("light", [], Path())
+    config = load_config(ExpressionConfig, overrides=[*TINY, "network.n_classes=3"], base=PRESETS["lite"])
     with pytest.raises(ConfigError, match="n_classes comes from the data"):
         build_expression(config, CPU)
     folder = tmp_path / "one"
@@ -120,20 +134,20 @@ def test_what_cannot_be_trained_is_refused(faces: Path, tmp_path: Path) -> None:
     frame = read_manifest(folder).assign(expression="smile")
     write_manifest(frame.astype(object).where(frame.notna(), None).to_dict("records"), folder)
     with pytest.raises(DataError, match="have 1 labels: give at least two"):
-        train_expression("lite", [folder], tmp_path / "run", TINY)
-    task, _ = build_expression(replace(load_config(ExpressionConfig, overrides=TINY), folders=(str(faces),)), CPU)
+        RECIPES["expression"].train("lite", [folder], tmp_path / "run", TINY)
+    task, _ = build_expression(load_config(ExpressionConfig, overrides=[*TINY, f"data.folders={[str(faces)]}"]), CPU)
     with pytest.raises(DataError, match="data has changed"):
         task.load_extra_state({"data": [], "labels": task.labels})
 
 
 def test_dry_run_writes_nothing(faces: Path, tmp_path: Path) -> None:
-    plan = train_expression("lite", [faces], tmp_path / "run", TINY, dry_run=True)
+    plan = RECIPES["expression"].train("lite", [faces], tmp_path / "run", TINY, dry_run=True)
     assert isinstance(plan, Rehearsal) and plan.n_steps == 12 and not (tmp_path / "run").exists()
 
 
 def test_the_figures_are_those_of_the_verb(run: Path, faces: Path) -> None:
     logged = [line for line in map(json.loads, (run / "log.jsonl").read_text().splitlines()) if "val/auc" in line][-1]
     found = evaluate_expressions(faces, run / WEIGHTS, "val")
-    assert logged["val/auc"] == pytest.approx(found.mean_auc, abs=0.02) and logged["val/right"] == pytest.approx(
+    assert logged["val/auc"] == pytest.approx(found.mean_auc, abs=0.02) and logged["val/accuracy"] == pytest.approx(
         found.accuracy, abs=0.1
     )

@@ -11,9 +11,9 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tests.train.tasks import FakeConfig, FakeTask, build
 
+from legan.train.config import LoopConfig
 from legan.train.hooks import Checkpoints, Logs, Progress, ProgressLine, Samples
 from legan.train.loop import run_task
-from legan.train.run_folder import LoopConfig
 
 
 class DrawingTask(FakeTask):

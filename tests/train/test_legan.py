@@ -21,11 +21,10 @@ from legan.data.faces import FaceDataset
 from legan.models.editors import load_networks
 from legan.models.efficientnet import load_efficientnet
 from legan.models.generator import Generator, GeneratorConfig
-from legan.train import legan as training
-from legan.train.export import export_editor
-from legan.train.gan import OptimizerConfig, schedule
-from legan.train.legan import LeganConfig, LeganTask, build_legan, paired_gradient, paired_l1, preset, quality_loss, train_legan
+from legan.train.config import GANOptimizerConfig
+from legan.train.legan import PRESETS, LeganConfig, LeganTask, build_legan, paired_gradient, paired_l1, quality_loss
 from legan.train.loop import Rehearsal
+from legan.train.recipes import RECIPES, export_run
 from legan.train.run_folder import newest_checkpoint
 
 CPU = torch.device("cpu")
@@ -39,7 +38,7 @@ TINY = [
 
 
 def tiny(*overrides: str, name: str = "lite", data: Path | None = None) -> LeganConfig:
-    config = load_config(LeganConfig, overrides=[*TINY, *overrides], base=preset(name))
+    config = load_config(LeganConfig, overrides=[*TINY, *overrides], base=PRESETS[name])
     return replace(config, data=replace(config.data, folders=(str(data),))) if data else config
 
 
@@ -56,7 +55,7 @@ def batch(faces: Path) -> dict[str, Tensor]:
 @pytest.fixture(scope="module")
 def run(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run") / "run"
-    outcome = train_legan("lite", [faces], folder, TINY)
+    outcome = RECIPES["legan"].train("lite", [faces], folder, TINY)
     assert str(outcome) == f"finished 12 steps in {folder}"
     return folder
 
@@ -85,10 +84,10 @@ def test_five_steps_resumed_for_seven_equal_twelve(
         return task, InterruptAt(batches, 4)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "build_legan", interrupted)
-        stopped = train_legan("lite", [faces], tmp_path / "parts", TINY)
+        patch.setitem(RECIPES, "legan", replace(RECIPES["legan"], build=interrupted))
+        stopped = RECIPES["legan"].train("lite", [faces], tmp_path / "parts", TINY)
     assert stopped.n_steps_done == 5
-    assert train_legan("lite", [faces], tmp_path / "parts", TINY).finished
+    assert RECIPES["legan"].train("lite", [faces], tmp_path / "parts", TINY).finished
     whole, parts = newest_checkpoint(run), newest_checkpoint(tmp_path / "parts")
     assert whole["n_steps_done"] == 12 and same(whole, parts)
 
@@ -104,7 +103,7 @@ def test_changed_data_is_noticed_on_resume(faces: Path, tmp_path: Path) -> None:
 
 def test_export_holds_the_average_and_what_it_was_made_from(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "editor.safetensors"
-    metadata = export_editor(run, out)
+    metadata = export_run(run, out)
     tensors, stored = load_weights(out)
     assert stored == metadata and metadata["steps"] == 12 and metadata["licence"] == "CC0-1.0"
     assert metadata["data"] == "drawn: 8 people, 192 images" and metadata["training"]["data"]["folders"] == ["drawn"]
@@ -125,7 +124,7 @@ def test_export_holds_the_average_and_what_it_was_made_from(run: Path, tmp_path:
 
 def test_a_training_can_start_from_an_exported_editor(run: Path, faces: Path, tmp_path: Path) -> None:
     weights = tmp_path / "editor.safetensors"
-    export_editor(run, weights)
+    export_run(run, weights)
     tensors, _ = load_weights(weights)
     task, _ = build_legan(tiny(f"init={weights}", data=faces), CPU)
     task.begin()
@@ -135,20 +134,22 @@ def test_a_training_can_start_from_an_exported_editor(run: Path, faces: Path, tm
     with pytest.raises(WeightsError, match="leave generator"):
         build_legan(tiny(f"init={weights}", "generator.width=8", data=faces), CPU)[0].begin()
     words = [*TINY, f"init={weights}", "loop.n_steps=1"]
-    train_legan("lite", [faces], tmp_path / "second", words)
+    RECIPES["legan"].train("lite", [faces], tmp_path / "second", words)
     weights.unlink()
-    assert train_legan("lite", [faces], tmp_path / "second", words).finished, "what it started from is not needed again"
+    assert RECIPES["legan"].train("lite", [faces], tmp_path / "second", words).finished, (
+        "what it started from is not needed again"
+    )
 
 
 def test_export_refuses_what_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no run folder: it has no config\.toml"):
-        export_editor(tmp_path, tmp_path / "x.safetensors")
+        export_run(tmp_path, tmp_path / "x.safetensors")
     with pytest.raises(WeightsError, match=r"ends in \.safetensors"):
-        export_editor(tmp_path, tmp_path / "x.pt")
+        export_run(tmp_path, tmp_path / "x.pt")
 
 
 def test_dry_run_writes_nothing(faces: Path, tmp_path: Path) -> None:
-    rehearsal = train_legan("lite", [faces], tmp_path / "run", TINY, dry_run=True)
+    rehearsal = RECIPES["legan"].train("lite", [faces], tmp_path / "run", TINY, dry_run=True)
     assert isinstance(rehearsal, Rehearsal) and rehearsal.n_steps == 12
     assert "pair = 20.0" in str(rehearsal) and "step:" in str(rehearsal)
     assert not list(tmp_path.iterdir())
@@ -156,11 +157,11 @@ def test_dry_run_writes_nothing(faces: Path, tmp_path: Path) -> None:
 
 def test_wrong_names_get_the_nearest_right_one(faces: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'lite'"):
-        train_legan("light", [faces], tmp_path)
+        RECIPES["legan"].train("light", [faces], tmp_path)
     with pytest.raises(ConfigError, match="pair"):
-        train_legan("lite", [faces], tmp_path, ["loss.pairs=3"])
+        RECIPES["legan"].train("lite", [faces], tmp_path, ["loss.pairs=3"])
     with pytest.raises(DataError, match="no data"):
-        train_legan("lite", [], tmp_path, TINY, dry_run=True)
+        RECIPES["legan"].train("lite", [], tmp_path, TINY, dry_run=True)
 
 
 @pytest.mark.parametrize("kind", ["wgan-gp", "hinge", "nonsaturating"])
@@ -306,10 +307,10 @@ def test_penalty_is_float32_under_bfloat16(batch: dict[str, Tensor]) -> None:
 
 
 def test_schedule_by_hand() -> None:
-    config = OptimizerConfig(n_warmup_steps=4, decay_fraction=0.4, lr_floor=0.05)
-    shares = [schedule(step, 100, config) for step in (0, 1, 3, 50, 60, 80, 99)]
+    config = GANOptimizerConfig(warmup_steps=4, decay_fraction=0.4, lr_floor=0.05)
+    shares = [config.lr_share(step, 100) for step in (0, 1, 3, 50, 60, 80, 99)]
     assert shares == pytest.approx([0.25, 0.5, 1, 1, 1, 0.5, 0.05])
-    assert schedule(0, 100, OptimizerConfig()) == 1
+    assert GANOptimizerConfig().lr_share(0, 100) == 1
 
 
 def test_pair_term_learns(faces: Path) -> None:
@@ -342,19 +343,19 @@ def test_the_packaged_editor_is_fine_tuned_by_its_name(tmp_path: Path) -> None:
     faces = make_face_set(tmp_path / "drawn", n_identities=9, size=128, lightings=tuple(range(len(LIGHTINGS))))
     small = ["loop.n_steps=1", "data.batch_size=2", "loss.identity=0", "loss.quality=0", "adversarial.n_critic=1"]
     shape = load_metadata(packaged("editor"))
-    rehearsal = train_legan("paper", [faces], tmp_path / "run", small, dry_run=True, init=Path(PACKAGED))
+    rehearsal = RECIPES["legan"].train("paper", [faces], tmp_path / "run", small, dry_run=True, init=Path(PACKAGED))
     assert isinstance(rehearsal, Rehearsal) and rehearsal.config["init"] == PACKAGED, "no path of this machine"
     assert rehearsal.config["generator"] == shape["generator"], "the weights' shape, whatever the preset's"
     with pytest.raises(WeightsError, match="leave generator"):
-        train_legan("lite", [faces], tmp_path / "other", ["generator.width=8", *small], init=Path(PACKAGED))
+        RECIPES["legan"].train("lite", [faces], tmp_path / "other", ["generator.width=8", *small], init=Path(PACKAGED))
     with pytest.raises(WeightsError, match="holds no LEGAN editor"):
-        train_legan("lite", [faces], tmp_path / "other", init=packaged("quality"))
+        RECIPES["legan"].train("lite", [faces], tmp_path / "other", init=packaged("quality"))
 
 
 def test_steps_and_images_add_up_over_fine_tunings(run: Path, faces: Path, tmp_path: Path) -> None:
     def exported(folder: Path) -> dict[str, object]:
         out = tmp_path / f"{folder.name}.safetensors"
-        metadata = export_editor(folder, out)
+        metadata = export_run(folder, out)
         assert load_metadata(out) == metadata
         return metadata
 
@@ -362,7 +363,7 @@ def test_steps_and_images_add_up_over_fine_tunings(run: Path, faces: Path, tmp_p
     assert (first["steps"], first["n_steps_before"], first["images_seen"], first.get("init")) == (12, 0, 48, None)
     weights = tmp_path / "run.safetensors"
     settings = [*TINY, "loop.n_steps=2", "data.batch_size=8"]
-    assert train_legan("lite", [faces], tmp_path / "second", settings, init=weights).finished
+    assert RECIPES["legan"].train("lite", [faces], tmp_path / "second", settings, init=weights).finished
     save_weights(weights, load_weights(weights)[0], {**load_metadata(weights), "steps": 99})
     second = exported(tmp_path / "second")
     assert (second["steps"], second["n_steps_before"], second["images_seen"]) == (2, 12, 64), (
@@ -374,7 +375,7 @@ def test_steps_and_images_add_up_over_fine_tunings(run: Path, faces: Path, tmp_p
     old = {key: value for key, value in first.items() if key not in ("n_steps_before", "images_seen", "init", "licence")}
     before = tmp_path / "old.safetensors"
     save_weights(before, load_weights(weights)[0], {**old, "licence": "CC-BY-4.0", "training": {"init": "older.safetensors"}})
-    assert train_legan("lite", [faces], tmp_path / "third", settings, init=before).finished
+    assert RECIPES["legan"].train("lite", [faces], tmp_path / "third", settings, init=before).finished
     third = exported(tmp_path / "third")
     assert (third["steps"], third.get("n_steps_before"), third.get("images_seen")) == (2, None, None)
     assert third["licence"] == "CC-BY-4.0, CC0-1.0", "of all the data that it goes back to"
@@ -389,9 +390,9 @@ def complete(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_pairs_alone_train_a_generator_that_keeps_and_no_critic(complete: Path, tmp_path: Path) -> None:
     words = [*TINY, "loss.perceptual=0"]
-    train_legan("fields-paired", [complete], tmp_path / "paired", words)
+    RECIPES["legan"].train("fields-paired", [complete], tmp_path / "paired", words)
     weights = tmp_path / "paired.safetensors"
-    metadata = export_editor(tmp_path / "paired", weights)
+    metadata = export_run(tmp_path / "paired", weights)
     tensors, _ = load_weights(weights)
     assert "critic" not in metadata and not any(name.startswith("critic.") for name in tensors)
     generator = Generator(dict_to_config(GeneratorConfig, metadata["generator"])).eval()
@@ -400,7 +401,7 @@ def test_pairs_alone_train_a_generator_that_keeps_and_no_critic(complete: Path, 
     torch.testing.assert_close(generator(x, torch.zeros(1, 6), torch.zeros(1, 20)).image, x, atol=1e-5, rtol=0)
 
     # The second part starts from it, with a new critic.
-    config = load_config(LeganConfig, overrides=[*words, f"init={weights}"], base=preset("fields"))
+    config = load_config(LeganConfig, overrides=[*words, f"init={weights}"], base=PRESETS["fields"])
     task, batches = build_legan(replace(config, data=replace(config.data, folders=(str(complete),))), CPU)
     task.begin()
     assert torch.equal(task.generator.light.weight, tensors["generator.light.weight"].float())

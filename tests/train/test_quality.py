@@ -1,5 +1,6 @@
 """Training of Q: it learns, resumes bit for bit, fine-tunes, and its weights say what they were made from."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,12 +21,22 @@ from legan.data.rated import RatedBatches, RatedImages, shifted
 from legan.data.ratings import read_labels
 from legan.models.quality import load_quality_net
 from legan.train import quality as quality_ranks
+from legan.train.config import LoopConfig
 from legan.train.hooks import _lines
-from legan.train.quality import WEIGHTS, QualityTrainingConfig, RankedBatches, build_quality, preset, train_quality
-from legan.train.run_folder import LoopConfig, newest_checkpoint
+from legan.train.loop import Outcome, Rehearsal
+from legan.train.quality import PRESETS, WEIGHTS, QualityTrainingConfig, RankedBatches, build_quality
+from legan.train.recipes import RECIPES
+from legan.train.run_folder import newest_checkpoint
 from legan.train.task import reseed
 
-SMALL = ["network.size=64", "network.width=4", "network.n_hidden=8", "batch_size=16", "precision=fp32"]
+
+def train_quality(
+    preset: str, data: list[Path], labels: Path | None, run: Path, settings: Sequence[str] = (), init: Path | None = None
+) -> Outcome | Rehearsal:
+    return RECIPES["quality"].train(preset, data, run, settings, init=init, labels=labels)
+
+
+SMALL = ["network.size=64", "network.width=4", "network.n_hidden=8", "data.batch_size=16", "precision=fp32"]
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +50,11 @@ def test_learns_and_logs(rated: tuple[Path, Path], tmp_path: Path) -> None:
     words = [
         *SMALL,
         "network.width=8",
-        "lr=2e-3",
+        "optimizer.lr=2e-3",
         "loop.n_steps=150",
         "loop.sample_every=75",
-        "n_warmup_steps=10",
-        "average=0.9",
+        "optimizer.warmup_steps=10",
+        "optimizer.ema_decay=0.9",
     ]
     outcome = train_quality("lite", [rated[0]], rated[1], tmp_path / "run", words)
     assert outcome.finished
@@ -58,17 +69,17 @@ def test_each_loss_moves_the_scores_towards_the_labels(rated: tuple[Path, Path],
         *SMALL,
         "network.width=8",
         f"loss={loss}",
-        "lr=6e-3",
-        "n_warmup_steps=1",
+        "optimizer.lr=6e-3",
+        "optimizer.warmup_steps=1",
         "loop.n_steps=120",
-        "average=0.5",
+        "optimizer.ema_decay=0.5",
         "loop.sample_every=120",
     ]
     train_quality("lite", [rated[0]], rated[1], tmp_path / "run", words)
     errors = [line["val/mae"] for line in _lines(tmp_path / "run" / "log.jsonl") if "val/mae" in line]
     assert errors[-1] < 2.1  # a constant 5 has 2.28
     state = newest_checkpoint(tmp_path / "run")
-    assert state is not None and state["networks"]["average"]["out.weight"].shape[0] == 2
+    assert state is not None and state["networks"]["ema"]["out.weight"].shape[0] == 2
 
 
 def test_five_steps_and_seven_equal_twelve(rated: tuple[Path, Path], tmp_path: Path) -> None:
@@ -76,11 +87,10 @@ def test_five_steps_and_seven_equal_twelve(rated: tuple[Path, Path], tmp_path: P
 
     from legan.core.config import load_config
     from legan.train.loop import fit
-    from legan.train.quality import QualityTrainingConfig, preset
     from legan.train.run_folder import load_task_state, task_state
 
-    words = [*SMALL, f"data={[str(rated[0])]}", f"labels={str(rated[1])!r}"]
-    config = load_config(QualityTrainingConfig, overrides=words, base=preset("lite"))
+    words = [*SMALL, f"data.folders={[str(rated[0])]}", f"data.labels={str(rated[1])!r}"]
+    config = load_config(QualityTrainingConfig, overrides=words, base=PRESETS["lite"])
 
     def trained(start: int, stop: int, state: dict | None) -> dict:
         reseed(0, 0, -1)
@@ -101,12 +111,12 @@ def test_weights_say_what_they_were_made_from(rated: tuple[Path, Path], tmp_path
     assert net.config.width == 4 and not net.training and not any(p.requires_grad for p in net.parameters())
     assert metadata["data"] == "drawn: 16 people, 64 images, raters: as the label file gives them"
     assert metadata["licence"] == "CC0-1.0" and metadata["steps"] == 2
-    assert metadata["training"]["data"] == ["set"] and metadata["training"]["labels"] == "labels.csv"
+    assert metadata["training"]["data"]["folders"] == ["set"] and metadata["training"]["data"]["labels"] == "labels.csv"
     assert str(tmp_path) not in str(metadata)
 
     # Fine-tuning starts from these weights, whatever shape the preset has, and says so.
     again = train_quality(
-        "lite", [rated[0]], rated[1], tmp_path / "tuned", ["loop.n_steps=1", "lr=1e-9"], tmp_path / "run" / WEIGHTS
+        "lite", [rated[0]], rated[1], tmp_path / "tuned", ["loop.n_steps=1", "optimizer.lr=1e-9"], tmp_path / "run" / WEIGHTS
     )
     assert again.finished
     tuned = load_quality_net(tmp_path / "tuned" / WEIGHTS)[0]
@@ -213,9 +223,11 @@ def test_faults_of_ladders_are_those_named_and_as_often(rated: tuple[Path, Path]
 
 def test_rank_teaches_the_order_of_strengths(rated: tuple[Path, Path]) -> None:
     data, labels = rated
-    config = load_config(QualityTrainingConfig, overrides=[*SMALL, "rank=1", "rank_ladders=4"], base=preset("lite"))
+    config = load_config(QualityTrainingConfig, overrides=[*SMALL, "rank=1", "rank_ladders=4"], base=PRESETS["lite"])
     reseed(0, 0, -1)
-    task, batches = build_quality(replace(config, data=(str(data),), labels=str(labels)), torch.device("cpu"))
+    task, batches = build_quality(
+        replace(config, data=replace(config.data, folders=(str(data),), labels=labels)), torch.device("cpu")
+    )
     batch, optimizer, found = batches(0, 0, 1), torch.optim.Adam(task.networks["net"].parameters(), 3e-3), []
     for step in range(80):
         for update in task.updates(batch, step):

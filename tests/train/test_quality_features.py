@@ -7,14 +7,23 @@ import pandas as pd
 import pytest
 import torch
 from tests.rated_sets import make_rated_set, write_labels
+from typer.testing import CliRunner
 
+from legan.cli import app
 from legan.core.errors import ConfigError, DataError
 from legan.core.weights import load_metadata
 from legan.models.efficientnet import EfficientNetLite0
 from legan.models.quality import N_STATISTICS, FeatureQuality, load_quality_net
 from legan.train import quality_features
-from legan.train.quality import train_quality
-from legan.train.quality_features import FeatureTrainingConfig, Known, config_metadata, fit_head, save_features, stratified
+from legan.train.quality_features import (
+    FeatureTrainingConfig,
+    Known,
+    config_metadata,
+    fit_head,
+    save_features,
+    stratified,
+    train_features,
+)
 
 CONFIG = FeatureTrainingConfig(n_directions=32, n_free=20)
 
@@ -91,13 +100,13 @@ def test_train_quality_features_writes_weights_and_a_curve(tmp_path: Path) -> No
     data = make_rated_set(tmp_path / "set", n_identities=12, size=128, strengths=(0, 0.5, 1))
     labels = write_labels(data, tmp_path / "labels.csv")
     words = ["n_ladders=3", "n_directions=16", "n_free=8"]
-    outcome = train_quality("features", [data], labels, tmp_path / "run", words)
+    outcome = train_features([data], labels, tmp_path / "run", words)
     metadata = load_metadata(tmp_path / "run" / "quality.safetensors")
     assert metadata["network"]["body"] == "efficientnet-lite0" and metadata["training"]["n_ladders"] == 3
     curve = pd.read_csv(tmp_path / "run" / "curve.csv")
     assert list(curve.columns) == ["n", "pearson", "std"] and len(curve) >= 1 and "Pearson" in str(outcome)
     with pytest.raises(ConfigError, match="exists already"):
-        train_quality("features", [data], labels, tmp_path / "run", words)
+        train_features([data], labels, tmp_path / "run", words)
 
 
 @pytest.mark.usefixtures("as_packaged")
@@ -105,8 +114,9 @@ def test_too_few_images_and_what_does_not_belong_here_are_refused(tmp_path: Path
     data = make_rated_set(tmp_path / "set", n_identities=4, size=128, strengths=(0, 1))
     labels = write_labels(data, tmp_path / "labels.csv")
     with pytest.raises(DataError, match="too few"):
-        train_quality("features", [data], labels, tmp_path / "run")
+        train_features([data], labels, tmp_path / "run")
     with pytest.raises(ConfigError, match="no ratings"):
-        train_quality("features", [data], None, tmp_path / "run")
-    with pytest.raises(ConfigError, match="one linear system"):
-        train_quality("features", [data], labels, tmp_path / "run", init=tmp_path)
+        train_features([data], None, tmp_path / "run")
+    words = ["train", "quality", "--preset", "features", "--run", str(tmp_path / "run"), "--init", "packaged"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code != 0 and "one linear system" in result.output + result.stderr

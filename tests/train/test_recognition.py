@@ -12,23 +12,22 @@ from tests.train.tasks import InterruptAt, same
 
 from legan.core.config import load_config
 from legan.core.errors import ConfigError, DataError
-from legan.core.weights import load_metadata
+from legan.core.weights import load_metadata, load_weights
 from legan.data.faces import FaceDataset
 from legan.data.manifest import split_of, write_manifest
 from legan.models.lightcnn import load_lightcnn
 from legan.train import identity as training
-from legan.train.export import export_run
 from legan.train.identity import (
+    PRESETS,
     WEIGHTS,
     IdentityBatches,
-    RecognitionConfig,
-    build_recognition,
+    IdentityConfig,
+    build_identity,
     changed,
-    preset,
-    train_recognition,
     with_margin,
 )
 from legan.train.loop import Rehearsal
+from legan.train.recipes import RECIPES, export_run
 from legan.train.run_folder import newest_checkpoint
 
 CPU = torch.device("cpu")
@@ -63,27 +62,27 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run") / "run"
-    assert train_recognition("lite", [faces], folder, TINY).finished
+    assert RECIPES["identity"].train("lite", [faces], folder, TINY).finished
     return folder
 
 
-def config(*overrides: str, data: tuple[Path, ...] = ()) -> RecognitionConfig:
-    made = load_config(RecognitionConfig, overrides=[*TINY, *overrides], base=preset("lite"))
+def config(*overrides: str, data: tuple[Path, ...] = ()) -> IdentityConfig:
+    made = load_config(IdentityConfig, overrides=[*TINY, *overrides], base=PRESETS["lite"])
     return replace(made, data=replace(made.data, folders=tuple(str(folder) for folder in data)))
 
 
 def test_five_steps_resumed_for_seven_equal_twelve(
     run: Path, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(config: RecognitionConfig, device: torch.device):
-        task, batches = build_recognition(config, device)
+    def interrupted(config: IdentityConfig, device: torch.device):
+        task, batches = build_identity(config, device)
         return task, InterruptAt(batches, 4)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "build_recognition", interrupted)
-        stopped = train_recognition("lite", [faces], tmp_path / "parts", TINY)
+        patch.setitem(RECIPES, "identity", replace(RECIPES["identity"], build=interrupted))
+        stopped = RECIPES["identity"].train("lite", [faces], tmp_path / "parts", TINY)
     assert stopped.n_steps_done == 5 and not (tmp_path / "parts" / WEIGHTS).exists()
-    assert train_recognition("lite", [faces], tmp_path / "parts", TINY).finished
+    assert RECIPES["identity"].train("lite", [faces], tmp_path / "parts", TINY).finished
     whole, parts = newest_checkpoint(run), newest_checkpoint(tmp_path / "parts")
     assert whole["n_steps_done"] == 12 and same(whole, parts)
     assert (run / WEIGHTS).read_bytes() == (tmp_path / "parts" / WEIGHTS).read_bytes()
@@ -97,7 +96,7 @@ def test_a_run_leaves_weights_that_say_what_they_are(run: Path) -> None:
     assert metadata["data"] == "drawn: 16 people, 192 images" and metadata["licence"] == "CC0-1.0"
     assert metadata["training"]["data"]["folders"] == ["drawn"]
     assert str(run.parent) not in json.dumps(metadata), "no path of this machine"
-    average = newest_checkpoint(run)["networks"]["average"]
+    average = newest_checkpoint(run)["networks"]["ema"]
     for name, tensor in net.state_dict().items():
         assert torch.equal(tensor, average[name].half().float())
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
@@ -127,14 +126,14 @@ def test_it_learns_to_tell_people_apart(patterns: Path, tmp_path: Path, kind: st
     settings = [
         *TINY,
         *(f"margin.kind={kind}", "margin.n_rise_steps=0", "margin.scale=8", "margin.margin=0.1", "data.augment=0.0"),
-        *("network.dropout=0.0", "data.batch_size=8", "rate.lr=0.005", "rate.n_warmup_steps=1", "loop.n_steps=30"),
-        *("rate.weight_decay=0.0", "loop.log_every=5", "loop.sample_every=100"),
+        *("network.dropout=0.0", "data.batch_size=8", "optimizer.lr=0.005", "optimizer.warmup_steps=1", "loop.n_steps=30"),
+        *("optimizer.weight_decay=0.0", "loop.log_every=5", "loop.sample_every=100"),
     ]
-    train_recognition("lite", [patterns], tmp_path / "run", settings)
+    RECIPES["identity"].train("lite", [patterns], tmp_path / "run", settings)
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     losses = [line["net/loss"] for line in lines if "net/loss" in line]
     assert losses[-1] < 0.6 * losses[0], losses
-    assert [line["right"] for line in lines if "right" in line][-1] > 0.8, "of four people"
+    assert [line["accuracy"] for line in lines if "accuracy" in line][-1] > 0.8, "of four people"
 
 
 def test_every_person_and_domain_is_drawn_as_often(faces: Path, photos: Path) -> None:
@@ -181,7 +180,7 @@ def test_margins_equal_their_definitions() -> None:
 
 
 def test_changed_data_is_noticed_on_resume(faces: Path) -> None:
-    task, _ = build_recognition(config(data=(faces,)), CPU)
+    task, _ = build_identity(config(data=(faces,)), CPU)
     state = task.extra_state()
     task.data = [{**task.data[0], "manifest_sha256": "other"}]
     with pytest.raises(DataError, match="data has changed"):
@@ -190,29 +189,29 @@ def test_changed_data_is_noticed_on_resume(faces: Path) -> None:
 
 def test_what_cannot_be_trained_is_refused(faces: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'lightcnn29'"):
-        preset("lightcn29")
+        RECIPES["identity"].configure("lightcn29", [], Path())
     with pytest.raises(ConfigError, match="weights"):
-        build_recognition(config("data.weights=[1.0, 2.0]", data=(faces,)), CPU)
+        build_identity(config("data.weights=[1.0, 2.0]", data=(faces,)), CPU)
     with pytest.raises(ConfigError, match="n_classes"):
-        build_recognition(config("network.n_classes=3", data=(faces,)), CPU)
+        build_identity(config("network.n_classes=3", data=(faces,)), CPU)
     with pytest.raises(DataError, match="no data"):
-        train_recognition("lite", [], tmp_path / "run", TINY)
+        RECIPES["identity"].train("lite", [], tmp_path / "run", TINY)
 
 
 def test_dry_run_writes_nothing(faces: Path, tmp_path: Path) -> None:
-    plan = train_recognition("lite", [faces], tmp_path / "run", TINY, dry_run=True)
+    plan = RECIPES["identity"].train("lite", [faces], tmp_path / "run", TINY, dry_run=True)
     assert isinstance(plan, Rehearsal) and plan.n_steps == 12 and not (tmp_path / "run").exists()
 
 
-def test_export_says_where_the_weights_are(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        ConfigError, match="is no run of an editor or of Q: other trainings leave their weights in their folders"
-    ):
-        export_run(run, tmp_path / "e.safetensors")
+def test_export_writes_what_the_training_left(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "exported.safetensors"
+    export_run(run, out, ["too few people"])
+    assert load_metadata(out) == {**load_metadata(run / WEIGHTS), "known_faults": ["too few people"]}
+    assert same(load_weights(out)[0], load_weights(run / WEIGHTS)[0])
 
 
 def test_many_people_are_paired_by_lot(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "_N_PAIRED", 10)
-    task, _ = build_recognition(config(data=(faces,)), CPU)
+    task, _ = build_identity(config(data=(faces,)), CPU)
     figures = task.evaluate(0)
     assert figures and all(0 <= value <= 1 for value in figures.values())

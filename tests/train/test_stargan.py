@@ -19,10 +19,9 @@ from legan.data.faces import FaceDataset
 from legan.models.editors import Codes, load_networks
 from legan.models.quality import MODEL, Quality, QualityConfig
 from legan.models.stargan import StarGANGenerator
-from legan.train import stargan as training
-from legan.train.export import export_run
+from legan.train.recipes import RECIPES, export_run
 from legan.train.run_folder import newest_checkpoint
-from legan.train.stargan import StarGANConfig, StarGANTask, build_stargan, preset, train_stargan
+from legan.train.stargan import PRESETS, StarGANConfig, StarGANTask, build_stargan
 from legan.train.task import reseed
 
 CPU = torch.device("cpu")
@@ -34,7 +33,7 @@ TINY = [
 
 
 def tiny(*overrides: str, name: str = "lite", data: Path | None = None) -> StarGANConfig:
-    config = load_config(StarGANConfig, overrides=[*TINY, *overrides], base=preset(name))
+    config = load_config(StarGANConfig, overrides=[*TINY, *overrides], base=PRESETS[name])
     return replace(config, data=replace(config.data, folders=(str(data),))) if data else config
 
 
@@ -60,7 +59,7 @@ def q(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(faces: Path, q: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With Q, so that resuming covers it too."""
     folder = tmp_path_factory.mktemp("run") / "run"
-    outcome = train_stargan("lite", [faces], folder, [*TINY, "loss.quality=1", f"quality={q}"])
+    outcome = RECIPES["stargan"].train("lite", [faces], folder, [*TINY, "loss.quality=1", f"quality={q}"])
     assert str(outcome) == f"finished 12 steps in {folder}"
     return folder
 
@@ -89,10 +88,10 @@ def test_five_steps_resumed_for_seven_equal_twelve(
 
     words = [*TINY, "loss.quality=1", f"quality={q}"]
     with monkeypatch.context() as patch:
-        patch.setattr(training, "build_stargan", interrupted)
-        stopped = train_stargan("lite", [faces], tmp_path / "parts", words)
+        patch.setitem(RECIPES, "stargan", replace(RECIPES["stargan"], build=interrupted))
+        stopped = RECIPES["stargan"].train("lite", [faces], tmp_path / "parts", words)
     assert stopped.n_steps_done == 5
-    assert train_stargan("lite", [faces], tmp_path / "parts", words).finished
+    assert RECIPES["stargan"].train("lite", [faces], tmp_path / "parts", words).finished
     whole, parts = newest_checkpoint(run), newest_checkpoint(tmp_path / "parts")
     assert whole["n_steps_done"] == 12 and same(whole, parts)
 
@@ -210,16 +209,16 @@ def test_penalty_is_float32_under_bfloat16(batch: dict[str, Tensor]) -> None:
 
 
 def test_presets_are_the_published_training() -> None:
-    paper = preset("paper")
+    paper = PRESETS["paper"]
     game, loss, rates = paper.adversarial, paper.loss, paper.optimizer
     assert (game.kind, game.n_critic, game.penalty, game.penalty_every, game.penalty_fraction) == ("wgan-gp", 5, 10, 1, 1)
     assert (loss.adversarial, loss.classification, loss.reconstruction, loss.quality) == (1, 1, 10, 0)
-    assert (rates.lr_generator, rates.lr_critic, rates.betas, rates.decay_fraction) == (1e-4, 1e-4, (0.5, 0.999), 0.5)
+    assert (rates.lr, rates.lr_critic, rates.betas, rates.decay_fraction) == (1e-4, 1e-4, (0.5, 0.999), 0.5)
     assert paper.data.batch_size == 16 and paper.loop.n_steps == 200_000
-    lite = preset("lite")
+    lite = PRESETS["lite"]
     assert (lite.adversarial.kind, lite.adversarial.n_critic, lite.data.pair_probability) == ("wgan-gp", 5, 0)
     with pytest.raises(ConfigError, match="did you mean 'lite'"):
-        preset("light")
+        RECIPES["stargan"].configure("light", [], Path())
     with pytest.raises(ConfigError, match="n_labels must be 26"):
         StarGANTask(tiny("generator.n_labels=5"), CPU)
 

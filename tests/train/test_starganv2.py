@@ -18,17 +18,15 @@ from legan.core.weights import load_weights
 from legan.editing.editor import load_editor
 from legan.models.editors import Codes, load_networks
 from legan.models.starganv2 import Mapping, StarGANv2Generator, mean_styles
-from legan.train import starganv2 as training
-from legan.train.export import export_run
+from legan.train.recipes import RECIPES, export_run
 from legan.train.run_folder import newest_checkpoint
 from legan.train.starganv2 import (
+    PRESETS,
     StarGANv2LossConfig,
     StarGANv2Task,
     StarGANv2TrainingConfig,
     build_starganv2,
     diversity_weight,
-    preset,
-    train_starganv2,
 )
 
 CPU = torch.device("cpu")
@@ -39,7 +37,7 @@ TINY = [
 
 
 def tiny(*overrides: str, data: Path | None = None) -> StarGANv2TrainingConfig:
-    config = load_config(StarGANv2TrainingConfig, overrides=[*TINY, *overrides], base=preset("lite"))
+    config = load_config(StarGANv2TrainingConfig, overrides=[*TINY, *overrides], base=PRESETS["lite"])
     return replace(config, data=replace(config.data, folders=(str(data),))) if data else config
 
 
@@ -56,7 +54,7 @@ def batch(faces: Path) -> dict[str, Tensor]:
 @pytest.fixture(scope="module")
 def run(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run") / "run"
-    assert train_starganv2("lite", [faces], folder, TINY).finished
+    assert RECIPES["starganv2"].train("lite", [faces], folder, TINY).finished
     return folder
 
 
@@ -98,9 +96,9 @@ def test_five_steps_resumed_for_seven_equal_twelve(
 
     parts = tmp_path / "parts"
     with monkeypatch.context() as patch:
-        patch.setattr(training, "build_starganv2", interrupted)
-        assert train_starganv2("lite", [faces], parts, TINY).n_steps_done == 5
-    assert train_starganv2("lite", [faces], parts, TINY).finished
+        patch.setitem(RECIPES, "starganv2", replace(RECIPES["starganv2"], build=interrupted))
+        assert RECIPES["starganv2"].train("lite", [faces], parts, TINY).n_steps_done == 5
+    assert RECIPES["starganv2"].train("lite", [faces], parts, TINY).finished
     assert same(newest_checkpoint(run), newest_checkpoint(parts))
     weights = [
         [line["generator/diversity_weight"] for line in map(json.loads, (folder / "log.jsonl").read_text().splitlines())
@@ -115,7 +113,7 @@ def test_diversity_weight_by_hand() -> None:
     assert [diversity_weight(step, 100, weights) for step in (0, 25, 50, 99)] == [2, 1, 0, 0]
     assert diversity_weight(0, 100, StarGANv2LossConfig(diversity_fraction=0.0)) == 0
     # As published: a hundred thousand steps that each take 1e-5 off.
-    published = preset("paper")
+    published = PRESETS["paper"]
     assert diversity_weight(40_000, published.loop.n_steps, published.loss) == pytest.approx(1 - 40_000 * 1e-5)
 
 
@@ -216,7 +214,7 @@ def test_averages_of_all_three(batch: dict[str, Tensor]) -> None:
 def test_domains_of_one_attribute(domains: str, faces: Path, tmp_path: Path) -> None:
     words = [*TINY, f"network.domains={domains}", "loop.n_steps=2", "loop.sample_every=2"]
     run, out = tmp_path / "run", tmp_path / "editor.safetensors"
-    assert train_starganv2("lite", [faces], run, words).finished
+    assert RECIPES["starganv2"].train("lite", [faces], run, words).finished
     export_run(run, out)
     networks, x = load_networks(out, precision="fp32"), torch.rand(2, 3, 32, 32) * 2 - 1
     other = "lighting" if domains == "expression" else "expression"
@@ -255,7 +253,7 @@ def test_export_is_an_editor_like_any_other(run: Path, tmp_path: Path) -> None:
 
 
 def test_presets_are_the_published_training() -> None:
-    paper = preset("paper")
+    paper = PRESETS["paper"]
     loss, rates = paper.loss, paper.optimizer
     assert (loss.adversarial, loss.style, loss.diversity, loss.diversity_fraction, loss.cycle) == (1, 1, 1, 1, 1)
     assert (loss.penalty, loss.penalty_every, loss.penalty_fraction) == (0.5, 1, 1)
@@ -268,6 +266,6 @@ def test_presets_are_the_published_training() -> None:
     )
     assert (paper.data.batch_size, paper.loop.n_steps, paper.network.width * paper.network.size) == (8, 100_000, 2**14)
     with pytest.raises(ConfigError, match="did you mean 'lite'"):
-        preset("light")
+        RECIPES["starganv2"].configure("light", [], Path())
     with pytest.raises(ConfigError, match=r"network\.domains"):
         tiny("network.domains=pairs")

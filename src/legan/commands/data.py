@@ -1,26 +1,37 @@
 """Commands that write data sets of faces: rendered, relit, with other expressions, fakes to rate, imported."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from legan.commands.options import Json
+from legan.commands.options import Json, Workers, options, show
+from legan.requests import Option, Seed, SynthesisRequest
 
 app = typer.Typer()
 
+DataFolder = Annotated[Path, Option("Data set folder to write.", "-o")]
+PhotoFolder = Annotated[Path, typer.Argument(help="Folder of frontal, evenly lit photos; walked with its subfolders.")]
+IdentityFromName = Annotated[
+    str | None,
+    Option("Regular expression for file names: a group `identity`, and perhaps `expression`.", metavar="REGEX"),
+]
+FaceTable = Annotated[Path | None, Option("CSV: file, identity, expression, and perhaps split, source, licence.", "--manifest")]
+Source = Annotated[str | None, Option("Source of the photos, if the manifest does not name it.")]
+Licence = Annotated[str | None, Option("Licence of the photos, if the manifest does not name it.")]
+
 
 @app.command()
+@options
 def render(
-    identities: Annotated[int, typer.Option(help="Number of people; each gives 6 expressions x 20 lights.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Data set folder.")],
-    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same images.")] = 0,
+    identities: Annotated[int, Option("Number of people; each gives 6 expressions x 20 lights.")],
+    out: DataFolder,
+    workers: Workers = 1,
+    seed: Seed = 0,
     view: Annotated[
         str,
-        typer.Option(
-            help="crop: aligned faces; turned: heads turned up to 30 degrees; wide: larger images to train the landmark network on."
+        Option(
+            "crop: aligned faces; turned: heads turned up to 30 degrees; wide: larger images to train the landmark network on."
         ),
     ] = "crop",
 ) -> None:
@@ -39,19 +50,15 @@ def render(
 
 
 @app.command()
+@options
 def relight(
-    photos: Annotated[Path, typer.Argument(help="Folder of frontal, evenly lit photos; walked with its subfolders.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Data set folder.")],
-    identity_from_name: Annotated[
-        str | None,
-        typer.Option(metavar="REGEX", help="Finds the person in a file's name: a group `identity`, and perhaps `expression`."),
-    ] = None,
-    manifest: Annotated[
-        Path | None, typer.Option(help="CSV: file, identity, expression, and perhaps split, source, licence.")
-    ] = None,
-    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
-    source: Annotated[str | None, typer.Option(help="Where the photos come from, if the manifest does not say.")] = None,
-    licence: Annotated[str | None, typer.Option(help="Their licence, if the manifest does not say.")] = None,
+    photos: PhotoFolder,
+    out: DataFolder,
+    identity_from_name: IdentityFromName = None,
+    manifest: FaceTable = None,
+    workers: Workers = 1,
+    source: Source = None,
+    licence: Licence = None,
     as_json: Json = False,
 ) -> None:
     """Relight photos: twenty crops of each, one a lighting, as a data set (needs the extra `render`); run again, it continues.
@@ -69,25 +76,20 @@ def relight(
 
     with counted_progress("relighting people") as progress:
         report = relight_folder(photos, out, identity_from_name, manifest, workers, source, licence, progress)
-    for line in [json.dumps(report.as_json())] if as_json else report.lines():
-        typer.echo(line)
+    show(report, as_json, "\n".join(report.lines()))
 
 
 @app.command()
+@options
 def reexpress(
-    photos: Annotated[Path, typer.Argument(help="Folder of frontal, evenly lit photos; walked with its subfolders.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Data set folder.")],
-    identity_from_name: Annotated[
-        str | None,
-        typer.Option(metavar="REGEX", help="Finds the person in a file's name: a group `identity`, and perhaps `expression`."),
-    ] = None,
-    manifest: Annotated[
-        Path | None, typer.Option(help="CSV: file, identity, expression, and perhaps split, source, licence.")
-    ] = None,
-    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
-    source: Annotated[str | None, typer.Option(help="Where the photos come from, if the manifest does not say.")] = None,
-    licence: Annotated[str | None, typer.Option(help="Their licence, if the manifest does not say.")] = None,
-    even_only: Annotated[bool, typer.Option("--even-only", help="Only under the photo's own light.")] = False,
+    photos: PhotoFolder,
+    out: DataFolder,
+    identity_from_name: IdentityFromName = None,
+    manifest: FaceTable = None,
+    workers: Workers = 1,
+    source: Source = None,
+    licence: Licence = None,
+    even_only: Annotated[bool, Option("Only under the photo's own light.", "--even-only")] = False,
     as_json: Json = False,
 ) -> None:
     """Give photos other expressions: a neutral face all five, any other one neutral, each under every lighting.
@@ -104,47 +106,41 @@ def reexpress(
 
     with counted_progress("re-expressing people") as progress:
         report = reexpress_folder(photos, out, identity_from_name, manifest, workers, source, licence, even_only, progress)
-    for line in [json.dumps(report.as_json())] if as_json else report.lines():
-        typer.echo(line)
+    show(report, as_json, "\n".join(report.lines()))
 
 
 @app.command()
+@options
 def synthesize(
-    renders: Annotated[list[Path], typer.Option(help="Data set folder of `legan render`; may be repeated.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Data set folder.")],
-    photos: Annotated[list[Path] | None, typer.Option(help="Data set folder of photos; may be repeated.")] = None,
-    editors: Annotated[Path | None, typer.Option(help="Folder of editors, snapshots of a training, for GAN edits.")] = None,
-    n: Annotated[int, typer.Option("--n", help="Images.")] = 8000,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same images.")] = 0,
-    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
-    kinds: Annotated[str, typer.Option(help="Kinds of fakes, with commas.")] = "graded,relit,warp,swap,edit,sample",
+    request: SynthesisRequest,
+    out: DataFolder,
+    workers: Workers = 1,
     as_json: Json = False,
 ) -> None:
-    """Make images from plausible to bad, to be rated, from data sets of faces; run again, it continues.
+    """Synthesize images from natural to bad, to be rated, from data sets of faces; run again, it continues.
 
     Example:
 
       legan synthesize --renders data/rendered --photos data/photos --workers 2 --out data/to-rate
     """
     from legan.core.workers import counted_progress
-    from legan_faces3d.fakes.build import Request, in_words
-    from legan_faces3d.fakes.build import synthesize as build
+    from legan_faces3d.fakes import build
 
-    request = Request(tuple(renders), tuple(photos or ()), editors, n, seed, tuple(kinds.split(",")))
-    with counted_progress("making images") as progress:
-        found = build(request, out, workers, progress)
-    typer.echo(json.dumps(found) if as_json else in_words(found))
+    with counted_progress("synthesizing images") as progress:
+        counts = build.synthesize(request, out, workers, progress)
+    show(counts, as_json, build.in_words(counts))
 
 
 @app.command("import")
+@options
 def import_(
     source: Annotated[
         str, typer.Argument(metavar="NAME=DIR", help="photo, faceforensics, progan, stylegan, or a name of yours.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Data set folder.")],
-    limit: Annotated[int | None, typer.Option(help="Images to take, spread evenly; all by default.")] = None,
-    licence: Annotated[str, typer.Option(help="Licence of the images, for the manifest.")] = "unknown",
-    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    out: DataFolder,
+    limit: Annotated[int | None, Option("Images to take, spread evenly; all by default.")] = None,
+    licence: Annotated[str, Option("Licence of the images, for the manifest.")] = "unknown",
+    workers: Workers = 1,
     as_json: Json = False,
 ) -> None:
     """Align the faces of a public set, or of any folder of images, and write a data set; run again, it continues.
@@ -160,7 +156,5 @@ def import_(
 
     name, folder = parse_source(source)
     with counted_progress("aligning faces") as progress:
-        found = import_faces(name, folder, out, limit, workers, licence, progress)
-    typer.echo(
-        json.dumps(found) if as_json else f"{found['n_images']} faces, left out: {found['left_out']}\n{found['manifest']}"
-    )
+        counts = import_faces(name, folder, out, limit, workers, licence, progress)
+    show(counts, as_json, f"{counts['n_images']} faces, left out: {counts['left_out']}\n{counts['manifest']}")

@@ -1,49 +1,33 @@
-"""`legan evaluate`, `verify`, `recognize` and `augment`."""
+"""Commands of evaluation: `legan evaluate`, `verify`, `recognize`, and `augment`."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from legan.commands.options import Device, Json, renamed
-from legan.commands.quality import FacesOption
+from legan.commands.options import Json, Workers, options, renamed, show
 from legan.core.errors import ConfigError
-
-# The verb that compares models of face editing by all metrics.
-
+from legan.requests import (
+    AugmentationRequest,
+    Device,
+    EvaluationNetworks,
+    EvaluationRequest,
+    FaceSearch,
+    Option,
+    VerificationRequest,
+)
 
 app = typer.Typer()
 
 
 @app.command(cls=renamed(report="out"))
+@options
 def evaluate(
-    data: Annotated[
-        list[str],
-        typer.Option(metavar="DIR[:SPLIT]", help="Data set; may be repeated. With --results: folder of input images."),
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report: a new one, or one of an earlier report.")],
-    editor: Annotated[
-        list[str] | None,
-        typer.Option(metavar="[NAME=]PATH", help="Weights file, run folder, `packaged` or `fitted`; may be repeated."),
-    ] = None,
-    results: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=DIR", help="Folder of a model's results, named as their inputs.")
-    ] = None,
-    truth: Annotated[Path | None, typer.Option(help="With --results: folder of true edits, named as their inputs.")] = None,
-    real: Annotated[Path | None, typer.Option(help="With --results: folder of real images.")] = None,
-    split: Annotated[str, typer.Option(help="train, val or test, where --data does not say.")] = "test",
-    n: Annotated[int, typer.Option("--n", help="Edits drawn from each data set.")] = 2000,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same edits.")] = 0,
-    fid_network: Annotated[str, typer.Option(help="lightcnn, lightcnn9, lightcnn29, inception, or a file.")] = "lightcnn",
-    lpips_network: Annotated[str, typer.Option(help="lightcnn, lightcnn9, lightcnn29, alex, vgg, or a file.")] = "lightcnn",
-    identity: Annotated[str, typer.Option(help="Embedding of the match score, as in `legan match`.")] = "packaged",
-    quality: Annotated[Path | None, typer.Option(help="Weights of Q, instead of the packaged ones.")] = None,
-    preference: Annotated[Path | None, typer.Option(help="preference.json of `legan study export`.")] = None,
-    resamples: Annotated[int, typer.Option(help="Resamples of the intervals; 0 for none.")] = 1000,
-    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
-    batch_size: Annotated[int, typer.Option(help="Images that go through a network together.")] = 16,
-    device: Device = "cpu",
+    request: EvaluationRequest,
+    out: Annotated[Path, Option("Folder for the report: a new one, or one of an earlier report.", "-o")],
+    networks: EvaluationNetworks,
+    workers: Workers = 1,
+    batch_size: Annotated[int, Option("Images that go through a network together.")] = 16,
     as_json: Json = False,
 ) -> None:
     """Compare editors, or folders of their results: FID, KID, LPIPS, SSIM, PSNR, match, quality, precision and recall.
@@ -57,50 +41,29 @@ def evaluate(
       legan evaluate --results a=a/ --results b=b/ --data inputs/ --truth truth/ -o out/
     """
     from legan.core.workers import counted_progress
-    from legan.evaluation import benchmark as build
-    from legan.evaluation.measure import Choice
+    from legan.evaluation import benchmark
     from legan.evaluation.report import markdown
 
-    chosen = build.Request(
-        tuple(data), tuple(editor or ()), tuple(results or ()), truth, real, split, n, seed, preference, resamples
-    )
-    choice = Choice(fid_network, lpips_network, identity, quality, device)
     with counted_progress("measuring images") as progress:
-        found = build.evaluate(chosen, out, choice, workers, batch_size, progress)
-    typer.echo(json.dumps(found) if as_json else f"{markdown(found)}\n{out / 'report.html'}")
-
-
-# Verbs of recognition: more training faces, verification of people, recognition of expressions.
+        report = benchmark.evaluate(request, out, networks, workers, batch_size, progress)
+    show(report, as_json, f"{markdown(report)}\n{out / 'report.html'}")
 
 
 @app.command(cls=renamed(weights="editor"))
+@options
 def augment(
     data: Annotated[
         str,
         typer.Argument(help="Data set folder, or NAME=DIR: people, expressions, affectnet, casia-webface.", show_default=False),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the new data set.")],
-    policy: Annotated[str, typer.Option(help="balance-expressions; relight:N; both, both:N")],
-    ratio: Annotated[float | None, typer.Option(help="At most this many synthetic images for each training image.")] = None,
-    min_quality: Annotated[
-        float | None, typer.Option(help="Least score of Q, 0..10; others are made again, at most thrice.")
-    ] = None,
-    min_match: Annotated[float | None, typer.Option(help="Least similarity to the source, -1..1; likewise.")] = None,
-    names: Annotated[
-        list[str] | None,
-        typer.Option("--map", metavar="LABEL=EXPRESSION", help="What the editor calls a label; may be repeated."),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same images.")] = 0,
-    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
-    editor: Annotated[Path | None, typer.Option(help="Weights of the editor, as in `legan edit`.")] = None,
-    quality: Annotated[Path | None, typer.Option(help="Weights of Q, instead of the packaged ones.")] = None,
-    identity: Annotated[str, typer.Option(help="Embedding for the match, as in `legan match`.")] = "packaged",
-    device: Device = "cpu",
+    out: Annotated[Path, Option("Folder for the new data set.", "-o")],
+    request: AugmentationRequest,
+    workers: Workers = 1,
     as_json: Json = False,
 ) -> None:
     """Add synthetic images to the training people of a data set: rare expressions, other lights; run again, it continues.
 
-    Images of the splits val and test are taken over as they are and never edited.
+    Images of validation and test identities are copied unchanged and never edited.
 
     Examples:
 
@@ -108,34 +71,23 @@ def augment(
 
       legan augment affectnet=AffectNet/ --policy balance-expressions --ratio 1.0 -o data/balanced
     """
-    from legan.augmentation import Request
-    from legan.augmentation import augment as make
+    from legan import augmentation
     from legan.core.workers import counted_progress
 
-    request = Request(policy, ratio, min_quality, min_match, tuple(names or ()), seed, editor, quality, identity, device)
     with counted_progress("augmenting") as progress:
-        done = make(data, out, request, workers, progress)
-    typer.echo(json.dumps(done.as_json()) if as_json else str(done))
+        show(augmentation.augment(data, out, request, workers, progress), as_json)
 
 
 @app.command()
+@options
 def verify(
     protocol: Annotated[str, typer.Argument(help="lfw, bin, ijbb or people.", show_default=False)],
     place: Annotated[Path, typer.Argument(help="Folder of the data, or a .bin file.", show_default=False)],
-    identity: Annotated[
-        str, typer.Option(help="Embedding: packaged, dlib, lightcnn9, lightcnn29, insightface, or a weights file.")
-    ] = "packaged",
-    fars: Annotated[list[float] | None, typer.Option("--far", help="Tell TAR at this FAR; may be repeated.")] = None,
-    n_pairs: Annotated[int, typer.Option("--pairs", help="people: pairs to draw, half of one person.")] = 6000,
-    seed: Annotated[int, typer.Option(help="people: of the pairs.")] = 0,
-    split: Annotated[str, typer.Option(help="people: of a data set folder.")] = "test",
-    pairs_file: Annotated[Path | None, typer.Option(help="lfw: another list than pairs.txt in the folder.")] = None,
-    cache: Annotated[Path | None, typer.Option(help="Folder for features: run again, it continues.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="PNG file for the ROC.")] = None,
-    device: Device = "cpu",
+    request: VerificationRequest,
+    plot: Annotated[Path | None, Option("PNG file for the ROC.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure how well an embedding tells people apart: LFW, insightface's .bin files, IJB-B 1:1, or a folder of people.
+    """Measure verification by an identity embedding: LFW, insightface's .bin files, IJB-B 1:1, or a folder of people.
 
     Examples:
 
@@ -144,29 +96,26 @@ def verify(
       legan verify people photos/ --pairs 2000 --plot roc.png
     """
     from legan.core.workers import counted_progress
-    from legan.evaluation.verification import FARS, Options
-    from legan.evaluation.verification import verify as measure
+    from legan.evaluation import verification
 
-    options = Options(identity, tuple(fars or FARS), n_pairs, seed, split, pairs_file, cache, device)
     with counted_progress("embedding images") as progress:
-        found = measure(protocol, place, options, plot, progress)
-    typer.echo(json.dumps(found.as_json()) if as_json else str(found))
+        result = verification.verify(protocol, place, request, plot, progress)
+    show(result, as_json)
 
 
 @app.command()
+@options
 def recognize(
-    weights: Annotated[Path, typer.Option(help="expression.safetensors of `legan train expression`.")],
+    weights: Annotated[Path, Option("expression.safetensors of `legan train expression`.")],
     images: Annotated[list[Path] | None, typer.Argument(help="Images, and folders of images.", show_default=False)] = None,
-    data: Annotated[Path | None, typer.Option(help="A data set folder instead: AUC of each expression.")] = None,
-    split: Annotated[str, typer.Option(help="Of the data set.")] = "test",
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="CSV file, written as it goes; run again, it continues.")
-    ] = None,
-    faces: FacesOption = "auto",
+    data: Annotated[Path | None, Option("A data set folder instead: AUC of each expression.")] = None,
+    split: Annotated[str, Option("Split of the data set.")] = "test",
+    out: Annotated[Path | None, Option("CSV file, written as it goes; run again, it continues.", "-o")] = None,
+    faces: FaceSearch = "auto",
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Say which expression each face shows; or measure the classifier on a labelled data set.
+    """Classify the expression of each face; or measure the classifier on a labelled data set.
 
     Examples:
 
@@ -174,14 +123,13 @@ def recognize(
 
       legan recognize --data data/affectnet --split val --weights runs/expression/expression.safetensors
     """
-    from legan.evaluation import expression as verbs
+    from legan.evaluation import expression
 
     if (data is None) == (not images):
         raise ConfigError("name images to recognize, or a data set to measure on with --data")
     if data is not None:
-        figures = verbs.evaluate_expressions(data, weights, split, device)
-        typer.echo(json.dumps(figures.as_json()) if as_json else str(figures))
+        show(expression.evaluate_expressions(data, weights, split, device), as_json)
         return
-    found = verbs.recognize_images(images or [], weights, device, faces, out)  # type: ignore[arg-type]  # checked there
-    typer.echo(json.dumps([one.as_json() for one in found]) if as_json else "\n".join(map(str, found)))
-    raise typer.Exit(0 if all(one.readable for one in found) else 1)
+    results = expression.recognize_images(images or [], weights, device, faces, out)
+    show(results, as_json, "\n".join(map(str, results)))
+    raise typer.Exit(0 if all(one.readable for one in results) else 1)

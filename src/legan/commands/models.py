@@ -1,6 +1,5 @@
 """`legan models`: presets with their cost, and the weights that come with the package."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -9,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from legan.commands.options import Json
+from legan.commands.options import Json, show
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +20,7 @@ app = typer.Typer()
 def models(as_json: Json = False) -> None:
     """List presets with their cost, and the weights that come with the package."""
     found = catalogue()
-    typer.echo(json.dumps(found) if as_json else tables(found))
+    show(found, as_json, tables(found))
 
 
 class PresetSummary(TypedDict):

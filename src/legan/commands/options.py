@@ -1,58 +1,83 @@
-"""Options and behaviour that commands share: one declaration each, errors in one line, notes on stderr."""
+"""What all commands share: options from the requests' declarations, results as text or JSON, help as written, notes on stderr."""
 
+import inspect
 import io
+import json
 import logging
 import sys
+from collections.abc import Callable
+from dataclasses import MISSING, fields, is_dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ForwardRef, get_args, get_origin
 
 import typer
 from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
-# Options that several verbs share.
+from legan.requests import Option
 
-
-Json = Annotated[bool, typer.Option("--json", help="Print the result for programs.")]
-Device = Annotated[str, typer.Option(help="Where the networks run: cpu, cuda, cuda:1, mps.")]
-Force = Annotated[
-    bool, typer.Option("--force", help="Edit faces too that are turned too far, cut, covered or too small for it.")
-]
-Measure = Annotated[
-    bool,
-    typer.Option("--readings", help="Measure each edit: match with the photo, naturalness, what the critic sees; takes time."),
-]
-MinMatch = Annotated[
-    float | None,
-    typer.Option(help="The least match with the photo, -1 to 1: where an edit is below, a lower strength is tried."),
-]
-Weights = Annotated[
-    Path | None,
-    typer.Option(
-        "--editor",
-        metavar="PATH|ID",
-        help="A file that `legan export` wrote, `packaged`, `fitted` (the head model instead of a network: extra `render`), or a model "
-        "on the Hugging Face hub, owner/name[@revision] (extra `hub`).",
-    ),
-]
+# Options that several commands have, beside those of `legan.requests`.
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Workers = Annotated[int, Option("Processes.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")]
 Run = Annotated[Path, typer.Option(help="Folder of the run: logs, samples, checkpoints.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the settings, sizes and time; write nothing.")]
 Devices = Annotated[int, typer.Option(help="Processes to train in, one to a GPU.")]
 
-# What a light is, beside its directions.
-Ambient = Annotated[
-    float | None, typer.Option(help="Share of the room's light, 0 (the lamps alone, in the dark) to 1 (as it is without it).")
-]
-Softness = Annotated[float | None, typer.Option(metavar="DEGREES", help="Angular size of the lamps, 0 (as without it) to 120.")]
-LightColor = Annotated[str | None, typer.Option(metavar="COLOR", help="Of the lamps: 3200K, #ffd0a0.")]
-Environment = Annotated[
-    Path | None,
-    typer.Option(help="Light from an equirectangular map, its middle where the face looks: room.hdr, instead of --lighting."),
-]
-LightLike = Annotated[
-    Path | None, typer.Option(help="The light of another photo, as the editor's critic sees it, instead of --lighting.")
-]
+
+def options(function: Callable[..., None]) -> Callable[..., None]:
+    """Make a command's signature from declarations: a parameter that is a request becomes one option for each of its fields.
+
+    Other parameters become options where they are annotated with an `Option`, and are left to typer where they are not.
+    """
+    requests: dict[str, Any] = {}
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        if is_dataclass(parameter.annotation):
+            requests[name] = parameter.annotation
+            parameters += [_parameter(one.name, one.type, one.default) for one in fields(parameter.annotation)]
+        else:
+            parameters.append(_parameter(name, parameter.annotation, parameter.default))
+
+    @wraps(function)
+    def command(**values: Any) -> None:
+        for name, request in requests.items():
+            given = {field.name: values.pop(field.name) for field in fields(request)}
+            # Of an option that may be repeated typer makes a list: empty, or None, where it is not given.
+            given = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+            values[name] = request(**{key: value for key, value in given.items() if value not in (None, ())})
+        function(**values)
+
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    """Return a parameter for typer; by keyword, since one without a default may follow one with a default."""
+    default = inspect.Parameter.empty if default is MISSING else default
+    option = next((one for one in getattr(annotation, "__metadata__", ()) if isinstance(one, Option)), None)
+    if option is not None:
+        kind = get_args(annotation)[0]
+        if get_origin(kind) is tuple:
+            item = _in_words(get_args(kind)[0])
+            kind, default = (list[item], default) if default is inspect.Parameter.empty else (list[item] | None, None)  # type: ignore[valid-type]
+        long = [one for one in option.names if one.startswith("--")] or ["--" + name.replace("_", "-")]
+        short = [one for one in option.names if not one.startswith("--")]
+        declared = typer.Option(*long, *short, help=option.help, metavar=option.metavar, min=option.min)
+        annotation = Annotated[_in_words(kind), declared]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _in_words(kind: Any) -> Any:
+    """A type whose name is quoted, since its module is heavy, is given as text on the command line."""
+    return str if isinstance(kind, (str, ForwardRef)) else kind
+
+
+def show(result: Any, as_json: bool = False, text: str | None = None) -> None:
+    """Print a result to stdout: as JSON of its `as_json()` or of plain values, or as `text`, `str(result)` if None."""
+    typer.echo(json.dumps(result, default=lambda part: part.as_json()) if as_json else str(result) if text is None else text)
 
 
 # The classes of all commands: help is shown as it is written, and former names of options go on working.

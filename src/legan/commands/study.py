@@ -1,4 +1,4 @@
-"""Verbs of rating and preference studies."""
+"""`legan study`: rating and preference studies."""
 
 import json
 from pathlib import Path
@@ -10,11 +10,11 @@ from legan.commands import options as command
 from legan.commands.options import Json
 from legan.core.errors import StudyError
 
-_EXTRA = ("fastapi", "sqlalchemy", "jinja2", "itsdangerous", "alembic", "uvicorn", "starlette", "choix")
+_EXTRA = ("fastapi", "sqlalchemy", "itsdangerous", "uvicorn", "starlette", "choix")
 
 
 class Group(command.Group):
-    """Names the extra where one of its libraries is missing."""
+    """Names the extra to install if one of its libraries is missing."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -26,7 +26,7 @@ class Group(command.Group):
 
 
 app = typer.Typer(
-    help="Let people judge images in the browser: for Q, or which model's edits they prefer.", no_args_is_help=True
+    help="Studies in the browser: people rate images (for Q), or choose between models' edits.", no_args_is_help=True
 )
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the study.", show_default=False)]
@@ -34,22 +34,22 @@ Folder = Annotated[Path, typer.Argument(help="Folder of the study.", show_defaul
 
 @app.command()
 def create(
-    source: Annotated[Path, typer.Option("--from", help="Data set folder, folder of images, or one folder a model.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to make for the study.")],
+    source: Annotated[Path, typer.Option("--from", help="Data set folder, folder of images, or a folder for each model.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="New folder for the study.")],
     kind: Annotated[
         str, typer.Option(help="rating: how natural, 0..10; preference: the best of two to four models.")
     ] = "rating",
     title: Annotated[str, typer.Option(help="Shown on every page.")] = "Face study",
     gold: Annotated[Path | None, typer.Option(help="Items with a known answer: image, low, high; or image, best.")] = None,
-    practice: Annotated[Path | None, typer.Option(help="Folder of images to practise on.")] = None,
-    n_practice: Annotated[int, typer.Option(help="Items to practise on; taken from the source without --practice.")] = 3,
-    n_items: Annotated[int | None, typer.Option(help="Draw so many items from the source.")] = None,
+    practice: Annotated[Path | None, typer.Option(help="Folder of practice images.")] = None,
+    n_practice: Annotated[int, typer.Option(help="Practice items; drawn from the source without --practice.")] = 3,
+    n_items: Annotated[int | None, typer.Option(help="Number of items to draw from the source; default: all.")] = None,
     raters_per_item: Annotated[int, typer.Option(min=1, help="Answers that each item gets.")] = 3,
-    database: Annotated[str | None, typer.Option(help="PostgreSQL URL, in place of a file in the folder.")] = None,
-    seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
+    database: Annotated[str | None, typer.Option(help="PostgreSQL URL, instead of a file in the folder.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Make a study from images. Names, formats and metadata, which could tell the models apart, are not copied.
+    """Create a study from images. Names, formats and metadata, which could reveal the model, are not copied.
 
     Examples:
 
@@ -62,8 +62,8 @@ def create(
 
     request = StudyRequest(source, kind, out, title, gold, practice, n_practice, n_items, raters_per_item, database, seed)
     with counted_progress("copying images") as progress:
-        made = create_study(request, progress)
-    typer.echo(json.dumps(made.as_json()) if as_json else str(made))
+        created = create_study(request, progress)
+    typer.echo(json.dumps(created.as_json()) if as_json else str(created))
 
 
 @app.command()
@@ -71,17 +71,17 @@ def serve(
     folder: Folder,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
-    admin: Annotated[str, typer.Option(help="Admin pages: off, on (beside the raters'), only (nothing else).")] = "off",
-    public_url: Annotated[str, typer.Option(help="Where raters reach it through a proxy: https://...")] = "",
-    proxy: Annotated[str, typer.Option(help="The proxy's address, such as 127.0.0.1: its X-Forwarded-For is believed.")] = "",
+    admin: Annotated[str, typer.Option(help="Admin pages: off, on (in addition to the raters'), only.")] = "off",
+    public_url: Annotated[str, typer.Option(help="Address for raters, through a proxy: https://...")] = "",
+    proxy: Annotated[str, typer.Option(help="The proxy's address, such as 127.0.0.1: its X-Forwarded-For is trusted.")] = "",
 ) -> None:
-    """Serve a study until Ctrl-C. An answer that the page calls saved is on the disk.
+    """Serve a study until Ctrl-C. An answer that the page accepts is on the disk.
 
     Examples:
 
       legan study serve studies/natural
 
-      legan study serve studies/natural --admin only --port 8001    # beside it, for yourself; the password is in secrets.toml
+      legan study serve studies/natural --admin only --port 8001    # for yourself; the password is in secrets.toml
     """
     from legan_study.serve import Address, serve_study
 
@@ -90,18 +90,18 @@ def serve(
 
 @app.command()
 def status(folder: Folder, as_json: Json = False) -> None:
-    """Tell how far a study is: coverage, agreement and noise ceiling so far, and each rater.
+    """Show the progress of a study: answers, agreement and noise ceiling so far, and each rater.
 
     Example:
 
       legan study status studies/natural
     """
-    from legan_study import results as verbs
+    from legan_study import results
     from legan_study.study import open_study
 
     with open_study(folder) as study:
-        found = verbs.status(study)
-    typer.echo(json.dumps(found) if as_json else verbs.in_words(found))
+        figures = results.status(study)
+    typer.echo(json.dumps(figures) if as_json else results.in_words(figures))
 
 
 @app.command()
@@ -120,40 +120,41 @@ def export(
     from legan_study.study import open_study
 
     with open_study(folder) as study:
-        done = export_study(study, out)
-    typer.echo(json.dumps({"files": [str(path) for path in done.files], "n_answers": done.n_answers}) if as_json else str(done))
+        exported = export_study(study, out)
+    files = {"files": [str(path) for path in exported.files], "n_answers": exported.n_answers}
+    typer.echo(json.dumps(files) if as_json else str(exported))
 
 
 @app.command()
 def check(
     folder: Folder,
-    rater: Annotated[str | None, typer.Option(help="Tell about a rater: name, completion code, or the panel's name.")] = None,
+    rater: Annotated[str | None, typer.Option(help="Show one rater: name, completion code, or the panel's name.")] = None,
     texts: Annotated[bool, typer.Option("--texts", help="List every text that raters read.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Say what is missing before people may take part (exit code 1), or what is known of one rater.
+    """List what is missing before people may take part (exit code 1), or show one rater.
 
     Examples:
 
       legan study check studies/natural
 
-      legan study check studies/natural --rater 4WVEJPK2    # is this completion code ours?
+      legan study check studies/natural --rater 4WVEJPK2    # whose completion code is this?
     """
-    from legan_study import check as verbs
+    from legan_study.check import report
 
-    lines, found = verbs.report(folder, rater, texts)
-    typer.echo(json.dumps(found) if as_json else "\n".join(lines))
-    raise typer.Exit(1 if isinstance(found, list) and found else 0)
+    lines, values = report(folder, rater, texts)
+    typer.echo(json.dumps(values) if as_json else "\n".join(lines))
+    raise typer.Exit(1 if isinstance(values, list) and values else 0)
 
 
 @app.command()
 def invite(
     folder: Folder,
-    n: Annotated[int, typer.Option("--n", "-n", min=1, help="How many.")],
-    url: Annotated[str, typer.Option(help="Where raters reach the study.")] = "http://127.0.0.1:8000",
-    days: Annotated[float, typer.Option(min=0.01, help="That the links can be used for.")] = 30,
+    n: Annotated[int, typer.Option("--n", "-n", min=1, help="Number of links.")],
+    url: Annotated[str, typer.Option(help="Address of the study for raters.")] = "http://127.0.0.1:8000",
+    days: Annotated[float, typer.Option(min=0.01, help="Days for which the links are valid.")] = 30,
 ) -> None:
-    """Print invitation links, one a person; they are not stored, so keep them. Needs entry = "invitation" in study.toml.
+    """Print invitation links, one for each person; they are not stored, so keep them. Needs entry = "invitation" in study.toml.
 
     Example:
 
@@ -169,7 +170,7 @@ def forget(
     folder: Folder,
     rater: Annotated[str, typer.Argument(help="Name (r-...), completion code, or the panel's name.", show_default=False)],
 ) -> None:
-    """Erase a rater and every answer of theirs; other raters then get the items.
+    """Erase a rater with all answers; other raters then get the items.
 
     Example:
 
@@ -178,4 +179,4 @@ def forget(
     from legan_study.raters import forget_rater
 
     name, n_answers = forget_rater(folder, rater)
-    typer.echo(f"{name} is forgotten: {n_answers} answers erased; erase them from earlier exports and backups too")
+    typer.echo(f"{name}: {n_answers} answers erased; erase them from earlier exports and backups too")

@@ -1,8 +1,8 @@
-"""Commands that train networks, and `legan export`, which writes their weights to one file."""
+"""Commands that train networks by the recipes of `train.recipes`, and `legan export`, which writes their weights to one file."""
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,11 +17,35 @@ app.add_typer(train_app, name="train")
 Data = Annotated[list[Path] | None, typer.Option(help="Data set folder with manifest.parquet; may be repeated.")]
 Preset = Annotated[str, typer.Option(help="lite: for a laptop; paper: as published.")]
 
+FEATURES = "features"  # the preset of Q that is solved, not trained step by step
+
+
+def train(
+    name: str,
+    run: Path,
+    data: list[Path] | None,
+    preset: str,
+    settings: list[str] | None,
+    devices: int,
+    dry_run: bool,
+    **others: Path | None,
+) -> None:
+    """Train by a recipe and print how it ended."""
+    from legan.train.recipes import RECIPES
+
+    finish(RECIPES[name].train(preset, data or [], run, settings or [], devices, dry_run, **others))
+
+
+def finish(outcome: Any) -> None:
+    """Print how a training ended, or what it would be; the exit code is 130 where it was stopped."""
+    typer.echo(str(outcome))
+    raise typer.Exit(0 if getattr(outcome, "finished", True) else 130)
+
 
 @train_app.command("legan")
 def train_legan(
     run: Run,
-    data: Annotated[list[Path] | None, typer.Option(help="Data set folder with manifest.parquet; may be repeated.")] = None,
+    data: Data = None,
     preset: Annotated[str, typer.Option(help="lite: for a laptop; paper: as published; fields: see README.")] = "lite",
     init: Annotated[Path | None, typer.Option(help="Editor to start from, fine-tuning: a file or `packaged`.")] = None,
     settings: Settings = None,
@@ -38,54 +62,43 @@ def train_legan(
 
       legan train legan --init packaged --data data/mine --run runs/mine --set loop.n_steps=1000
     """
-    from legan.train import legan as training
-
-    outcome = training.train_legan(preset, data or [], run, settings or [], devices, dry_run, init)
-    typer.echo(str(outcome))
-    raise typer.Exit(0 if getattr(outcome, "finished", True) else 130)
+    train("legan", run, data, preset, settings, devices, dry_run, init=init)
 
 
-@train_app.command("landmarks")
-def train_landmarks(
+@train_app.command("stargan")
+def train_stargan(
     run: Run,
-    data: Annotated[Path, typer.Option(help="A set rendered with --view wide.")],
+    data: Data = None,
+    preset: Preset = "lite",
     settings: Settings = None,
     devices: Devices = 1,
     dry_run: DryRun = False,
 ) -> None:
-    """Train the landmark network that faces are aligned with.
+    """Train StarGAN on expression and lighting together; with --set loss.quality=0.1, beside the quality model.
 
     Example:
 
-      legan train landmarks --data data/wide --run runs/landmarks
+      legan train stargan --data data/rendered --run runs/stargan --set loss.quality=0.1
     """
-    from legan.train import landmarks as training
-
-    outcome = training.train_landmarks(data, run, settings or [], devices, dry_run)
-    typer.echo(str(outcome))
-    raise typer.Exit(0 if getattr(outcome, "finished", True) else 130)
+    train("stargan", run, data, preset, settings, devices, dry_run)
 
 
-@train_app.command("identity")
-def train_identity(
+@train_app.command("starganv2")
+def train_starganv2(
     run: Run,
-    data: Annotated[list[Path] | None, typer.Option(help="Data set folder with manifest.parquet; may be repeated.")] = None,
-    preset: Annotated[str, typer.Option(help="lite: for a laptop; lightcnn9, lightcnn29: as published.")] = "lite",
+    data: Data = None,
+    preset: Preset = "lite",
     settings: Settings = None,
     devices: Devices = 1,
     dry_run: DryRun = False,
 ) -> None:
-    """Train the identity network, which says whether two crops show one person.
+    """Train StarGAN v2; a domain is an expression under a lighting, or with --set network.domains=expression that alone.
 
     Example:
 
-      legan train identity --data data/rendered --data data/relit --run runs/identity
+      legan train starganv2 --data data/rendered --run runs/starganv2
     """
-    from legan.train import identity as training
-
-    outcome = training.train_recognition(preset, data or [], run, settings or [], devices, dry_run)
-    typer.echo(str(outcome))
-    raise typer.Exit(0 if getattr(outcome, "finished", True) else 130)
+    train("starganv2", run, data, preset, settings, devices, dry_run)
 
 
 @train_app.command("quality")
@@ -109,13 +122,38 @@ def train_quality(
 
       legan train quality --data data/synthesized --ratings labels.csv --run runs/q
 
-      legan train quality --data data/people --ratings people.csv --run runs/q2 --init runs/q/quality.safetensors --set lr=2e-4
+      legan train quality --data data/people --ratings people.csv --run runs/q2 --init runs/q/quality.safetensors \
+          --set optimizer.lr=2e-4
     """
-    from legan.train import quality as training
+    if preset == FEATURES:
+        from legan.core.errors import ConfigError
+        from legan.train.quality_features import train_features
 
-    outcome = training.train_quality(preset, data or [], ratings, run, settings or [], init, devices, dry_run)
-    typer.echo(str(outcome))
-    raise typer.Exit(0 if getattr(outcome, "finished", True) else 130)
+        if init is not None or devices != 1 or dry_run:
+            raise ConfigError("the preset features solves one linear system: leave out --init, --devices and --dry-run")
+        typer.echo(str(train_features(data or [], ratings, run, settings or [])))
+        return
+    train("quality", run, data, preset, settings, devices, dry_run, init=init, labels=ratings)
+
+
+@train_app.command("identity")
+def train_identity(
+    run: Run,
+    data: Data = None,
+    preset: Annotated[str, typer.Option(help="lite: for a laptop; lightcnn9, lightcnn29: as published.")] = "lite",
+    settings: Settings = None,
+    devices: Devices = 1,
+    dry_run: DryRun = False,
+) -> None:
+    """Train the identity network, whose features say whether two crops show one person.
+
+    Its weights are identity.safetensors in the run folder.
+
+    Example:
+
+      legan train identity --data data/rendered --data data/relit --run runs/identity
+    """
+    train("identity", run, data, preset, settings, devices, dry_run)
 
 
 @train_app.command("expression")
@@ -133,55 +171,7 @@ def train_expression(
 
       legan train expression --data data/affectnet --run runs/expression
     """
-    from legan.train import expression as training
-
-    outcome = training.train_expression(preset, data or [], run, settings or [], devices, dry_run)
-    typer.echo(str(outcome))
-    raise typer.Exit(0 if getattr(outcome, "finished", True) else 130)
-
-
-@train_app.command("stargan")
-def train_stargan(
-    run: Run,
-    data: Data = None,
-    preset: Preset = "lite",
-    settings: Settings = None,
-    devices: Devices = 1,
-    dry_run: DryRun = False,
-) -> None:
-    """Train StarGAN on expression and lighting together; with --set loss.quality=0.1, beside the quality model.
-
-    Example:
-
-      legan train stargan --data data/rendered --run runs/stargan --set loss.quality=0.1
-    """
-    from legan.train import stargan as training
-
-    outcome = training.train_stargan(preset, data or [], run, settings or [], devices, dry_run)
-    typer.echo(str(outcome))
-    raise typer.Exit(0 if getattr(outcome, "finished", True) else 130)
-
-
-@train_app.command("starganv2")
-def train_starganv2(
-    run: Run,
-    data: Data = None,
-    preset: Preset = "lite",
-    settings: Settings = None,
-    devices: Devices = 1,
-    dry_run: DryRun = False,
-) -> None:
-    """Train StarGAN v2; a domain is an expression under a lighting, or with --set network.domains=expression that alone.
-
-    Example:
-
-      legan train starganv2 --data data/rendered --run runs/starganv2
-    """
-    from legan.train import starganv2 as training
-
-    outcome = training.train_starganv2(preset, data or [], run, settings or [], devices, dry_run)
-    typer.echo(str(outcome))
-    raise typer.Exit(0 if getattr(outcome, "finished", True) else 130)
+    train("expression", run, data, preset, settings, devices, dry_run)
 
 
 @app.command()
@@ -196,7 +186,7 @@ def export(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the weights of a trained editor or quality model to one file, with what they were made from.
+    """Write the weights of a trained network to one file, with what they were made from.
 
     A name that ends in .onnx gives an editor for programs without PyTorch (extra `onnx`), compared with the network by onnxruntime.
 
@@ -211,7 +201,7 @@ def export(
 
         metadata = export_onnx(source, out, faults or ())
     else:
-        from legan.train.export import export_run
+        from legan.train.recipes import export_run
 
         metadata = export_run(source, out, faults or ())
     steps, licence = metadata.get("steps", "unknown"), metadata.get("licence", "unknown")

@@ -16,7 +16,7 @@ from legan.core.light import to_linear
 # Colour spaces that files state other than by an ICC profile, as ICC profiles, so that one engine converts them all.
 #
 # Primaries and transfer functions by code point: ITU-T H.273 (what PNG's cICP chunk and AVIF's colr box hold); chromaticities and
-# gamma: PNG's cHRM and gAMA (PNG, third edition, sections 4.3 and 11.3.2); Adobe RGB: DCF 2.0's option file, told in EXIF.
+# gamma: PNG's cHRM and gAMA (PNG, third edition, sections 4.3 and 11.3.2); Adobe RGB: DCF 2.0's option file, stated in EXIF.
 
 
 Array = np.ndarray

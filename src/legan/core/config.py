@@ -173,7 +173,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """A word's value as TOML reads it; what is no TOML value is text."""
+    """A word's value as TOML reads it; other words are text."""
     try:
         return parse_toml(f"x = {text}")["x"]
     except tomllib.TOMLDecodeError:

@@ -171,7 +171,7 @@ def _locked(path: Path, busy: str) -> int:
             raise LeganError(busy) from None
         except OSError as error:
             os.close(handle)
-            raise LeganError(f"cannot lock {path} ({error.strerror}): choose a place on a disk that knows locks") from error
+            raise LeganError(f"cannot lock {path} ({error.strerror}): choose a place on a disk that supports locks") from error
         os.close(handle)  # its holder removed it between the two lines above
 
 

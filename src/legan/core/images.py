@@ -72,7 +72,7 @@ def decoded(source: Path | bytes, name: str | None = None, max_pixels: int = MAX
         H.273) that a PNG or AVIF file states, `info["icc_profile"]` also the profiles of BMP and JPEG 2000 files.
 
     Raises:
-        ImageError: not one of `READ_FORMATS`, damaged, smaller than 16 pixels a side, or larger than `max_pixels` or 1 GiB (told
+        ImageError: not one of `READ_FORMATS`, damaged, smaller than 16 pixels a side, or larger than `max_pixels` or 1 GiB (checked
             before any pixel is decoded).
     """
     name = name or str(source)
@@ -138,7 +138,7 @@ def _formats() -> list[str]:
 
 @contextmanager
 def _quiet_decoders() -> Iterator[None]:
-    """Silence Pillow's own words on large images and odd metadata: both are checked, and told, here."""
+    """Silence Pillow's own words on large images and odd metadata: both are checked and reported here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
@@ -199,7 +199,7 @@ def _read_bitmap_head(image: Image.Image, source: Path | bytes, head: bytes) -> 
 
 
 def _what_it_is(head: bytes) -> str:
-    """Say why a file that no decoder knows is no image, and what to do."""
+    """Say why a file that no decoder opens is not an image, and what to do."""
     if not head:
         return "is empty: copy or export the image again"
     for start, words in _OTHERS:
@@ -263,7 +263,7 @@ def load_photo(path: str | Path) -> Photo:
     """Read a photo of any mode (grey, palette, alpha, CMYK, 16 bit), turned upright and converted to 8-bit sRGB.
 
     Raises:
-        ImageError: no such file, not an image, damaged, smaller than 16 pixels a side, or larger than 100 megapixels (told
+        ImageError: no such file, not an image, damaged, smaller than 16 pixels a side, or larger than 100 megapixels (checked
             from the header, before any pixel is decoded).
     """
     path = Path(path)

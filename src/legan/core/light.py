@@ -99,7 +99,7 @@ class Lamp:
             factors of linear light, RGB.
 
     Raises:
-        ConditionError: one of these out of range, or room light, which is no lamp.
+        ConditionError: one of these out of range, or room light, which is not a lamp.
 
     Example:
         >>> warm = legan.Lamp(-45, factor=0.5, softness=30, colour="3200K")
@@ -113,7 +113,7 @@ class Lamp:
 
     def __post_init__(self) -> None:
         if is_room(self.direction):
-            raise ConditionError("room light is no lamp: name its share as ambient, 0 to 1")
+            raise ConditionError("room light is not a lamp: name its share as ambient, 0 to 1")
         if not 0 < self.factor <= MAX_FACTOR:
             raise ConditionError(
                 f"the factor {self.factor:g} of a lamp is out of range: give more than 0, up to {MAX_FACTOR:g}"
@@ -143,7 +143,7 @@ class LightSetup:
     Args:
         lamps: any number; without one there is the room's light alone.
         ambient: share of the room's light, 0 (the lamps alone, in the dark) to 1; or three factors from 0 to 4, RGB.
-        words: what marks and people are told instead of its parts, such as where it was read from.
+        words: what marks and messages say instead of its parts, such as where it was read from.
 
     Raises:
         ConditionError: ambient out of range, or no light at all.
@@ -173,7 +173,7 @@ class LightSetup:
     def parse(cls, text: str, ambient: float = 1.0, softness: float = 0.0, colour: Colour = WHITE) -> "LightSetup":
         """Read lamps such as `"-45 + 0.5*60,20"`: directions as `lighting_code` reads them, each with a factor or without.
 
-        A plus directly before degrees is their sign: `"left + +15"`. `"room"` alone is no lamp. Softness and colour are for all of them.
+        A plus directly before degrees is their sign: `"left + +15"`. `"room"` alone is not a lamp. Softness and colour are for all of them.
 
         Raises:
             ConditionError: what cannot be read or is out of range.

@@ -117,7 +117,7 @@ class CsvTable:
         Numbers are written in plain digits; where the separator is not the comma, a decimal comma is one.
 
         Raises:
-            DataError: no such column, or a cell that is no number; the message names the line.
+            DataError: no such column, or a cell that is not a number; the message names the line.
         """
         found = []
         for cell, line in zip(self.column(name), self.lines, strict=True):
@@ -151,9 +151,11 @@ def read_csv_table(path: Path) -> CsvTable:
                 rows.append(row)
                 lines.append(reader.line_num)
     except csv.Error as error:
-        raise DataError(f"{path} is no CSV file (line {reader.line_num}: {error}): save it as comma-separated text") from None
+        raise DataError(
+            f"{path} is not a CSV file (line {reader.line_num}: {error}): save it as comma-separated text"
+        ) from None
     if not rows:
-        raise DataError(f"{path} is no CSV file (it is empty): save it as comma-separated text")
+        raise DataError(f"{path} is not a CSV file (it is empty): save it as comma-separated text")
     columns = rows.pop(0)
     lines.pop(0)
     _check_heading(path, columns)
@@ -174,7 +176,7 @@ def _text_of(path: Path) -> str:
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}): name a CSV file") from error
     except UnicodeDecodeError:
-        raise DataError(f"{path} is no CSV file in UTF-8: save it as comma-separated text, UTF-8") from None
+        raise DataError(f"{path} is not a CSV file in UTF-8: save it as comma-separated text, UTF-8") from None
 
 
 def _separator(text: str) -> str:
@@ -241,7 +243,7 @@ class Journal:
         self._hold.close()
 
     def missing(self, images: Mapping[str, Path], is_poor: Callable[[Mapping[str, str]], bool]) -> list[Path]:
-        """Return the files that the table knows nothing of, in order; rows that no longer hold are taken out.
+        """Return the files that are not in the table, in order; rows that no longer hold are taken out.
 
         Args:
             images: name to file.
@@ -283,7 +285,7 @@ class Journal:
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise LeganError(f"{path} is there already and is no table: name another file") from error
+            raise LeganError(f"{path} is there already and is not a table: name another file") from error
         whole = text[: text.rfind("\n") + 1]
         reader = csv.DictReader(io.StringIO(whole))
         found = list(reader.fieldnames or [])
@@ -291,7 +293,7 @@ class Journal:
             write_atomic(path, self._line(self.columns).encode())  # a command that failed before its first row left it
             return
         if found != self.columns:
-            raise LeganError(f"{path} is there already and is no table of this kind: name another file")
+            raise LeganError(f"{path} is there already and is not a table of this kind: name another file")
         for row in reader:
             if None in row or None in row.values():
                 raise LeganError(f"{path} is damaged in line {reader.line_num}: delete it and run the same command again")

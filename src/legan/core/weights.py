@@ -190,7 +190,7 @@ def _refuse_pickle(path: Path, head: bytes) -> None:
 
 # An editor by name: a file, or the id of a model on the Hugging Face hub, `owner/name` or `owner/name@revision`.
 #
-# The hub is asked only for a name that is no file here; what was fetched once is kept by huggingface_hub and found again offline.
+# The hub is asked only for a name that is no file here; huggingface_hub caches what was fetched, also for work offline.
 
 
 HUB_FILE = "editor.safetensors"
@@ -248,7 +248,7 @@ def _fetched(repository: str, revision: str | None) -> Path:
             "`hf auth login`"
         ) from error
     except EntryNotFoundError as error:
-        raise WeightsError(f"{called} on the Hugging Face hub holds no {HUB_FILE}: it is no editor of legan") from error
+        raise WeightsError(f"{called} on the Hugging Face hub holds no {HUB_FILE}: not a LEGAN editor") from error
     except OSError as error:
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(f"{called} cannot be fetched from the Hugging Face hub ({reason}): try again later") from error

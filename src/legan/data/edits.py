@@ -283,7 +283,7 @@ class EditBatches:
         self.batch_size = config.batch_size
         shares = np.array(edits.tasks)
         if (shares < 0).any() or not shares.sum() > 0:
-            raise ConfigError(f"edits.tasks={list(edits.tasks)} are no shares: give three numbers from 0, not all 0")
+            raise ConfigError(f"edits.tasks={list(edits.tasks)} are not shares: give three numbers from 0, not all 0")
         self._shares = shares / shares.sum()
         self._sampler = FolderSampler(dataset, config)
         self._classes = dataset.truth  # (takes, 6, 20), -1 where there is none

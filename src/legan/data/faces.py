@@ -124,7 +124,7 @@ class FaceDataset(LabelledFaces):
     a take under each condition, -1 where the data has none, or several between which it does not tell; `has_pair` (n,) says
     whether the truths of an image are the same image under other conditions.
 
-    A take is one person in one pose: all renders of a person, or all that was made from one photo, which its alignment tells,
+    A take is one person in one pose: all renders of a person, or all that was made from one photo, recognized by its alignment,
     in whichever folder. Two photos of a person are two takes.
 
     Args:

@@ -136,8 +136,8 @@ def _digest_of(images: Sequence[SourceImage], folder: Path) -> str:
     # Lists name images that are not there, which are counted as unreadable.
     contents = (sha256_of(image.path) if image.path.is_file() else None for image in images)
     names = (utf8_name(image.path.relative_to(folder).as_posix()) for image in images)
-    pictures = list(zip(names, contents, strict=True))
-    return hashlib.sha256(json.dumps(pictures).encode()).hexdigest()
+    contents_by_name = list(zip(names, contents, strict=True))
+    return hashlib.sha256(json.dumps(contents_by_name).encode()).hexdigest()
 
 
 def _jobs(name: str, images: Sequence[SourceImage]) -> list[ShardJob]:

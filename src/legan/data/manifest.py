@@ -146,7 +146,7 @@ def read_manifest(folder: Path) -> "pd.DataFrame":
     folder = Path(folder)
     path = folder / MANIFEST
     if not path.is_file():
-        raise DataError(f"{folder} is no data set: it has no {MANIFEST}; make one with `legan render --out {folder}`")
+        raise DataError(f"{folder} is not a data set: it has no {MANIFEST}; make one with `legan render --out {folder}`")
     try:
         frame = pd.read_parquet(path)
     except (pa.ArrowInvalid, OSError) as error:

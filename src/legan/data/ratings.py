@@ -68,7 +68,7 @@ def read_ratings(path: Path) -> "pd.DataFrame":
     """Read a ratings file; skipped answers have the rating NaN.
 
     Raises:
-        DataError: no such file, no CSV, a missing column, a rating that is no number or outside 0..10, or no answers.
+        DataError: no such file, not a CSV file, a missing column, a rating that is not a number or outside 0..10, or no answers.
     """
     return _ratings_of(read_csv_table(path))
 

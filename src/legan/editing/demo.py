@@ -1,24 +1,19 @@
 """The demo: one page that opens from disk and shows what the packaged editor does on the packaged photographs and rendered faces."""
 
-import base64
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import cycle, product
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from legan import __version__
 from legan.core.conditions import EXPRESSIONS
 from legan.core.errors import ImageError, LeganError
-from legan.core.files import make_folder, write_atomic
-from legan.core.images import encode_photo, load_photo, photo_of
-from legan.core.metadata import Metadata
+from legan.core.files import make_folder
+from legan.core.images import load_photo, photo_of
+from legan.core.pages import data_uri, write_page
 from legan.core.weights import asset
 from legan.core.workers import shown_progress
 from legan.editing.editor import Editor, Subject, load_editor
@@ -106,29 +101,33 @@ def make_demo(
     images = EmbeddedImages(editor)
     n_faces = 4 * len(people) + min(N_LAMP_FACES, len(shown)) + len(shown) + min(N_LIGHT_FACES, len(shown)) + 2
     with shown_progress("faces", n_faces) as advance:
-        page = Template(asset("demo.html").read_text(encoding="utf-8")).substitute(
-            _lamp(images, people, shown[:N_LAMP_FACES], advance),
-            lead=LEAD,
-            credit=escape(CREDIT),
-            pairs=_pairs(images, people, advance),
-            photo_expressions=_photo_expressions(images, people, advance),
-            photo_lights=_photo_lights(images, people, advance),
-            expressions=_expressions(images, shown, advance),
-            lights=_lights(images, shown[:N_LIGHT_FACES], advance),
-            both=_both(images, shown[0], advance),
-            masks=_masks(images, shown[0], advance),
-            weights=_weights_note(editor),
-            size=editor.networks.size,
-            footer=f"{MADE_BY} {__version__}. {escape(CREDIT)} Rendered faces: CC0 1.0. The LEGAN architecture is the subject of a US "
-            "patent application (US 2022/0067519 A1).",
-        )
+        values = {
+            "lamp": _lamp(images, people, shown[:N_LAMP_FACES], advance),
+            "pairs": _pairs(images, people, advance),
+            "photo_expressions": _photo_expressions(images, people, advance),
+            "photo_lights": _photo_lights(images, people, advance),
+            "expressions": _expressions(images, shown, advance),
+            "lights": _lights(images, shown[:N_LIGHT_FACES], advance),
+            "both": _both(images, shown[0], advance),
+            "masks": _masks(images, shown[0], advance),
+        }
     make_folder(out)
-    write_atomic(path, page.encode())
+    faults = editor.metadata.get("known_faults") or []
+    write_page(
+        path,
+        "demo.html",
+        lead=LEAD,
+        credit=CREDIT,
+        facts=_weights_facts(editor),
+        known_faults=[faults] if isinstance(faults, str) else faults,
+        size=editor.networks.size,
+        **values,
+    )
     return path
 
 
 class EmbeddedImages:
-    """Edits faces and turns images into HTML; edited ones bear the mark."""
+    """Edits faces and turns images into values for the templates; edited images are marked in their metadata."""
 
     def __init__(self, editor: Editor) -> None:
         self.editor = editor
@@ -147,14 +146,12 @@ class EmbeddedImages:
 
     def uri(self, image: Image.Image, edited: bool = True) -> str:
         """An image as a data URI."""
-        data = encode_photo(image, "WEBP", quality=QUALITY, metadata=self.metadata if edited else Metadata())
-        return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
+        return data_uri(image, QUALITY, self.metadata if edited else None)
 
-    def html(self, image: Image.Image, alt: str, edited: bool = True) -> str:
-        """An image as an `img` element."""
-        size = f'width="{image.width}" height="{image.height}"'
-        mark = "" if edited else ' class="own"'
-        return f'<img src="{self.uri(image, edited)}" {size} alt="{escape(alt)}" loading="lazy"{mark}>'
+    def shown(self, image: Image.Image, alt: str, edited: bool = True) -> dict[str, Any]:
+        """An image as the macro `img` of the template takes it."""
+        uri = self.uri(image, edited)
+        return {"uri": uri, "width": image.width, "height": image.height, "alt": alt, "is_own": not edited}
 
 
 def _face(path: Path, number: int, size: int) -> Face:
@@ -168,7 +165,7 @@ def _shrunk(image: Image.Image, side: int) -> Image.Image:
 
 def _lamp(
     images: EmbeddedImages, people: Sequence[PackagedPhoto], faces: Sequence[Face], advance: Callable[[], None]
-) -> dict[str, str]:
+) -> dict[str, Any]:
     """The slider: for each photograph and face one long image of all frames side by side."""
     entries = []
     for person in people:
@@ -179,52 +176,37 @@ def _lamp(
         frames = images.edit(face, [(OWN_EXPRESSION, angle) for angle in ANGLES])
         entries.append(_lamp_entry(images, face.name, face.crop, frames, ANGLES))
         advance()
-    choices = "".join(
-        f'<label><input type="radio" name="face" value="{i}"{" checked" if i == 0 else ""} aria-label="{entry["alt"]}">'
-        f'<img src="{entry["picture"]}" width="58" height="58" alt=""></label>'
-        for i, entry in enumerate(entries)
-    )
     angles = entries[0]["angles"]
-    first = angles.index(-45)
-    return {
-        "first_face": entries[0]["picture"],
-        "first_alt": entries[0]["alt"],
-        "first_strip": entries[0]["strip"],
-        "first_frame": str(first),
-        "first_angle": f"{angles[first]:g}",
-        "last_frame": str(len(angles) - 1),
-        "choices": choices,
-        "faces_json": json.dumps(entries),
-    }
+    return {"entries": entries, "first_frame": angles.index(-45), "last_frame": len(angles) - 1}
 
 
 def _lamp_entry(
     images: EmbeddedImages, name: str, given: Image.Image, frames: Sequence[Image.Image], angles: Sequence[float]
 ) -> dict[str, Any]:
     strip = Image.fromarray(np.concatenate([np.asarray(frame) for frame in frames], axis=1))
-    return {"picture": images.uri(given, edited=False), "strip": images.uri(strip), "alt": name, "angles": list(angles)}
+    return {"image": images.uri(given, edited=False), "strip": images.uri(strip), "alt": name, "angles": list(angles)}
 
 
-def _pairs(images: EmbeddedImages, people: Sequence[PackagedPhoto], advance: Callable[[], None]) -> str:
+def _pairs(images: EmbeddedImages, people: Sequence[PackagedPhoto], advance: Callable[[], None]) -> list[dict[str, Any]]:
     """Each photograph beside one edit of it."""
-    figures = ""
+    figures = []
     for person, (expression, lighting) in zip(people, cycle(PAIRS)):
         light = None if lighting is None else f"light from {abs(lighting):g}° {'left' if lighting < 0 else 'right'}"
         words = ", ".join(part for part in (expression, light) if part)
-        before = images.html(_shrunk(person.image, PAIR_SIDE), f"{person.name}, as given", edited=False)
-        after = images.html(
+        before = images.shown(_shrunk(person.image, PAIR_SIDE), f"{person.name}, as given", edited=False)
+        after = images.shown(
             images.edit_photo(person, [(expression, lighting)], PAIR_SIDE)[0], f"{person.name}, edited: {words}"
         )
-        figures += f"<figure><div>{before}{after}</div><figcaption>given, and edited: {escape(words)}</figcaption></figure>\n"
+        figures.append({"images": [before, after], "words": words})
         advance()
-    return f'<div class="pairs">{figures}</div>'
+    return figures
 
 
-def _photo_expressions(images: EmbeddedImages, people: Sequence[PackagedPhoto], advance: Callable[[], None]) -> str:
+def _photo_expressions(images: EmbeddedImages, people: Sequence[PackagedPhoto], advance: Callable[[], None]) -> dict[str, Any]:
     return _photo_table(images, people, "Expressions", [(e, None) for e in EXPRESSIONS], [(e, e) for e in EXPRESSIONS], advance)
 
 
-def _photo_lights(images: EmbeddedImages, people: Sequence[PackagedPhoto], advance: Callable[[], None]) -> str:
+def _photo_lights(images: EmbeddedImages, people: Sequence[PackagedPhoto], advance: Callable[[], None]) -> dict[str, Any]:
     labels = [(label := lighting_label(light), f"light {label}") for light in LIGHTS]
     caption = "Degrees of azimuth; negative is the image's left"
     return _photo_table(images, people, caption, [(None, light) for light in LIGHTS], labels, advance)
@@ -237,84 +219,78 @@ def _photo_table(
     conditions: Sequence[tuple[str | None, LightingSpec | None]],
     labels: Sequence[tuple[str, str]],
     advance: Callable[[], None],
-) -> str:
+) -> dict[str, Any]:
     """A row of edits for each photograph; `labels` are the columns' heads and what the images' descriptions say."""
     rows = []
     for person in people:
         edited = images.edit_photo(person, conditions, CELL_SIDE)
-        cells = [images.html(_shrunk(person.image, CELL_SIDE), f"{person.name}, as given", edited=False)]
-        cells += [images.html(image, f"{person.name}, {words}") for image, (_, words) in zip(edited, labels, strict=True)]
+        cells = [images.shown(_shrunk(person.image, CELL_SIDE), f"{person.name}, as given", edited=False)]
+        cells += [images.shown(image, f"{person.name}, {words}") for image, (_, words) in zip(edited, labels, strict=True)]
         rows.append(("", cells))
         advance()
     return _table(caption, ["given", *(head for head, _ in labels)], rows)
 
 
-def _expressions(images: EmbeddedImages, faces: Sequence[Face], advance: Callable[[], None]) -> str:
+def _expressions(images: EmbeddedImages, faces: Sequence[Face], advance: Callable[[], None]) -> list[dict[str, Any]]:
+    """A table of the first faces, and one of the others if there are any."""
     rows = []
     for face in faces:
         edited = images.edit(face, [(expression, OWN_LIGHT) for expression in EXPRESSIONS])
-        cells = [images.html(face.crop, f"{face.name}, as given", edited=False)]
-        cells += [images.html(p, f"{face.name}, {e}") for p, e in zip(edited, EXPRESSIONS, strict=True)]
+        cells = [images.shown(face.crop, f"{face.name}, as given", edited=False)]
+        cells += [images.shown(p, f"{face.name}, {e}") for p, e in zip(edited, EXPRESSIONS, strict=True)]
         rows.append(("", cells))
         advance()
     columns = ["given", *EXPRESSIONS]
-    page = _table("Expressions", columns, rows[:N_OPEN_FACES])
+    tables = [_table("Expressions", columns, rows[:N_OPEN_FACES])]
     if len(rows) > N_OPEN_FACES:
-        others = _table("Expressions of the other packaged faces", columns, rows[N_OPEN_FACES:])
-        page += f"<details><summary>{len(rows) - N_OPEN_FACES} more faces</summary>{others}</details>"
-    return page
+        tables.append(_table("Expressions of the other packaged faces", columns, rows[N_OPEN_FACES:]))
+    return tables
 
 
-def _lights(images: EmbeddedImages, faces: Sequence[Face], advance: Callable[[], None]) -> str:
+def _lights(images: EmbeddedImages, faces: Sequence[Face], advance: Callable[[], None]) -> dict[str, Any]:
     labels = [lighting_label(light) for light in LIGHTS]
     rows = []
     for face in faces:
         edited = images.edit(face, [(OWN_EXPRESSION, light) for light in LIGHTS])
-        cells = [images.html(face.crop, f"{face.name}, as given", edited=False)]
-        cells += [images.html(p, f"{face.name}, light {label}") for p, label in zip(edited, labels, strict=True)]
+        cells = [images.shown(face.crop, f"{face.name}, as given", edited=False)]
+        cells += [images.shown(p, f"{face.name}, light {label}") for p, label in zip(edited, labels, strict=True)]
         rows.append(("", cells))
         advance()
     return _table("Degrees of azimuth; negative is the image's left", ["given", *labels], rows)
 
 
-def _both(images: EmbeddedImages, face: Face, advance: Callable[[], None]) -> str:
+def _both(images: EmbeddedImages, face: Face, advance: Callable[[], None]) -> dict[str, Any]:
     edited = iter(images.edit(face, list(product(EXPRESSIONS, GRID_LIGHTS))))
     labels = [lighting_label(light) for light in GRID_LIGHTS]
-    rows = [(e, [images.html(next(edited), f"{face.name}, {e}, light {label}") for label in labels]) for e in EXPRESSIONS]
+    rows = [(e, [images.shown(next(edited), f"{face.name}, {e}, light {label}") for label in labels]) for e in EXPRESSIONS]
     advance()
     return _table("Expressions down, lights across", labels, rows)
 
 
-def _masks(pictures: EmbeddedImages, face: Face, advance: Callable[[], None]) -> str:
-    if not pictures.editor.networks.has_masks:
+def _masks(images: EmbeddedImages, face: Face, advance: Callable[[], None]) -> dict[str, Any] | None:
+    """A table of edits with their masks; None for an editor without masks."""
+    if not images.editor.networks.has_masks:
         advance()
-        return "<p>These weights make no masks.</p>"
+        return None
     subject = Subject(photo_of(face.crop), ())
     rows = []
     for expression, lighting in (("smile", -60), ("surprise", "front"), ("scream", 60)):
-        edit = next(pictures.editor.edit_subjects([subject], expression, lighting))
+        edit = next(images.editor.edit_subjects([subject], expression, lighting))
         words = f"{expression}, {lighting_label(lighting)}"
         names = ("edited", "expression mask", "lighting mask")
-        images = (edit.image, *edit.mask_images())
-        rows.append((words, [pictures.html(p, f"{face.name}, {words}: {n}") for p, n in zip(images, names, strict=True)]))
+        parts = (edit.image, *edit.mask_images())
+        rows.append((words, [images.shown(p, f"{face.name}, {words}: {n}") for p, n in zip(parts, names, strict=True)]))
     advance()
     return _table("Masks of three edits", ["edited", "expression mask", "lighting mask"], rows)
 
 
-def _table(caption: str, columns: Sequence[str], rows: Sequence[tuple[str, list[str]]]) -> str:
-    """A table of images in a box that scrolls sideways; rows with a heading get one."""
-    with_headings = any(heading for heading, _ in rows)
-    head = ("<td></td>" if with_headings else "") + "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
-    body = ""
-    for heading, cells in rows:
-        start = f'<th scope="row">{escape(heading)}</th>' if with_headings else ""
-        body += f"<tr>{start}{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>\n"
-    table = f"<table><caption>{escape(caption)}</caption>\n<tr>{head}</tr>\n{body}</table>"
-    return f'<div class="wide" role="region" aria-label="{escape(caption)}" tabindex="0">{table}</div>'
+def _table(caption: str, columns: Sequence[str], rows: Sequence[tuple[str, list[dict[str, Any]]]]) -> dict[str, Any]:
+    """A table of images for the template; `rows` are headings, which may all be empty, and cells."""
+    return {"caption": caption, "columns": columns, "rows": rows, "has_headings": any(heading for heading, _ in rows)}
 
 
-def _weights_note(editor: Editor) -> str:
-    """What the weights file says about itself, and nothing that it does not say."""
+def _weights_facts(editor: Editor) -> dict[str, Any]:
+    """What the metadata of the weights say, and nothing that they do not say."""
     metadata = editor.metadata
     if isinstance(editor.networks, Networks):
         n_parameters = sum(p.numel() for p in editor.networks.generator.parameters())
@@ -330,15 +306,4 @@ def _weights_note(editor: Editor) -> str:
         "Commit": metadata.get("commit"),
         "SHA-256": editor.networks.checksum,
     }
-    rows = "".join(f"<dt>{name}</dt><dd>{escape(str(value))}</dd>" for name, value in facts.items() if value is not None)
-    return f"<dl>{rows}</dl>{_faults_note(metadata.get('known_faults') or [])}"
-
-
-def _faults_note(faults: Sequence[str] | str) -> str:
-    listed = [faults] if isinstance(faults, str) else list(faults)
-    items = "".join(f"<li>{escape(fault)}</li>" for fault in listed)
-    known = f"<p>Known faults:</p><ul>{items}</ul>" if items else ""
-    return (
-        '<div class="note"><p>Look closely: no edit on this page was touched up. The four people were chosen by eye, for good '
-        f"edits, from 16 photographs that the editor was not trained on; the rendered faces were not chosen.</p>{known}</div>"
-    )
+    return {name: value for name, value in facts.items() if value is not None}

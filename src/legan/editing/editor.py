@@ -2,7 +2,11 @@
 
 editor = load_editor()
 editor("photo.jpg", expression="smile", lighting=-45).save("edited.jpg")
+
+Below: the editor, the edit that it returns, the readings of an edit, and its strength.
 """
+
+from __future__ import annotations
 
 import numbers
 from collections.abc import Iterable, Iterator, Sequence
@@ -43,347 +47,7 @@ from legan.metrics.verification import match_scores
 from legan.models.editors import Codes, CropEditor, ExpressionSpec, LightingSpec
 from legan.models.generator import GeneratorOutput, apply_fields
 from legan.quality.scorer import score_crops
-
-# How much of an edit: 0 leaves the image as it is, 1 is the whole edit, up to 1.5 exaggerates it.
-#
-# An editor that keeps what is not named gives fields, and a part of an edit is a part of each: everything moves a part of its way.
-#
-# Of other editors expression and light are scaled in different places, each where half of it looks like half of it. Light adds up, so
-# half a change of light is the mean of two images, taken in linear light. A face half-way to a smile is not the mean of two images (that
-# shows two mouths): its expression code is moved half-way, from the code that the critic sees, and the generator does the rest.
-
-
-MAX_STRENGTH = 1.5
-FADE_END = 0.25  # below it the generator's own small changes of an image are faded out, so that 0 is the image itself
-
-
-def check_strength(strength: float) -> float:
-    """Return `strength`.
-
-    Raises:
-        ConditionError: it is not in 0..1.5.
-    """
-    if not 0 <= strength <= MAX_STRENGTH:
-        raise ConditionError(f"strength {strength:g} is out of range: give a number from 0 (no edit) to {MAX_STRENGTH:g}")
-    return strength
-
-
-def partial_edit(
-    networks: CropEditor, x: Tensor, full: GeneratorOutput, target: Codes, strength: float, keeps_expression: bool
-) -> Tensor:
-    """Return crops edited with `strength`.
-
-    Args:
-        networks: of the editor. Without a critic the expression cannot be moved half-way: the images are mixed instead.
-        x: crops (B, 3, S, S) in [-1, 1].
-        full: their whole edits.
-        target: the codes of the whole edit.
-        strength: 0 to 1.5.
-        keeps_expression: whether the edit leaves the expression as it is, so that only light changes.
-    """
-    if strength == 0:
-        return x
-    if strength == 1:
-        return full.image
-    if networks.keeps and full.displacement is not None and full.gain is not None and full.bias is not None:
-        return apply_fields(x, strength * full.displacement, strength * full.gain, strength * full.bias).clamp(-1, 1)
-    if strength > 1:
-        return (x + strength * (full.image - x)).clamp(-1, 1)
-    if keeps_expression or not networks.has_critic:
-        return mixed_light(x, full.image, strength)
-
-    # The expression half-way, under the own light and under the target's.
-    own = networks.own_codes(x)
-    expression = own.expression + strength * (target.expression - own.expression)
-    before = networks.translate(x, Codes(expression, own.lighting)).image
-    after = networks.translate(x, target.with_expression(expression)).image
-    before = x + min(1.0, strength / FADE_END) * (before - x)
-    if target.lamps is None and torch.equal(own.lighting, target.lighting):
-        return before
-    return mixed_light(before, after, strength)
-
-
-def mixed_light(a: Tensor, b: Tensor, share: float) -> Tensor:
-    """Mix images in [-1, 1] as two lamps would: `share` of `b` and the rest of `a`, in linear light."""
-    return _encoded(_linear(a).lerp(_linear(b), share))
-
-
-def _linear(x: Tensor) -> Tensor:
-    # IEC 61966-2-1, from [-1, 1] to linear light in [0, 1].
-    v = (x.clamp(-1, 1) + 1) / 2
-    return torch.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4)
-
-
-def _encoded(light: Tensor) -> Tensor:
-    v = torch.where(light <= 0.0031308, light * 12.92, 1.055 * light.clamp(min=1e-9) ** (1 / 2.4) - 0.055)
-    return v.clamp(0, 1) * 2 - 1
-
-
-# What is measured on an edit: the match with the photo, naturalness before and after, and what the critic sees in it.
-#
-# Every number names what it was measured with. Nothing here is measured unless somebody asks: it takes longer than the edit itself.
-
-
-PREFERRED = ("dlib", PACKAGED)  # the embedding that the first of these names and is installed
-
-
-@dataclass(frozen=True)
-class Seen:
-    """The class that an editor's critic holds most probable."""
-
-    name: str
-    probability: float
-
-
-@dataclass(frozen=True)
-class FaceReadings:
-    """What was measured on one face.
-
-    Args:
-        match: cosine of the embeddings of the face before and after, in [-1, 1], higher for one person.
-        quality_before, quality_after: Q's scores, 0 (unnatural) to 10 (hyper-realistic).
-        expression, lighting: what the critic sees in the edited face; None where the weights hold no critic.
-    """
-
-    match: float
-    quality_before: float
-    quality_after: float
-    expression: Seen | None
-    lighting: Seen | None
-
-
-@dataclass(frozen=True)
-class Readings:
-    """What was measured on an edit: `faces` in its order, `identity` names the embedding of `match`.
-
-    Example:
-        >>> readings = legan.edit("photo.jpg", expression="smile").readings
-        >>> -1 <= readings.match <= 1 and 0 <= readings.faces[0].quality_after <= 10
-        True
-    """
-
-    identity: str
-    faces: tuple[FaceReadings, ...]
-
-    @property
-    def match(self) -> float:
-        """The match of the face that matches least."""
-        return min(face.match for face in self.faces)
-
-    def __str__(self) -> str:
-        return "; ".join(self._words(face) for face in self.faces)
-
-    def _words(self, face: FaceReadings) -> str:
-        attributes = (("expression", face.expression), ("lighting", face.lighting))
-        seen = "".join(f" {name}={one.name}:{one.probability:.2f}" for name, one in attributes if one)
-        quality = f"quality={face.quality_before:.2f}>{face.quality_after:.2f}"
-        return f"match={face.match:.3f} identity={self.identity} {quality}{seen or ' critic=none'}"
-
-    def as_json(self) -> dict[str, Any]:
-        """The readings as plain values."""
-        faces = [_rounded(asdict(face)) for face in self.faces]
-        return {"identity": self.identity, "faces": faces}
-
-
-def _rounded(values: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: _rounded(value) if isinstance(value, dict) else round(value, 4) if isinstance(value, float) else value
-        for key, value in values.items()
-    }
-
-
-def read_crops(before: Sequence[Image.Image], after: Sequence[Image.Image], networks: CropEditor) -> Readings:
-    """Measure edits of face crops, aligned alike before and after; `networks` are the editor's, whose critic is asked."""
-    embedding = preferred_embedding()
-    matches = match_scores(embedding.embed(before), embedding.embed(after))
-    scores = [score_crops(crops).tolist() for crops in (before, after)]
-    expressions, lightings = _seen(after, networks)
-    rows = zip(matches, *scores, expressions, lightings, strict=True)
-    return Readings(embedding.name, tuple(FaceReadings(float(match), *rest) for match, *rest in rows))
-
-
-def check_min_match(min_match: float | None) -> None:
-    """Check a least match that is asked for.
-
-    Raises:
-        ConditionError: it is no cosine.
-    """
-    if min_match is not None and not -1 <= min_match <= 1:
-        raise ConditionError(f"min-match {min_match:g} is out of range: give a cosine from -1 to 1")
-
-
-@lru_cache(maxsize=1)
-def preferred_embedding() -> Embedding:
-    """The first embedding of `PREFERRED` whose file is installed, loaded once."""
-    for name in PREFERRED[:-1]:
-        try:
-            return load_embedding(name)
-        except WeightsError:  # its package is not installed; the readings name the one that stands in
-            continue
-    return load_embedding(PREFERRED[-1])
-
-
-def _seen(crops: Sequence[Image.Image], networks: CropEditor) -> tuple[list[Seen | None], list[Seen | None]]:
-    if not networks.has_critic:
-        return [None] * len(crops), [None] * len(crops)
-    codes = networks.own_codes(to_network(crops))
-    lights = [lighting.name for lighting in LIGHTINGS]
-    return _most_probable(codes.expression.numpy(), EXPRESSIONS), _most_probable(codes.lighting.numpy(), lights)
-
-
-def _most_probable(codes: np.ndarray, names: Sequence[str]) -> list[Seen | None]:
-    return [Seen(names[int(code.argmax())], float(code.max())) for code in codes]
-
-
-# An edited photo: what was edited, what came out, what is worth knowing about it.
-
-
-NOTEBOOK_SIDE = 1024  # pixels; of the image that a notebook shows
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A photo and the face crops found in it; a photo that is an aligned crop itself has none to paste back.
-
-    `warnings` say why an edit may turn out badly, or which faces are left out.
-    """
-
-    photo: Photo
-    crops: tuple[AlignedCrop, ...]
-    warnings: tuple[str, ...] = ()
-
-    @cached_property
-    def people(self) -> tuple[Person, ...]:
-        """Which pixels of the photo are the person's, for each crop; found once for all edits."""
-        pixels = np.asarray(self.photo.image)
-        return tuple(find_person(pixels, crop) for crop in self.crops)
-
-    def images(self, size: int) -> list[Image.Image]:
-        """The crops to edit, `size` pixels a side."""
-        if self.crops:
-            return [crop.image for crop in self.crops]
-        return [self.photo.image.resize((size, size), Image.Resampling.LANCZOS)]
-
-
-@dataclass(frozen=True, repr=False)
-class Edit:
-    """An edited photo.
-
-    Args:
-        image: the whole photo, edited.
-        sources, crops: its face crops before and after, in the order that `face` asked for.
-        expression_mask, lighting_mask: what the two hourglasses gave for each crop, float32 (n, channels, h, w) in [-1, 1]; without
-            channels where the editor makes none, as StarGAN's do.
-        subject: what was edited.
-        networks: of the editor.
-        mark: what a saved image says about itself.
-        strength: the strength of the edit; lower than the one asked for where `min_match` made it so.
-        warnings: why the edit may have turned out badly, and what else is worth knowing, each with the number.
-        fields: what was done to the photo's own pixels, for each face: displacement, gain and bias. They can be applied to another
-            development of the photo, with 16 bits (`PhotoFields.apply`). None where the editor predicts colours, as StarGAN's do, and
-            for an image that is an aligned crop itself.
-
-    Example:
-        >>> edited = legan.edit("photo.jpg", expression="smile")
-        >>> edited.image.size == edited.photo.image.size
-        True
-        >>> edited.save("edited.png")
-    """
-
-    image: Image.Image
-    sources: tuple[Image.Image, ...]
-    crops: tuple[Image.Image, ...]
-    expression_mask: np.ndarray
-    lighting_mask: np.ndarray
-    subject: Subject
-    networks: CropEditor
-    mark: Mark
-    strength: float
-    warnings: tuple[str, ...] = ()
-    fields: tuple[PhotoFields, ...] = ()
-
-    @property
-    def photo(self) -> Photo:
-        """The photo that was edited."""
-        return self.subject.photo
-
-    @cached_property
-    def readings(self) -> Readings:
-        """Match with the photo, naturalness before and after, and what the critic sees; measured when first asked for, then kept.
-
-        Both are measured on crops of the photo as it is saved, not on what the network gave.
-        """
-        pixels, size = np.asarray(self.image), self.networks.size
-        shown = [Image.fromarray(warp(pixels, crop.matrix, size)) for crop in self.subject.crops]
-        return read_crops(self.sources, shown or self.crops, self.networks)
-
-    @property
-    def full_mark(self) -> Mark:
-        """The mark, with the readings where they have been measured."""
-        return replace(self.mark, readings=str(self.readings)) if "readings" in self.__dict__ else self.mark
-
-    def warned(self, note: str) -> "Edit":
-        """The same edit with one more warning."""
-        edit = replace(self, warnings=(*self.warnings, note))
-        if "readings" in self.__dict__:  # measured once
-            edit.__dict__["readings"] = self.readings
-        return edit
-
-    def __repr__(self) -> str:
-        n = len(self.crops)
-        faces = "1 face" if n == 1 else f"{n} faces"
-        warned = f", {len(self.warnings)} warnings" if self.warnings else ""
-        return f"<Edit {self.image.width}x{self.image.height}, {faces}, {self.mark.edit}{warned}>"
-
-    def _repr_png_(self) -> bytes:
-        """What a notebook shows: the photo, at most `NOTEBOOK_SIDE` pixels a side."""
-        small = self.image.copy()
-        small.thumbnail((NOTEBOOK_SIDE, NOTEBOOK_SIDE), Image.Resampling.LANCZOS)
-        return encode_photo(small, "PNG")
-
-    def save(self, path: str | Path, mark: bool = True, quality: int = 95) -> None:
-        """Write the photo as PNG, JPEG or WebP, with its metadata; `mark` says in it that an algorithm edited it.
-
-        Raises:
-            ImageError: an unknown ending.
-            LeganError: the place cannot be written; nothing is left behind.
-        """
-        metadata = marked_metadata(self.full_mark, self.photo) if mark else None
-        save_photo(self.image, path, self.photo, quality, metadata)
-
-    def mask_images(self) -> tuple[Image.Image, Image.Image]:
-        """The two masks as grey images, bright where they act most; several faces stand side by side.
-
-        Raises:
-            ConditionError: the editor makes none (`CropEditor.has_masks`).
-        """
-        if not self.expression_mask.shape[1]:
-            raise ConditionError("the editor makes no masks: only LEGAN's do")
-        size = self.crops[0].width
-        return _mask_image(self.expression_mask, size), _mask_image(self.lighting_mask, size)
-
-
-def _mask_image(masks: np.ndarray, size: int) -> Image.Image:
-    """Masks (n, channels, h, w) side by side: mean distance of a pixel's channels from their mean over the face."""
-    activity = np.abs(masks - masks.mean((2, 3), keepdims=True)).mean(1)  # (n, h, w)
-    n, height, width = activity.shape
-    # Blocks of 2x2: pixel shuffle leaves a pattern of that size, which says nothing about the face.
-    activity = activity.reshape(n, height // 2, 2, width // 2, 2).mean((2, 4))
-    border = max(1, height // 32)  # convolutions see no image beyond the border
-    inside = activity[:, border:-border, border:-border]
-    low, high = (np.quantile(inside, q, axis=(1, 2), keepdims=True) for q in (0.01, 0.995))
-    grey = (255 * ((activity - low) / np.maximum(high - low, 1e-6)).clip(0, 1)).round().astype(np.uint8)
-    row = Image.new("RGB", (size * n, size))
-    for i, one in enumerate(grey):
-        row.paste(Image.fromarray(one).resize((size, size), Image.Resampling.BICUBIC).convert("RGB"), (i * size, 0))
-    return row
-
-
-# Edit the lighting and the expression of faces in photos: detect, align, translate, paste back, mark.
-#
-# editor = load_editor()
-# editor("photo.jpg", expression="smile", lighting=-45).save("edited.jpg")
-
+from legan.requests import check_min_match
 
 Input = str | Path | Image.Image | np.ndarray | Photo
 Face = int | str  # 1, 2, ... (1 is the largest), "largest", "all", or "aligned"
@@ -473,7 +137,7 @@ class Editor:
         """Check an edit before any photo is read.
 
         Raises:
-            ConditionError: an unknown name, a value out of range, or None where the weights cannot tell a face's own.
+            ConditionError: an unknown name, a value out of range, or None where the weights cannot estimate a face's own.
         """
         check_strength(strength)
         self.networks.target_codes(torch.zeros(1, 3, self.networks.size, self.networks.size), expression, lighting)
@@ -481,7 +145,7 @@ class Editor:
     def prepare(self, image: Input, face: Face = "largest", force: bool = False, changes_expression: bool = True) -> Subject:
         """Read a photo and find and align its faces; arguments and errors as in `__call__`.
 
-        Faces that an edit of the expression suits less than one of the light are told by `changes_expression`.
+        `changes_expression` also checks what only edits of the expression need (`legan.faces.suitability`).
         """
         photo = as_photo(image)
         if face == "aligned":
@@ -507,11 +171,11 @@ class Editor:
         strength: float = 1.0,
         batch_size: int = 8,
     ) -> Iterator[Edit]:
-        """Edit photos whose faces `prepare` found; arguments as in `edit_many`."""
+        """Edit photos that `prepare` returned; arguments as in `edit_many`."""
         mark = Mark(self.networks.checksum, edit_words(expression, lighting, strength))
         for group in grouped(subjects, batch_size):
             images = [subject.images(self.networks.size) for subject in group]
-            x = to_network([picture for own in images for picture in own])
+            x = to_network([image for own in images for image in own])
             edited, whole = self._translated(x, expression, lighting, strength)
             crops, start = from_network(edited), 0
             for subject, sources in zip(group, images, strict=True):
@@ -555,7 +219,7 @@ class Editor:
         self, x: Tensor, expression: ExpressionSpec | None, lighting: LightingSpec | None, strength: float
     ) -> tuple[Tensor, GeneratorOutput]:
         """Edit crops (B, 3, S, S) in [-1, 1]; also the generator's output for the whole edit."""
-        if not len(x):  # no crops: the wishes are checked all the same
+        if not len(x):  # no crops: the conditions are checked all the same
             self.check(expression, lighting, strength)
             return x, GeneratorOutput(x, x[:, :0], x[:, :0], None)
         check_strength(strength)
@@ -668,3 +332,325 @@ def _edited_photo(
     for crop, after in zip(subject.crops, edited, strict=True):
         image = paste(image, crop, after)
     return image
+
+
+# The edited photo
+
+
+NOTEBOOK_SIDE = 1024  # pixels; of the image that a notebook shows
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A photo and its face crops; a photo that is an aligned crop itself has none to paste back.
+
+    `warnings` say why an edit may turn out badly, or which faces are left out.
+    """
+
+    photo: Photo
+    crops: tuple[AlignedCrop, ...]
+    warnings: tuple[str, ...] = ()
+
+    @cached_property
+    def people(self) -> tuple[Person, ...]:
+        """Which pixels of the photo are the person's, for each crop; computed once for all edits."""
+        pixels = np.asarray(self.photo.image)
+        return tuple(find_person(pixels, crop) for crop in self.crops)
+
+    def images(self, size: int) -> list[Image.Image]:
+        """The crops to edit, `size` pixels a side."""
+        if self.crops:
+            return [crop.image for crop in self.crops]
+        return [self.photo.image.resize((size, size), Image.Resampling.LANCZOS)]
+
+
+@dataclass(frozen=True, repr=False)
+class Edit:
+    """An edited photo.
+
+    Args:
+        image: the whole photo, edited.
+        sources, crops: its face crops before and after, in the order of `face`.
+        expression_mask, lighting_mask: of the two hourglasses for each crop, float32 (n, channels, h, w) in [-1, 1]; without
+            channels where the editor has none, as StarGAN's.
+        subject: what was edited.
+        networks: of the editor.
+        mark: what a saved image says about itself.
+        strength: of the edit; lower than requested where `min_match` required it.
+        warnings: why the edit may have turned out badly, and other notes, each with its number.
+        fields: displacement, gain and bias at the photo's own pixels, for each face. They can be applied to another development of
+            the photo, with 16 bits (`PhotoFields.apply`). None where the editor predicts colours, as StarGAN's do, where the fitted
+            head changes the expression, and for an image that is an aligned crop itself.
+
+    Example:
+        >>> edited = legan.edit("photo.jpg", expression="smile")
+        >>> edited.image.size == edited.photo.image.size
+        True
+        >>> edited.save("edited.png")
+    """
+
+    image: Image.Image
+    sources: tuple[Image.Image, ...]
+    crops: tuple[Image.Image, ...]
+    expression_mask: np.ndarray
+    lighting_mask: np.ndarray
+    subject: Subject
+    networks: CropEditor
+    mark: Mark
+    strength: float
+    warnings: tuple[str, ...] = ()
+    fields: tuple[PhotoFields, ...] = ()
+
+    @property
+    def photo(self) -> Photo:
+        """The photo that was edited."""
+        return self.subject.photo
+
+    @cached_property
+    def readings(self) -> Readings:
+        """Match with the photo, naturalness before and after, and the critic's classes; measured on first access, then kept.
+
+        Measured on crops of the photo as it is saved, not on the network's output.
+        """
+        pixels, size = np.asarray(self.image), self.networks.size
+        shown = [Image.fromarray(warp(pixels, crop.matrix, size)) for crop in self.subject.crops]
+        return read_crops(self.sources, shown or self.crops, self.networks)
+
+    @property
+    def full_mark(self) -> Mark:
+        """The mark, with the readings where they have been measured."""
+        return replace(self.mark, readings=str(self.readings)) if "readings" in self.__dict__ else self.mark
+
+    def warned(self, note: str) -> Edit:
+        """The same edit with one more warning."""
+        edit = replace(self, warnings=(*self.warnings, note))
+        if "readings" in self.__dict__:  # measured once
+            edit.__dict__["readings"] = self.readings
+        return edit
+
+    def __repr__(self) -> str:
+        n = len(self.crops)
+        faces = "1 face" if n == 1 else f"{n} faces"
+        warned = f", {len(self.warnings)} warnings" if self.warnings else ""
+        return f"<Edit {self.image.width}x{self.image.height}, {faces}, {self.mark.edit}{warned}>"
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows: the photo, at most `NOTEBOOK_SIDE` pixels a side."""
+        small = self.image.copy()
+        small.thumbnail((NOTEBOOK_SIDE, NOTEBOOK_SIDE), Image.Resampling.LANCZOS)
+        return encode_photo(small, "PNG")
+
+    def save(self, path: str | Path, mark: bool = True, quality: int = 95) -> None:
+        """Write the photo as PNG, JPEG or WebP, with its metadata; `mark` says in it that an algorithm edited it.
+
+        Raises:
+            ImageError: an unknown ending.
+            LeganError: the place cannot be written; nothing is left behind.
+        """
+        metadata = marked_metadata(self.full_mark, self.photo) if mark else None
+        save_photo(self.image, path, self.photo, quality, metadata)
+
+    def mask_images(self) -> tuple[Image.Image, Image.Image]:
+        """The two masks as grey images, bright where they act most; several faces stand side by side.
+
+        Raises:
+            ConditionError: the editor has none (`CropEditor.has_masks`).
+        """
+        if not self.expression_mask.shape[1]:
+            raise ConditionError("the editor makes no masks: only LEGAN's do")
+        size = self.crops[0].width
+        return _mask_image(self.expression_mask, size), _mask_image(self.lighting_mask, size)
+
+
+def _mask_image(masks: np.ndarray, size: int) -> Image.Image:
+    """Masks (n, channels, h, w) side by side: mean distance of a pixel's channels from their mean over the face."""
+    activity = np.abs(masks - masks.mean((2, 3), keepdims=True)).mean(1)  # (n, h, w)
+    n, height, width = activity.shape
+    # Blocks of 2x2: pixel shuffle leaves a pattern of that size, which says nothing about the face.
+    activity = activity.reshape(n, height // 2, 2, width // 2, 2).mean((2, 4))
+    border = max(1, height // 32)  # convolutions see no image beyond the border
+    inside = activity[:, border:-border, border:-border]
+    low, high = (np.quantile(inside, q, axis=(1, 2), keepdims=True) for q in (0.01, 0.995))
+    grey = (255 * ((activity - low) / np.maximum(high - low, 1e-6)).clip(0, 1)).round().astype(np.uint8)
+    row = Image.new("RGB", (size * n, size))
+    for i, one in enumerate(grey):
+        row.paste(Image.fromarray(one).resize((size, size), Image.Resampling.BICUBIC).convert("RGB"), (i * size, 0))
+    return row
+
+
+# Readings: match with the photo, naturalness before and after, and the critic's classes. Measured on request only: it takes longer than
+# the edit itself.
+
+
+PREFERRED = ("dlib", PACKAGED)  # the embedding that the first of these names and is installed
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The class that an editor's critic holds most probable."""
+
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class FaceReadings:
+    """Readings of one face.
+
+    Args:
+        match: cosine of the embeddings of the face before and after, in [-1, 1], higher for one person.
+        quality_before, quality_after: Q's scores, 0 (unnatural) to 10 (hyper-realistic).
+        expression, lighting: the critic's classes of the edited face; None where the weights hold no critic.
+    """
+
+    match: float
+    quality_before: float
+    quality_after: float
+    expression: Seen | None
+    lighting: Seen | None
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Readings of an edit: `faces` in its order, `identity` names the embedding of `match`.
+
+    Example:
+        >>> readings = legan.edit("photo.jpg", expression="smile").readings
+        >>> -1 <= readings.match <= 1 and 0 <= readings.faces[0].quality_after <= 10
+        True
+    """
+
+    identity: str
+    faces: tuple[FaceReadings, ...]
+
+    @property
+    def match(self) -> float:
+        """The match of the face that matches least."""
+        return min(face.match for face in self.faces)
+
+    def __str__(self) -> str:
+        return "; ".join(self._words(face) for face in self.faces)
+
+    def _words(self, face: FaceReadings) -> str:
+        attributes = (("expression", face.expression), ("lighting", face.lighting))
+        seen = "".join(f" {name}={one.name}:{one.probability:.2f}" for name, one in attributes if one)
+        quality = f"quality={face.quality_before:.2f}>{face.quality_after:.2f}"
+        return f"match={face.match:.3f} identity={self.identity} {quality}{seen or ' critic=none'}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The readings as plain values."""
+        faces = [_rounded(asdict(face)) for face in self.faces]
+        return {"identity": self.identity, "faces": faces}
+
+
+def _rounded(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _rounded(value) if isinstance(value, dict) else round(value, 4) if isinstance(value, float) else value
+        for key, value in values.items()
+    }
+
+
+def read_crops(before: Sequence[Image.Image], after: Sequence[Image.Image], networks: CropEditor) -> Readings:
+    """Measure edits of face crops, aligned alike before and after; `networks` are the editor's, for its critic."""
+    embedding = preferred_embedding()
+    matches = match_scores(embedding.embed(before), embedding.embed(after))
+    scores = [score_crops(crops).tolist() for crops in (before, after)]
+    expressions, lightings = _seen(after, networks)
+    rows = zip(matches, *scores, expressions, lightings, strict=True)
+    return Readings(embedding.name, tuple(FaceReadings(float(match), *rest) for match, *rest in rows))
+
+
+@lru_cache(maxsize=1)
+def preferred_embedding() -> Embedding:
+    """The first embedding of `PREFERRED` whose file is installed, loaded once."""
+    for name in PREFERRED[:-1]:
+        try:
+            return load_embedding(name)
+        except WeightsError:  # its package is not installed; the readings name the one that stands in
+            continue
+    return load_embedding(PREFERRED[-1])
+
+
+def _seen(crops: Sequence[Image.Image], networks: CropEditor) -> tuple[list[Seen | None], list[Seen | None]]:
+    if not networks.has_critic:
+        return [None] * len(crops), [None] * len(crops)
+    codes = networks.own_codes(to_network(crops))
+    lights = [lighting.name for lighting in LIGHTINGS]
+    return _most_probable(codes.expression.numpy(), EXPRESSIONS), _most_probable(codes.lighting.numpy(), lights)
+
+
+def _most_probable(codes: np.ndarray, names: Sequence[str]) -> list[Seen | None]:
+    return [Seen(names[int(code.argmax())], float(code.max())) for code in codes]
+
+
+# Strength: 0 leaves the image as it is, 1 is the whole edit, up to 1.5 exaggerates it.
+#
+# An editor that keeps what is not named gives fields, and each field is scaled. Of other editors light is mixed between two images, in
+# linear light, where light adds up; the mean of a face and its smile would show two mouths, so the expression code moves half-way instead,
+# from the critic's estimate, and the generator runs again.
+
+
+MAX_STRENGTH = 1.5
+FADE_END = 0.25  # below it the generator's own small changes of an image are faded out, so that 0 is the image itself
+
+
+def check_strength(strength: float) -> float:
+    """Return `strength`.
+
+    Raises:
+        ConditionError: it is not in 0..1.5.
+    """
+    if not 0 <= strength <= MAX_STRENGTH:
+        raise ConditionError(f"strength {strength:g} is out of range: give a number from 0 (no edit) to {MAX_STRENGTH:g}")
+    return strength
+
+
+def partial_edit(
+    networks: CropEditor, x: Tensor, full: GeneratorOutput, target: Codes, strength: float, keeps_expression: bool
+) -> Tensor:
+    """Return crops edited with `strength`.
+
+    Args:
+        networks: of the editor. Without a critic the expression cannot be moved half-way: the images are mixed instead.
+        x: crops (B, 3, S, S) in [-1, 1].
+        full: their whole edits.
+        target: the codes of the whole edit.
+        strength: 0 to 1.5.
+        keeps_expression: whether the edit leaves the expression as it is, so that only light changes.
+    """
+    if strength == 0:
+        return x
+    if strength == 1:
+        return full.image
+    if networks.keeps and full.displacement is not None and full.gain is not None and full.bias is not None:
+        return apply_fields(x, strength * full.displacement, strength * full.gain, strength * full.bias).clamp(-1, 1)
+    if strength > 1:
+        return (x + strength * (full.image - x)).clamp(-1, 1)
+    if keeps_expression or not networks.has_critic:
+        return mixed_light(x, full.image, strength)
+
+    # The expression half-way, under the own light and under the target's.
+    own = networks.own_codes(x)
+    expression = own.expression + strength * (target.expression - own.expression)
+    before = networks.translate(x, Codes(expression, own.lighting)).image
+    after = networks.translate(x, target.with_expression(expression)).image
+    before = x + min(1.0, strength / FADE_END) * (before - x)
+    if target.lamps is None and torch.equal(own.lighting, target.lighting):
+        return before
+    return mixed_light(before, after, strength)
+
+
+def mixed_light(a: Tensor, b: Tensor, share: float) -> Tensor:
+    """Mix images in [-1, 1] as two lamps would: `share` of `b` and the rest of `a`, in linear light."""
+    return _encoded(_linear(a).lerp(_linear(b), share))
+
+
+def _linear(x: Tensor) -> Tensor:
+    # IEC 61966-2-1, from [-1, 1] to linear light in [0, 1].
+    v = (x.clamp(-1, 1) + 1) / 2
+    return torch.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4)
+
+
+def _encoded(light: Tensor) -> Tensor:
+    v = torch.where(light <= 0.0031308, light * 12.92, 1.055 * light.clamp(min=1e-9) ** (1 / 2.4) - 0.055)
+    return v.clamp(0, 1) * 2 - 1

@@ -1,10 +1,12 @@
-"""The fitted editor: the head model laid on the face makes the edit, without a trained generator (extra `render`).
+"""The fitted editor: edits with the head model fitted to the face, without a trained generator (extra `render`).
 
-What makes the training truth (`legan relight`, `legan reexpress`), offered as an editor: `load_editor("fitted")`. An expression fetches
-the photo's own pixels from where the fitted head says, and multiplies them with the change of light on folds and turned skin; only what
-the photo does not show (teeth, closed lids) is drawn. A light is a gain and a bias of the photo's pixels, as the generator's is.
-Fit, expressions and the photo freed of its light are kept, so that further edits of a face are quick.
+The method of the training truth (`legan relight`, `legan reexpress`) as an editor: `load_editor("fitted")`. An expression moves the photo's
+own pixels as the fitted head moves, and multiplies them by the change of light on folds and turned skin; only what the photo does not show
+(teeth, closed lids) is painted. A light is a gain and a bias of the photo's pixels, as the generator's. Fit, expressions and the photo
+without its light are kept, so that further edits of a face are quicker.
 """
+
+from __future__ import annotations
 
 import hashlib
 import importlib.metadata
@@ -14,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -47,7 +49,327 @@ from legan_faces3d.photo.reexpress import Reexpressed, Reexpresser, new_actions
 from legan_faces3d.photo.relight import Relighter, Unlit
 from legan_faces3d.photos import cut_window
 
-# What the fitted head makes of a window of a photo, brought to the photo's own pixels.
+FITTED_VERSION = 1  # raised when the images change: it is in the mark
+N_KEPT = 8  # faces whose fit is kept
+_SEED = 0  # of teeth and of how a person smiles, which a photo at rest does not show
+
+
+class FittedEditor(Editor):
+    """Edits photos with the fitted head: the same methods as `Editor`; made by `load_editor("fitted")`."""
+
+    networks: FittedHead
+
+    def prepare(self, image: Input, face: Face = "largest", force: bool = False, changes_expression: bool = True) -> Subject:
+        """As `Editor.prepare`, and fit the head.
+
+        Raises:
+            FaceError: also where the head does not fit, or the face is turned or cut off; `force` does not help then.
+        """
+        subject = super().prepare(image, face, force, changes_expression)
+        for crop in _crops_of(subject, self.networks.size):
+            with _reasons(subject):
+                self.networks.face(np.asarray(subject.photo.image), crop)
+        return subject
+
+    def edit_subjects(
+        self,
+        subjects: Iterable[Subject],
+        expression: ExpressionSpec | None = None,
+        lighting: LightingSpec | None = None,
+        strength: float = 1.0,
+        batch_size: int = 8,
+    ) -> Iterator[Edit]:
+        """Edit photos that `prepare` returned, one after the other; arguments as in `Editor.edit_many`.
+
+        Raises:
+            FaceError: a face that cannot be edited; the message says which photo and why.
+        """
+        mark = Mark(self.networks.checksum, edit_words(expression, lighting, strength))
+        for subject in subjects:
+            yield self._edit(subject, expression, lighting, strength, mark)
+
+    def _edit(
+        self, subject: Subject, expression: ExpressionSpec | None, lighting: LightingSpec | None, strength: float, mark: Mark
+    ) -> Edit:
+        size = self.networks.size
+        sources = subject.images(size)
+        codes = self.networks.target_codes(to_network(sources), expression, lighting)
+        crops = _crops_of(subject, size)
+        pixels = np.asarray(subject.photo.image)
+        warnings, fields = list(subject.warnings), []
+        for row, crop in enumerate(crops if strength > 0 else ()):
+            with _reasons(subject):
+                edited = self.networks.edited(pixels, crop, codes, row, strength)
+            pixels = edited.pixels
+            fields += [edited.fields] if edited.fields is not None else []
+            if expression is not None and edited.face.expression != "neutral":
+                warnings.append(f"the face is not at rest ({edited.face.expression}): folds and teeth of it may stay")
+        after = tuple(Image.fromarray(warp(pixels, crop.matrix, size)) for crop in crops)
+        image = Image.fromarray(pixels) if subject.crops else after[0]
+        no_masks = np.zeros((len(crops), 0, size, size), np.float32)
+        own_mark = of_photo(mark, subject.photo)
+        # Fields describe the edit only where they do so for every face.
+        all_fields = tuple(fields) if subject.crops and len(fields) == len(crops) else ()
+        return Edit(
+            *(image, tuple(sources), after, no_masks, no_masks, subject, self.networks, own_mark, strength),
+            *(tuple(warnings), all_fields),
+        )
+
+
+def _crops_of(subject: Subject, size: int) -> tuple[AlignedCrop, ...]:
+    """Crops of a photo; a photo that is an aligned crop itself is its own."""
+    if subject.crops:
+        return subject.crops
+    image = subject.photo.image
+    return (AlignedCrop(subject.images(size)[0], np.array([[size / image.width, 0, 0], [0, size / image.height, 0]])),)
+
+
+@contextmanager
+def _reasons(subject: Subject) -> Iterator[None]:
+    """Name the photo in the error of a refused face."""
+    try:
+        yield
+    except UnusablePhotoError as error:
+        raise FaceError(f"{subject.photo.path or 'the image'} cannot be edited with the fitted head: {error}") from error
+
+
+@lru_cache(maxsize=1)
+def load_fitted() -> FittedHead:
+    """Return the fitted editor, loaded once: the head takes seconds and some hundred megabytes.
+
+    Raises:
+        LeganError: the extra `render` is not installed.
+    """
+    return FittedHead()
+
+
+def fitted_checksum() -> str:
+    """SHA-256 of all that decides the images, in place of a weights file's: versions, and the landmark network.
+
+    Raises:
+        LeganError: the extra `render` is not installed.
+    """
+    try:
+        anny = importlib.metadata.version("anny")
+    except importlib.metadata.PackageNotFoundError as error:
+        raise LeganError('the fitted editor needs the head model anny: pip install "legan[render]"') from error
+    facts = [FITTED, FITTED_VERSION, anny, sha256_of(packaged("landmarks"))]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+class FittedHead:
+    """The fitted editor as a `CropEditor`; load it once, the head takes seconds.
+
+    Raises:
+        LeganError: the extra `render` is not installed.
+    """
+
+    size, device = CROP_SIZE, torch.device("cpu")
+    has_critic, has_masks, keeps, can_refuse = False, False, True, True
+
+    def __init__(self) -> None:
+        self.head = Head()
+        self.fitter = HeadFitter(self.head)
+        self.reexpresser = Reexpresser(self.head, self.fitter.places)
+        self.relighter = Relighter(self.head)
+        self.metadata: dict[str, Any] = {"model": FITTED, "version": str(FITTED_VERSION)}
+        self.checksum = fitted_checksum()
+        self._faces: OrderedDict[str, FittedFace] = OrderedDict()
+
+    def face(self, pixels: np.ndarray, crop: AlignedCrop) -> FittedFace:
+        """Return the fitted face that `crop` shows of the photo `pixels`, from memory where it was fitted before."""
+        digest = hashlib.blake2b(np.asarray(crop.image).tobytes() + crop.matrix.tobytes(), digest_size=16)
+        key = f"{digest.hexdigest()} {pixels.shape}"
+        if key not in self._faces:
+            landmarks = transform(crop.inverse, locate_in_crop(np.asarray(crop.image)).astype(np.float64))
+            self._faces[key] = FittedFace(self, pixels, landmarks)
+            if len(self._faces) > N_KEPT:
+                self._faces.popitem(last=False)
+        self._faces.move_to_end(key)
+        return self._faces[key]
+
+    def edited(self, pixels: np.ndarray, crop: AlignedCrop, codes: Codes, row: int, strength: float) -> EditedFace:
+        """Edit one face of a photo, uint8 (H, W, 3).
+
+        Raises:
+            UnusablePhotoError: what cannot be edited, and why.
+        """
+        face = self.face(pixels, crop)
+        fit, key = face.fit, ()
+        code = codes.expression[row].numpy().astype(np.float64)
+        moves = code.any() and code[EXPRESSIONS.index(face.expression)] < 1
+        if moves:
+            pixels, fit, key = face.express(pixels, code, strength)
+        lamps = lamps_of(codes, row)
+        if lamps is None:
+            return EditedFace(pixels, face, None)
+        crop_fields, person = face.light(pixels, fit, key, lamps)
+        fields = PhotoFields(crop_fields.scaled(strength), person, pixels.shape[1], pixels.shape[0])
+        return EditedFace(fields.apply(pixels), face, None if moves else fields)
+
+    def own_codes(self, x: Tensor) -> Codes:
+        """Raise ConditionError: there is no critic."""
+        raise ConditionError("the fitted editor cannot estimate a face's own lighting: name a lighting, or leave it out")
+
+    def target_codes(self, x: Tensor, expression: ExpressionSpec | None, lighting: LightingSpec | None) -> Codes:
+        """Return the codes to edit crops to; None keeps an attribute, by a code of zeros."""
+        return named_codes(len(x), expression, lighting)
+
+    def translate(self, x: Tensor, codes: Codes, batch_size: int = 16) -> GeneratorOutput:
+        """Edit crops `x` (B, 3, 128, 128) in [-1, 1], one by one; there are no masks and no fields.
+
+        Raises:
+            UnusablePhotoError: a crop that cannot be edited, and why.
+        """
+        done = [self._edited_crop(pixels, codes, row) for row, pixels in enumerate(from_network(x) if len(x) else [])]
+        image = to_network(np.stack(done)) if done else x.float().cpu()
+        return GeneratorOutput(image, x[:, :0].cpu(), x[:, :0].cpu(), None)
+
+    def attempt(self, x: Tensor, codes: Codes, batch_size: int = 16) -> Attempt:
+        """Edit crops as `translate` does; those that are refused stay as they are."""
+        if not len(x):
+            return Attempt(x, np.zeros(0, bool))
+        pixels = from_network(x)
+        done, refused = pixels.copy(), np.zeros(len(x), bool)
+        for row, own in enumerate(pixels):
+            try:
+                done[row] = self._edited_crop(own, codes, row)
+            except UnusablePhotoError:
+                refused[row] = True
+        return Attempt(to_network(done), refused)
+
+    def _edited_crop(self, pixels: np.ndarray, codes: Codes, row: int) -> np.ndarray:
+        crop = AlignedCrop(Image.fromarray(pixels), np.array([[1.0, 0, 0], [0, 1.0, 0]]))
+        return self.edited(pixels, crop, codes, row, 1.0).pixels
+
+
+class EditedFace(NamedTuple):
+    """A photo with one face edited.
+
+    Args:
+        pixels: uint8 (H, W, 3).
+        face: the fitted face.
+        fields: gain and bias at the photo's pixels, where only light was changed; None else.
+    """
+
+    pixels: np.ndarray
+    face: FittedFace
+    fields: PhotoFields | None
+
+
+class FittedFace:
+    """One face of a photo with the head fitted to it; keeps what further edits of it use again."""
+
+    def __init__(self, tools: FittedHead, pixels: np.ndarray, landmarks: np.ndarray) -> None:
+        """Args: `pixels` uint8 (H, W, 3); `landmarks` (68, 2) in its pixels.
+
+        Raises:
+            UnusablePhotoError: the face is too small, turned or cut off, or the head does not fit it.
+        """
+        check_size(landmarks)
+        self.tools = tools
+        self.fit = tools.fitter.fit(landmarks)
+        _, inside = cut_window(pixels, *tools.relighter.window(self.fit))
+        check_fit(self.fit, inside)
+        self.expression = shown_expression(self.fit)
+        self._expressed: OrderedDict[tuple, Reexpressed] = OrderedDict()
+        self._unlit: OrderedDict[tuple, tuple[Unlit, Person]] = OrderedDict()
+        self._subject: reexpress.Subject | None = None
+
+    def express(self, pixels: np.ndarray, code: np.ndarray, strength: float) -> tuple[np.ndarray, HeadFit, tuple]:
+        """Change the expression of the photo `pixels` (H, W, 3) uint8 that this face is of.
+
+        Args:
+            code: (6,), non-negative, summing to 1.
+
+        Returns:
+            the photo, the head in it, and a key of the expression.
+
+        Raises:
+            UnusablePhotoError: lips that cannot be closed, or eyes or mouth that the head does not fit.
+        """
+        key = (*np.round(code, 4).tolist(), strength)
+        # The face as it is, once.
+        matrix, _ = self.tools.reexpresser.window(self.fit)
+        if self._subject is None:
+            check_fine_fit(self.fit, self.tools.head, self.tools.fitter.places)
+            window, _ = cut_window(pixels, *self.tools.reexpresser.window(self.fit))
+            self._subject = self.tools.reexpresser.prepare(window, self.fit, self.expression)
+        if key not in self._expressed:
+            self._expressed[key] = self._reexpressed(self._subject, code, strength)
+            if len(self._expressed) > N_KEPT:
+                self._expressed.popitem(last=False)
+        made = self._expressed[key]
+        fit = replace(made.fit, matrix=chained(made.fit.matrix, matrix))
+        return apply_motion(pixels, matrix, made, self._subject.light), fit, key
+
+    def _reexpressed(self, subject: reexpress.Subject, code: np.ndarray, strength: float) -> Reexpressed:
+        """Actions go `strength` of the way to the mean of the expressions' own, weighted by `code`."""
+        own = EXPRESSIONS.index(self.expression)
+        target = EXPRESSIONS[int(np.argmax(np.where(np.arange(len(code)) == own, 0, code)))]
+        before = subject.fit.actions
+        change = dict.fromkeys(before, 0.0)
+        for k in np.flatnonzero(code):
+            if k != own:
+                wanted = new_actions(subject.fit, self.expression, EXPRESSIONS[k], _SEED)
+                for name in wanted.keys() | before.keys():
+                    step = float(code[k]) * strength * (wanted.get(name, 0.0) - before.get(name, 0.0))
+                    change[name] = change.get(name, 0.0) + step
+        actions = {name: float(np.clip(before.get(name, 0.0) + change[name], 0, MAX_ACTION)) for name in sorted(change)}
+        return self.tools.reexpresser.make(subject, target, _SEED, actions)
+
+    def light(self, pixels: np.ndarray, fit: HeadFit, key: tuple, lamps: Lamps) -> tuple[CropFields, Person]:
+        """Return the fields of a lighting of the photo `pixels`, and the person's pixels in it.
+
+        Args:
+            fit: the head in it.
+            key: of the photo's expression.
+
+        Raises:
+            UnusablePhotoError: light from one side, or an overexposed face.
+        """
+        relighter = self.tools.relighter
+        if key not in self._unlit:
+            window, inside = cut_window(pixels, *relighter.window(fit))
+            unlit = relighter.prepare(window, inside, fit, _SEED, generator(_SEED, Stream.RAYS))
+            n = unlit.layers.resolution
+            matrix = fit.matrix * (n / fit.size)
+            crop = AlignedCrop(Image.fromarray(warp(pixels, matrix, n)), matrix)
+            self._unlit[key] = unlit, find_person(pixels, crop)
+            if len(self._unlit) > N_KEPT:
+                self._unlit.popitem(last=False)
+        # Light adds up: the room, and of each flash what it adds to the room.
+        unlit, person = self._unlit[key]
+        classes = [ROOM, *map(int, lamps.classes)]
+        room, *lit = relighter.images(unlit, [LIGHTINGS[k] for k in classes], generator(_SEED, Stream.RAYS, 1))
+        image = room * lamps.room.astype(np.float32)
+        for one, factor in zip(lit, lamps.flashes.astype(np.float32), strict=True):
+            image += factor * (one - room)
+        return light_fields(unlit.layers.light, image), person
+
+
+def shown_expression(fit: HeadFit) -> str:
+    """The expression that a fitted face shows, as far as edits need it: at rest, a smile, or an open mouth."""
+    try:
+        check_at_rest(fit)
+    except UnusablePhotoError:
+        smile = fit.actions.get("mouthSmileLeft", 0.0) + fit.actions.get("mouthSmileRight", 0.0)
+        return "smile" if smile > fit.actions.get("jawOpen", 0.0) else "surprise"
+    return "neutral"
+
+
+def lamps_of(codes: Codes, row: int) -> Lamps | None:
+    """The light of one row as a mixture of classes; None where it is kept."""
+    if codes.lamps is not None:
+        return codes.lamps
+    code = codes.lighting[row].numpy().astype(np.float64)
+    if not code.any():
+        return None
+    classes = np.array([k for k in np.flatnonzero(code) if k != ROOM], int)
+    return Lamps(np.ones(3), classes, np.repeat(code[classes][:, None], 3, axis=1))
+
+
+# From the window of a photo, in which the head is fitted, to the photo's own pixels
 
 
 _DARK = 0.02  # of 2, as for mixtures of lights
@@ -64,7 +386,7 @@ def apply_motion(pixels: np.ndarray, matrix: np.ndarray, made: Reexpressed, befo
     Args:
         pixels: uint8 (H, W, 3).
         matrix: (2, 3), its pixels -> the window's.
-        made: what was made of the window.
+        made: the window with the new expression.
         before: the window's linear light (N, N, 3) as photographed.
     """
     n = made.light.shape[0]
@@ -135,303 +457,3 @@ def _box(matrix: np.ndarray, side: int, shape: tuple[int, ...]) -> tuple[int, in
     left, top = np.maximum(np.floor(corners.min(axis=0)), 0).astype(int)
     right, bottom = np.minimum(np.ceil(corners.max(axis=0)), [shape[1], shape[0]]).astype(int)
     return int(left), int(top), int(right), int(bottom)
-
-
-FITTED_VERSION = 1  # raised when the images change: it is in the mark
-N_KEPT = 8  # faces whose fit is kept
-_SEED = 0  # of teeth and of how a person smiles, which a photo at rest does not show
-
-
-class FittedFace:
-    """One face of a photo with the head fitted to it; keeps what further edits need."""
-
-    def __init__(self, tools: "FittedHead", pixels: np.ndarray, landmarks: np.ndarray) -> None:
-        """Args: `pixels` uint8 (H, W, 3); `landmarks` (68, 2) in its pixels.
-
-        Raises:
-            UnusablePhotoError: the face is too small, turned or cut off, or the head does not fit it.
-        """
-        check_size(landmarks)
-        self.tools = tools
-        self.fit = tools.fitter.fit(landmarks)
-        _, inside = cut_window(pixels, *tools.relighter.window(self.fit))
-        check_fit(self.fit, inside)
-        self.expression = shown_expression(self.fit)
-        self._expressed: OrderedDict[tuple, Reexpressed] = OrderedDict()
-        self._unlit: OrderedDict[tuple, tuple[Unlit, Person]] = OrderedDict()
-        self._subject: reexpress.Subject | None = None
-
-    def express(self, pixels: np.ndarray, code: np.ndarray, strength: float) -> tuple[np.ndarray, HeadFit, tuple]:
-        """Change the expression of the photo `pixels` (H, W, 3) uint8 that this face is of.
-
-        Args:
-            code: (6,), non-negative, summing to 1.
-
-        Returns:
-            the photo, the head in it, and a key of the expression.
-
-        Raises:
-            UnusablePhotoError: lips that cannot be closed, or eyes or mouth that the head does not fit.
-        """
-        key = (*np.round(code, 4).tolist(), strength)
-        matrix, _ = self.tools.reexpresser.window(self.fit)
-        if self._subject is None:
-            check_fine_fit(self.fit, self.tools.head, self.tools.fitter.places)
-            window, _ = cut_window(pixels, *self.tools.reexpresser.window(self.fit))
-            self._subject = self.tools.reexpresser.prepare(window, self.fit, self.expression)
-        if key not in self._expressed:
-            self._expressed[key] = self._made(self._subject, code, strength)
-            if len(self._expressed) > N_KEPT:
-                self._expressed.popitem(last=False)
-        made = self._expressed[key]
-        fit = replace(made.fit, matrix=chained(made.fit.matrix, matrix))
-        return apply_motion(pixels, matrix, made, self._subject.light), fit, key
-
-    def _made(self, subject: reexpress.Subject, code: np.ndarray, strength: float) -> Reexpressed:
-        """Actions go `strength` of the way to the mean of the expressions' own, weighted by `code`."""
-        own = EXPRESSIONS.index(self.expression)
-        target = EXPRESSIONS[int(np.argmax(np.where(np.arange(len(code)) == own, 0, code)))]
-        before = subject.fit.actions
-        change = dict.fromkeys(before, 0.0)
-        for k in np.flatnonzero(code):
-            if k != own:
-                wanted = new_actions(subject.fit, self.expression, EXPRESSIONS[k], _SEED)
-                for name in wanted.keys() | before.keys():
-                    step = float(code[k]) * strength * (wanted.get(name, 0.0) - before.get(name, 0.0))
-                    change[name] = change.get(name, 0.0) + step
-        actions = {name: float(np.clip(before.get(name, 0.0) + change[name], 0, MAX_ACTION)) for name in sorted(change)}
-        return self.tools.reexpresser.make(subject, target, _SEED, actions)
-
-    def light(self, pixels: np.ndarray, fit: HeadFit, key: tuple, lamps: Lamps) -> tuple[CropFields, Person]:
-        """Return the fields of a lighting of the photo `pixels`, and whose they are.
-
-        Args:
-            fit: the head in it.
-            key: of the photo's expression.
-
-        Raises:
-            UnusablePhotoError: light from one side, or an overexposed face.
-        """
-        relighter = self.tools.relighter
-        if key not in self._unlit:
-            window, inside = cut_window(pixels, *relighter.window(fit))
-            unlit = relighter.prepare(window, inside, fit, _SEED, generator(_SEED, Stream.RAYS))
-            n = unlit.layers.resolution
-            matrix = fit.matrix * (n / fit.size)
-            crop = AlignedCrop(Image.fromarray(warp(pixels, matrix, n)), matrix)
-            self._unlit[key] = unlit, find_person(pixels, crop)
-            if len(self._unlit) > N_KEPT:
-                self._unlit.popitem(last=False)
-        unlit, person = self._unlit[key]
-        classes = [ROOM, *map(int, lamps.classes)]
-        room, *lit = relighter.images(unlit, [LIGHTINGS[k] for k in classes], generator(_SEED, Stream.RAYS, 1))
-        image = room * lamps.room.astype(np.float32)
-        for one, factor in zip(lit, lamps.flashes.astype(np.float32), strict=True):
-            image += factor * (one - room)
-        return light_fields(unlit.layers.light, image), person
-
-
-class FittedHead:
-    """The fitted editor as a `CropEditor`; load it once, the head takes seconds.
-
-    Raises:
-        LeganError: the extra `render` is not installed.
-    """
-
-    size, device = CROP_SIZE, torch.device("cpu")
-    has_critic, has_masks, keeps, can_refuse = False, False, True, True
-
-    def __init__(self) -> None:
-        self.head = Head()
-        self.fitter = HeadFitter(self.head)
-        self.reexpresser = Reexpresser(self.head, self.fitter.places)
-        self.relighter = Relighter(self.head)
-        self.metadata: dict[str, Any] = {"model": FITTED, "version": str(FITTED_VERSION)}
-        self.checksum = fitted_checksum()
-        self._faces: OrderedDict[str, FittedFace] = OrderedDict()
-
-    def face(self, pixels: np.ndarray, crop: AlignedCrop) -> FittedFace:
-        """Return the fitted face that `crop` shows of the photo `pixels`, from memory where it was fitted before."""
-        digest = hashlib.blake2b(np.asarray(crop.image).tobytes() + crop.matrix.tobytes(), digest_size=16)
-        key = f"{digest.hexdigest()} {pixels.shape}"
-        if key not in self._faces:
-            landmarks = transform(crop.inverse, locate_in_crop(np.asarray(crop.image)).astype(np.float64))
-            self._faces[key] = FittedFace(self, pixels, landmarks)
-            if len(self._faces) > N_KEPT:
-                self._faces.popitem(last=False)
-        self._faces.move_to_end(key)
-        return self._faces[key]
-
-    def edited(
-        self, pixels: np.ndarray, crop: AlignedCrop, codes: Codes, row: int, strength: float
-    ) -> tuple[np.ndarray, FittedFace]:
-        """Edit one face of a photo, uint8 (H, W, 3).
-
-        Raises:
-            UnusablePhotoError: what cannot be edited, and why.
-        """
-        face = self.face(pixels, crop)
-        fit, key, before = face.fit, (), pixels
-        code = codes.expression[row].numpy().astype(np.float64)
-        if code.any() and code[EXPRESSIONS.index(face.expression)] < 1:
-            pixels, fit, key = face.express(before, code, strength)
-        lamps = lamps_of(codes, row)
-        if lamps is None:
-            return pixels, face
-        fields, person = face.light(pixels, fit, key, lamps)
-        own = PhotoFields(fields.scaled(strength), person, pixels.shape[1], pixels.shape[0])
-        return own.apply(pixels), face
-
-    def own_codes(self, x: Tensor) -> Codes:
-        """Raise ConditionError: there is no critic."""
-        raise ConditionError("the fitted editor cannot estimate a face's own lighting: name a lighting, or leave it out")
-
-    def target_codes(self, x: Tensor, expression: ExpressionSpec | None, lighting: LightingSpec | None) -> Codes:
-        """Return the codes to edit crops to; None keeps an attribute, by a code of zeros."""
-        return named_codes(len(x), expression, lighting)
-
-    def translate(self, x: Tensor, codes: Codes, batch_size: int = 16) -> GeneratorOutput:
-        """Edit crops `x` (B, 3, 128, 128) in [-1, 1], one by one; there are no masks and no fields.
-
-        Raises:
-            UnusablePhotoError: a crop that cannot be edited, and why.
-        """
-        done = [self._edited_crop(pixels, codes, row) for row, pixels in enumerate(from_network(x) if len(x) else [])]
-        image = to_network(np.stack(done)) if done else x.float().cpu()
-        return GeneratorOutput(image, x[:, :0].cpu(), x[:, :0].cpu(), None)
-
-    def attempt(self, x: Tensor, codes: Codes, batch_size: int = 16) -> Attempt:
-        """Edit crops as `translate` does; those that are refused stay as they are."""
-        if not len(x):
-            return Attempt(x, np.zeros(0, bool))
-        pixels = from_network(x)
-        done, refused = pixels.copy(), np.zeros(len(x), bool)
-        for row, own in enumerate(pixels):
-            try:
-                done[row] = self._edited_crop(own, codes, row)
-            except UnusablePhotoError:
-                refused[row] = True
-        return Attempt(to_network(done), refused)
-
-    def _edited_crop(self, pixels: np.ndarray, codes: Codes, row: int) -> np.ndarray:
-        crop = AlignedCrop(Image.fromarray(pixels), np.array([[1.0, 0, 0], [0, 1.0, 0]]))
-        return self.edited(pixels, crop, codes, row, 1.0)[0]
-
-
-class FittedEditor(Editor):
-    """Edits photos with the fitted head: the same methods as `Editor`; made by `load_editor("fitted")`."""
-
-    networks: FittedHead
-
-    def prepare(self, image: Input, face: Face = "largest", force: bool = False, changes_expression: bool = True) -> Subject:
-        """As `Editor.prepare`, and fit the head.
-
-        Raises:
-            FaceError: also where the head does not fit, or the face is turned or cut off; `force` does not help then.
-        """
-        subject = super().prepare(image, face, force, changes_expression)
-        for crop in _crops_of(subject, self.networks.size):
-            with _reasons(subject):
-                self.networks.face(np.asarray(subject.photo.image), crop)
-        return subject
-
-    def edit_subjects(
-        self,
-        subjects: Iterable[Subject],
-        expression: ExpressionSpec | None = None,
-        lighting: LightingSpec | None = None,
-        strength: float = 1.0,
-        batch_size: int = 8,
-    ) -> Iterator[Edit]:
-        """Edit photos whose faces `prepare` found, one after the other; arguments as in `Editor.edit_many`.
-
-        Raises:
-            FaceError: a face that cannot be edited; the message says which photo and why.
-        """
-        mark = Mark(self.networks.checksum, edit_words(expression, lighting, strength))
-        for subject in subjects:
-            yield self._edit(subject, expression, lighting, strength, mark)
-
-    def _edit(
-        self, subject: Subject, expression: ExpressionSpec | None, lighting: LightingSpec | None, strength: float, mark: Mark
-    ) -> Edit:
-        size = self.networks.size
-        sources = subject.images(size)
-        codes = self.networks.target_codes(to_network(sources), expression, lighting)
-        crops = _crops_of(subject, size)
-        pixels = np.asarray(subject.photo.image)
-        warnings = list(subject.warnings)
-        for row, crop in enumerate(crops if strength > 0 else ()):
-            with _reasons(subject):
-                pixels, face = self.networks.edited(pixels, crop, codes, row, strength)
-            if expression is not None and face.expression != "neutral":
-                warnings.append(f"the face is not at rest ({face.expression}): folds and teeth of it may stay")
-        after = tuple(Image.fromarray(warp(pixels, crop.matrix, size)) for crop in crops)
-        image = Image.fromarray(pixels) if subject.crops else after[0]
-        no_masks = np.zeros((len(crops), 0, size, size), np.float32)
-        own_mark = of_photo(mark, subject.photo)
-        return Edit(
-            *(image, tuple(sources), after, no_masks, no_masks, subject, self.networks, own_mark, strength), tuple(warnings)
-        )
-
-
-@lru_cache(maxsize=1)
-def load_fitted() -> FittedHead:
-    """Return the fitted editor, loaded once: the head takes seconds and some hundred megabytes.
-
-    Raises:
-        LeganError: the extra `render` is not installed.
-    """
-    return FittedHead()
-
-
-def fitted_checksum() -> str:
-    """SHA-256 of what decides the images, in place of a weights file's: versions, and the landmark network.
-
-    Raises:
-        LeganError: the extra `render` is not installed.
-    """
-    try:
-        anny = importlib.metadata.version("anny")
-    except importlib.metadata.PackageNotFoundError as error:
-        raise LeganError('the fitted editor needs the head model anny: pip install "legan[render]"') from error
-    facts = [FITTED, FITTED_VERSION, anny, sha256_of(packaged("landmarks"))]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-
-
-def shown_expression(fit: HeadFit) -> str:
-    """The expression that a fitted face shows, as far as edits need it: at rest, a smile, or an open mouth."""
-    try:
-        check_at_rest(fit)
-    except UnusablePhotoError:
-        smile = fit.actions.get("mouthSmileLeft", 0.0) + fit.actions.get("mouthSmileRight", 0.0)
-        return "smile" if smile > fit.actions.get("jawOpen", 0.0) else "surprise"
-    return "neutral"
-
-
-def lamps_of(codes: Codes, row: int) -> Lamps | None:
-    """The light of one row as a mixture of classes; None where it is kept."""
-    if codes.lamps is not None:
-        return codes.lamps
-    code = codes.lighting[row].numpy().astype(np.float64)
-    if not code.any():
-        return None
-    classes = np.array([k for k in np.flatnonzero(code) if k != ROOM], int)
-    return Lamps(np.ones(3), classes, np.repeat(code[classes][:, None], 3, axis=1))
-
-
-def _crops_of(subject: Subject, size: int) -> tuple[AlignedCrop, ...]:
-    """Crops of a photo; a photo that is an aligned crop itself is its own."""
-    if subject.crops:
-        return subject.crops
-    image = subject.photo.image
-    return (AlignedCrop(subject.images(size)[0], np.array([[size / image.width, 0, 0], [0, size / image.height, 0]])),)
-
-
-@contextmanager
-def _reasons(subject: Subject) -> Iterator[None]:
-    """Name the photo in what is refused."""
-    try:
-        yield
-    except UnusablePhotoError as error:
-        raise FaceError(f"{subject.photo.path or 'the image'} cannot be edited with the fitted head: {error}") from error

@@ -12,11 +12,12 @@ from legan.core.images import WRITE_FORMATS, Photo, save_photo, write_format
 from legan.core.light import LightSetup
 from legan.core.listing import images_in_folder
 from legan.core.workers import shown_progress
-from legan.editing.editor import Edit, Editor, Face, Readings, Subject, check_min_match, load_editor
+from legan.editing.editor import Edit, Editor, Readings, Subject, load_editor
 from legan.editing.grid import GRID_LIGHTINGS, grid_mark, make_grid
-from legan.editing.lights import LightWords, shares_in_words
+from legan.editing.lights import light_setups, shares_in_words
 from legan.editing.marks import marked_metadata, of_photo, read_mark
-from legan.models.editors import ExpressionSpec, LightingSpec
+from legan.models.editors import LightingSpec
+from legan.requests import EditRequest
 
 MASKS = ("expression", "lighting")  # in the names of their files
 Written = Iterator[tuple[Path, list[Path] | LeganError]]
@@ -38,52 +39,6 @@ class Job:
     def outputs(self) -> tuple[Path, ...]:
         """All files."""
         return (self.output, *self.masks)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What to do with each photo.
-
-    Args:
-        expression, strength, face: as for `Editor`.
-        lightings: one, or none for the photo's own; for a grid any number.
-        masks: also write the two masks, as `name.expression-mask.png` and `name.lighting-mask.png`.
-        grid: make one labelled image of all expressions under the lightings instead.
-        mark: say in each file that an algorithm edited it.
-        overwrite: replace outputs that exist. An input is never replaced.
-        force, min_match: as for `Editor`.
-        readings: measure each edit (`Edit.readings`): in the report, and in the file's mark.
-    """
-
-    expression: ExpressionSpec | None = None
-    lightings: tuple[LightingSpec, ...] = ()
-    strength: float = 1.0
-    face: Face = "largest"
-    masks: bool = False
-    grid: bool = False
-    mark: bool = True
-    overwrite: bool = False
-    force: bool = False
-    readings: bool = False
-    min_match: float | None = None
-
-    def check(self) -> None:
-        """Check what can be told without an editor.
-
-        Raises:
-            ConditionError: wishes that do not go together, or none.
-        """
-        if self.grid and self.expression is not None:
-            raise ConditionError("a grid shows all expressions: leave --expression out, or leave --grid out")
-        if self.grid and self.masks:
-            raise ConditionError("a grid has no masks: leave --masks out, or leave --grid out")
-        if self.grid and (self.readings or self.min_match is not None):
-            raise ConditionError("a grid is not measured: leave --readings and --min-match out, or leave --grid out")
-        check_min_match(self.min_match)
-        if not self.grid and len(self.lightings) > 1:
-            raise ConditionError("several lightings need --grid: name one, or add --grid")
-        if not self.grid and self.expression is None and not self.lightings:
-            raise ConditionError("nothing to change: name --expression, --lighting or both, such as --expression smile")
 
 
 @dataclass
@@ -123,29 +78,14 @@ class Report:
 
 
 def edit_photos(
-    photos: Sequence[Path],
-    out: Path | None,
-    choice: Choice,
-    weights: Path | None = None,
-    device: str = "cpu",
-    light: LightWords | None = None,
+    photos: Sequence[Path], out: Path | None, request: EditRequest, weights: Path | None = None, device: str = "cpu"
 ) -> Report:
-    """Load an editor and edit photos with it; arguments and errors as for `load_editor`, `edit_files` and `LightWords`.
-
-    `light` says what the lightings of `choice`, its `named`, are.
-    """
-    choice.check()
-    editor = load_editor(weights, device)
-    if light is None:
-        return edit_files(editor, photos, out, choice)
-    choice = replace(choice, lightings=light.setups(editor))
-    report = edit_files(editor, photos, out, choice)
-    read = [lighting for lighting in choice.lightings if isinstance(lighting, LightSetup) and lighting.words]
-    report.notes += [f"light {setup}: {shares_in_words(setup)}" for setup in read]
-    return report
+    """Load an editor and edit photos with it; arguments and errors as for `load_editor` and `edit_files`."""
+    request.check()
+    return edit_files(load_editor(weights, device), photos, out, request)
 
 
-def edit_files(editor: Editor, photos: Sequence[Path], out: Path | None, choice: Choice) -> Report:
+def edit_files(editor: Editor, photos: Sequence[Path], out: Path | None, request: EditRequest) -> Report:
     """Edit photos and folders of photos.
 
     A single photo that fails raises its error. Of several, the others are edited all the same and the report names those that
@@ -156,35 +96,38 @@ def edit_files(editor: Editor, photos: Sequence[Path], out: Path | None, choice:
         editor: as `load_editor` gives it.
         photos: image files, and folders that are walked.
         out: a file for a single photo, otherwise a folder; None puts edits beside the photos (`name-edited.jpg`).
-        choice: what to do with each of them.
+        request: what to do with each of them.
 
     Raises:
         LeganError: nothing to do, an output that would replace an input or another output, or a full disk.
     """
-    choice.check()
-    if choice.masks and not editor.networks.has_masks:
+    request.check()
+    request = light_setups(request, editor)
+    if request.masks and not editor.networks.has_masks:
         raise ConditionError("these weights make no masks, only LEGAN's do: leave --masks out")
-    for lighting in choice.lightings or (None,):
-        editor.check("neutral" if choice.grid else choice.expression, lighting, choice.strength)
-    jobs, is_single = plan(photos, out, "grid" if choice.grid else "edited", ".png" if choice.grid else "", choice.masks)
-    if not (is_single or choice.overwrite):
+    for lighting in request.lightings or (None,):
+        editor.check("neutral" if request.grid else request.expression, lighting, request.strength)
+    jobs, is_single = plan(photos, out, "grid" if request.grid else "edited", ".png" if request.grid else "", request.masks)
+    if not (is_single or request.overwrite):
         jobs = [replace(job, outdated=_is_outdated(job)) for job in jobs]
-    kept = [path for job in jobs for path in job.outputs if path.exists() and not (job.outdated or choice.overwrite)]
+    kept = [path for job in jobs for path in job.outputs if path.exists() and not (job.outdated or request.overwrite)]
     todo = [job for job in jobs if not set(job.outputs) <= set(kept)]
     report = Report(kept=kept, n_photos=len(jobs), notes=_notes_on(jobs, set(kept)))
-    report.notes += [] if choice.grid or is_single else _format_notes(todo)
+    report.notes += [] if request.grid or is_single else _format_notes(todo)
     if report.kept and is_single:
         raise ImageError(f"{report.kept[0]} exists already: give another name with -o, or add --overwrite")
-    write = _write_grids if choice.grid else _write_edits
+    write = _write_grids if request.grid else _write_edits
     with shown_progress("editing", len(todo), hidden=is_single) as advance:
-        subjects = _prepared(editor, todo, choice, report, is_single, advance)
-        for photo, outputs in write(editor, subjects, {job.photo: job for job in todo}, choice, report):
+        subjects = _prepared(editor, todo, request, report, is_single, advance)
+        for photo, outputs in write(editor, subjects, {job.photo: job for job in todo}, request, report):
             if isinstance(outputs, LeganError):
                 _fail(report, photo, outputs, is_single)
             else:
                 report.done += outputs
                 report.n_edited += 1
             advance()
+    read = [lighting for lighting in request.lightings if isinstance(lighting, LightSetup) and lighting.words]
+    report.notes += [f"light {setup}: {shares_in_words(setup)}" for setup in read]
     return report
 
 
@@ -216,25 +159,25 @@ def _mark_of(output: Path) -> str:
 
 
 def _write_edits(
-    editor: Editor, subjects: Iterable[Subject], jobs: Mapping[Path, Job], choice: Choice, report: Report
+    editor: Editor, subjects: Iterable[Subject], jobs: Mapping[Path, Job], request: EditRequest, report: Report
 ) -> Written:
     """Edit and save; yields each photo with the files written for it, or the error that says why none could be."""
-    lighting = choice.lightings[0] if choice.lightings else None
-    for photo, edit in _edits(editor, subjects, choice, lighting):
+    lighting = request.lightings[0] if request.lightings else None
+    for photo, edit in _edits(editor, subjects, request, lighting):
         if isinstance(edit, FaceError):
             yield photo, edit
             continue
         job = jobs[photo]
         make_folder(job.output.parent)
-        outputs = [path for path in job.outputs if choice.overwrite or job.outdated or not path.exists()]
+        outputs = [path for path in job.outputs if request.overwrite or job.outdated or not path.exists()]
         try:
             n_known = len(edit.warnings)
-            edit = editor.matched(edit, choice.expression, lighting, choice.min_match)
+            edit = editor.matched(edit, request.expression, lighting, request.min_match)
             report.notes += [f"{photo}: {warning}" for warning in edit.warnings[n_known:]]
-            if choice.readings:
+            if request.readings:
                 report.readings[job.output] = edit.readings
             if job.output in outputs:
-                edit.save(job.output, mark=choice.mark)
+                edit.save(job.output, mark=not request.no_mark)
             for path, image in zip(job.masks, edit.mask_images() if job.masks else (), strict=True):
                 if path in outputs:
                     save_photo(image, path)
@@ -245,10 +188,10 @@ def _write_edits(
 
 
 def _edits(
-    editor: Editor, subjects: Iterable[Subject], choice: Choice, lighting: LightingSpec | None
+    editor: Editor, subjects: Iterable[Subject], request: EditRequest, lighting: LightingSpec | None
 ) -> Iterator[tuple[Path, Edit | FaceError]]:
     """Edit photos, together where the editor can; where it edits one by one, also the reason why one cannot be edited."""
-    wishes = choice.expression, lighting, choice.strength
+    wishes = request.expression, lighting, request.strength
     if not editor.networks.can_refuse:
         yield from ((_path_of(edit.photo), edit) for edit in editor.edit_subjects(subjects, *wishes))
         return
@@ -262,18 +205,18 @@ def _edits(
 
 
 def _write_grids(
-    editor: Editor, subjects: Iterable[Subject], jobs: Mapping[Path, Job], choice: Choice, report: Report
+    editor: Editor, subjects: Iterable[Subject], jobs: Mapping[Path, Job], request: EditRequest, report: Report
 ) -> Written:
     """As `_write_edits`, one labelled image of all expressions for each photo."""
-    lightings = choice.lightings or GRID_LIGHTINGS
-    mark = grid_mark(editor, lightings, choice.strength)
+    lightings = request.lightings or GRID_LIGHTINGS
+    mark = grid_mark(editor, lightings, request.strength)
     for subject in subjects:
-        metadata = marked_metadata(of_photo(mark, subject.photo)) if choice.mark else None
+        metadata = marked_metadata(of_photo(mark, subject.photo)) if not request.no_mark else None
         photo = _path_of(subject.photo)
         output = jobs[photo].output
         make_folder(output.parent)
         try:
-            save_photo(make_grid(editor, subject, lightings, choice.strength), output, metadata=metadata)
+            save_photo(make_grid(editor, subject, lightings, request.strength), output, metadata=metadata)
         except FaceError as error:
             yield photo, error
             continue
@@ -359,12 +302,12 @@ def _identity(path: Path) -> tuple[int, int] | Path:
 
 
 def _prepared(
-    editor: Editor, jobs: Iterable[Job], choice: Choice, report: Report, is_single: bool, advance: Callable[[], None]
+    editor: Editor, jobs: Iterable[Job], request: EditRequest, report: Report, is_single: bool, advance: Callable[[], None]
 ) -> Iterator[Subject]:
     for job in jobs:
         try:
-            changes_expression = choice.grid or choice.expression is not None
-            subject = editor.prepare(job.photo, choice.face, choice.force, changes_expression)
+            changes_expression = request.grid or request.expression is not None
+            subject = editor.prepare(job.photo, request.face, request.force, changes_expression)
         except LeganError as error:
             _fail(report, job.photo, error, is_single)
             advance()

@@ -2,7 +2,7 @@
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,65 +14,39 @@ from legan.core.images import check_size, load_photo, to_network
 from legan.core.light import WHITE, Colour, LightSetup, from_weights, to_linear
 from legan.editing.editor import Editor
 from legan.models.editors import LightingSpec
+from legan.requests import EditRequest
 
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 _MAP_WIDTH = 144  # pixels to which an environment map is brought: 2.5 degrees each
 _LEAST = 0.02  # share of the light below which a class that the critic sees is left out
 
 
-@dataclass(frozen=True)
-class LightWords:
-    """What the command line says about light.
-
-    Args:
-        lightings: classes, words, degrees or lamps (`LightSetup.parse`), one an image.
-        ambient, softness, colour: for all of them; None where nothing is said.
-        environment: an equirectangular image, instead of lightings.
-        like: a photo whose light is estimated, instead of lightings.
+def light_setups(request: EditRequest, editor: Editor) -> EditRequest:
+    """Return a request whose `lightings` are what to edit to, read or estimated; plain ones stay as they were named.
 
     Raises:
-        ConditionError: parts that do not go together.
+        ConditionError, ImageError, FaceError: what cannot be read or is out of range, no face, or no critic to estimate by.
     """
+    lightings = request.lightings
+    if request.environment is not None:
+        lightings = (read_environment(request.environment),)
+    elif request.light_like is not None:
+        lightings = (light_like(editor, request.light_like),)
+    elif not (request.ambient is None and request.softness is None and request.light_color is None):
+        lightings = tuple(_with_lamps(lighting, request) for lighting in lightings)
+    return replace(
+        request, lightings=lightings, ambient=None, softness=None, light_color=None, environment=None, light_like=None
+    )
 
-    lightings: tuple[str, ...] = ()
-    ambient: float | None = None
-    softness: float | None = None
-    colour: str | None = None
-    environment: Path | None = None
-    like: Path | None = None
 
-    def __post_init__(self) -> None:
-        named = {"--lighting": self.lightings, "--environment": self.environment, "--light-like": self.like}
-        ways = [name for name, value in named.items() if value]
-        if len(ways) > 1:
-            raise ConditionError(f"{' and '.join(ways)} both say what the light is: name one of them")
-        of_lamps = {"--ambient": self.ambient, "--softness": self.softness, "--light-color": self.colour}
-        given = [name for name, value in of_lamps.items() if value is not None]
-        if given and not self.lightings:
-            raise ConditionError(f"{given[0]} goes with lamps: add --lighting, such as --lighting -45")
-
-    @property
-    def named(self) -> tuple[str, ...]:
-        """What says the light of each image, before it is read."""
-        files = (self.environment, self.like)
-        return self.lightings or tuple(str(path) for path in files if path is not None)
-
-    def setups(self, editor: Editor) -> tuple[LightingSpec, ...]:
-        """Return the lightings to edit to, none where nothing is said; plain ones as they were named.
-
-        Raises:
-            ConditionError, ImageError, FaceError: what cannot be read or is out of range, no face, or no critic to estimate by.
-        """
-        if self.environment is not None:
-            return (read_environment(self.environment),)
-        if self.like is not None:
-            return (light_like(editor, self.like),)
-        if self.ambient is None and self.softness is None and self.colour is None:
-            return self.lightings
-        ambient = 1.0 if self.ambient is None else self.ambient
-        colour: Colour = WHITE if self.colour is None else self.colour
-        setups = [LightSetup.parse(text, ambient, self.softness or 0.0, colour) for text in self.lightings]
-        return tuple(text if setup.plain is not None else setup for text, setup in zip(self.lightings, setups, strict=True))
+def _with_lamps(lighting: LightingSpec, request: EditRequest) -> LightingSpec:
+    """One lighting in words with the request's ambient, softness and colour."""
+    if not isinstance(lighting, str):
+        raise ConditionError("ambient, softness and colour belong to lamps in words: a LightSetup has its own")
+    ambient = 1.0 if request.ambient is None else request.ambient
+    colour: Colour = WHITE if request.light_color is None else request.light_color
+    setup = LightSetup.parse(lighting, ambient, request.softness or 0.0, colour)
+    return lighting if setup.plain is not None else setup
 
 
 def shares_in_words(setup: LightSetup) -> str:

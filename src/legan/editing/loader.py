@@ -54,7 +54,7 @@ def editor_path(name: str | Path | None, exported: Path, known_faults: Sequence[
     if str(name) == FITTED:
         return Path(FITTED)
     if name is not None and is_run(name):
-        from legan.train.export import export_run
+        from legan.train.recipes import export_run
 
         if "generator" not in export_run(Path(name), exported, known_faults):
             raise WeightsError(f"{name} is not a run of an editor: name one of `legan train legan`, `stargan` or `starganv2`")

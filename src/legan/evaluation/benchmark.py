@@ -1,9 +1,13 @@
-"""Evaluate models: from what was asked for to a folder with report.json, tables, each image's figures and a page."""
+"""Evaluate editors side by side: a request in, a folder with report.json, tables, each image's values and a page out.
+
+`tasks` draws the evaluation sets, `measure` runs the candidates and measures their images with `evaluators` and `edit_classifier`,
+`statistics` turns the values into metrics with intervals, `report` writes them.
+"""
 
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,70 +22,30 @@ from legan.core.table import escaped
 from legan.data.manifest import MANIFEST, SPLITS
 from legan.data.shards import check_own_folder
 from legan.editing.loader import editor_checksum, editor_path
-from legan.evaluation import statistics as figures
+from legan.evaluation import statistics
+from legan.evaluation.edit_classifier import accuracies, train_edit_classifier
+from legan.evaluation.evaluators import IMAGE_METRICS, Evaluators
 from legan.evaluation.measure import (
     CACHE,
-    FIGURES,
     INPUT,
     REAL,
-    Arrays,
     Candidate,
-    Choice,
-    Evaluators,
+    Measured,
     Predictor,
     Progress,
-    accuracies,
     digest_of,
-    learn,
     measure_all,
     results_of,
 )
-from legan.evaluation.report import Report, add_preference, headings, write_page, write_report
+from legan.evaluation.report import Report, add_preference, headings, write_report, write_report_page
 from legan.evaluation.tasks import ENOUGH_FOR_FID, EvaluationSet, from_data_set, from_folders
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to evaluate.
-
-    Args:
-        data: data set folders, each perhaps with `:split`; or one folder of input images, for `results`.
-        editors: weights files, run folders or ids of models on the hub, each perhaps as `NAME=PATH`; `packaged` is the one that
-            comes with legan, `fitted` the one without a network.
-        results: folders of result images, `NAME=DIR`, by the names of the inputs.
-        truth, real: folders of the true edits, and of real images, for `results`.
-        split: of data sets that do not name theirs.
-        n: questions drawn from each data set.
-        seed: of that draw and of the intervals' people.
-        preference: preference.json of a study.
-        n_resamples: of the intervals; half samples are 100 at most.
-    """
-
-    data: tuple[str, ...]
-    editors: tuple[str, ...] = ()
-    results: tuple[str, ...] = ()
-    truth: Path | None = None
-    real: Path | None = None
-    split: str = "test"
-    n: int = 2000
-    seed: int = 0
-    preference: Path | None = None
-    n_resamples: int = 1000
-
-
-@dataclass(frozen=True)
-class Measured:
-    """An exam and what was measured on each contestant."""
-
-    evaluation_set: EvaluationSet
-    candidates: Sequence[Candidate]
-    arrays: Sequence[Arrays]
+from legan.requests import EvaluationNetworks, EvaluationRequest
 
 
 def evaluate(
-    request: Request,
+    request: EvaluationRequest,
     out: Path,
-    choice: Choice | None = None,
+    choice: EvaluationNetworks | None = None,
     n_workers: int = 1,
     batch_size: int = 16,
     progress: Progress = lambda n_done, n: None,
@@ -91,10 +55,10 @@ def evaluate(
     Args:
         request: what to evaluate.
         out: folder of the report; its subfolder `cache` keeps what was measured on each model.
-        choice: the networks to judge by.
+        choice: the networks to measure with.
         n_workers: processes.
         batch_size: images that go through a network together.
-        progress: told of images done and images in all.
+        progress: called with images done and in all.
 
     Returns:
         what report.json holds.
@@ -102,43 +66,28 @@ def evaluate(
     Raises:
         LeganError: anything that cannot be used; nothing is measured before all is checked.
     """
-    choice = choice or Choice()
+    choice = choice or EvaluationNetworks()
     _check(request, n_workers, batch_size)
     check_device(choice.device)
     check_own_folder(out, CACHE)
-    exams = _exams(request)
-    evaluators = Evaluators(choice, learn(exams))
+    evaluation_sets = _evaluation_sets(request)
+    evaluators = Evaluators(choice, train_edit_classifier(evaluation_sets))
     with held_folder(make_folder(out)):
         editors = [_editor(word, out) for word in request.editors]
-        candidates = [_contestants(request, evaluation_set, editors) for evaluation_set in exams]
+        candidates = [_candidates(request, evaluation_set, editors) for evaluation_set in evaluation_sets]
         if request.preference is not None:
             add_preference([{"name": one.name, "metrics": {}} for one in candidates[0] if one.is_model], request.preference)
-        for evaluation_set, own in zip(exams, candidates, strict=True):
+        for evaluation_set, own in zip(evaluation_sets, candidates, strict=True):
             for candidate in own:
                 Predictor(candidate, evaluation_set, choice.device)
-        report: Report = {"made_by": f"legan {__version__}", "models": [], "references": [], "networks": evaluators.provenance}
-        report["settings"] = {**_plain(request), "choice": _plain(choice)}
-        report["preference"], report["correlations"], report["breakdown"] = {}, {"images": [], "models": []}, []
-        measured: list[Measured] = []
-        for evaluation_set, own in zip(exams, candidates, strict=True):
-            reference, arrays = measure_all(evaluation_set, own, choice, evaluators, out, n_workers, batch_size, progress)
-            measured.append(Measured(evaluation_set, own, arrays))
-            for candidate, found in zip(own, arrays, strict=True):
-                row = figures.row(evaluation_set, candidate, found, reference, evaluators, request.n_resamples)
-                if candidate.is_model:
-                    row["edits"] = figures.is_edited(row, found, arrays[0])
-                report["models" if candidate.is_model else "references"].append(row)
-                report["breakdown"] += (
-                    figures.breakdown(evaluation_set, candidate.name, found) if candidate.name != REAL else []
-                )
-                report["correlations"]["images"] += figures.correlations_of_images(evaluation_set, candidate.name, found)
-        if request.preference is not None:
-            report["preference"] = add_preference(report["models"], request.preference)
-        report["correlations"]["models"] = figures.correlations_of_models(report["models"])
-        report["notes"] = _notes(exams, evaluators) + [note for one in measured for note in _refusals(one)]
+        measured = [
+            measure_all(evaluation_set, own, choice, evaluators, out, n_workers, batch_size, progress)
+            for evaluation_set, own in zip(evaluation_sets, candidates, strict=True)
+        ]
+        report = _report(request, choice, evaluators, measured)
         write_report(report, out)
         _write_images(measured, out / "images.csv")
-        write_page(report, headings(report), measured, out / "report.html")
+        write_report_page(report, headings(report), measured, out / "report.html")
         return report
 
 
@@ -150,7 +99,7 @@ def evaluate_editors(
     n: int = 2000,
     seed: int = 0,
     n_resamples: int = 1000,
-    choice: Choice | None = None,
+    choice: EvaluationNetworks | None = None,
     n_workers: int = 1,
 ) -> Report:
     """Compare editors on data sets by every metric, as `legan evaluate` does, and write the report; run again, it continues.
@@ -159,7 +108,7 @@ def evaluate_editors(
         editors: weights files, run folders or ids on the hub by name; `"packaged"` is the one that comes with legan.
         data: data set folders.
         out: folder of the report.
-        split, n, seed, n_resamples: as in `Request`.
+        split, n, seed, n_resamples: as in `EvaluationRequest`.
         choice, n_workers: as in `evaluate`.
 
     Returns:
@@ -177,11 +126,11 @@ def evaluate_editors(
     """
     folders = [data] if isinstance(data, (str, Path)) else data
     words = tuple(f"{name}={place}" for name, place in editors.items())
-    request = Request(tuple(map(str, folders)), words, split=split, n=n, seed=seed, n_resamples=n_resamples)
+    request = EvaluationRequest(tuple(map(str, folders)), words, split=split, n=n, seed=seed, n_resamples=n_resamples)
     return evaluate(request, Path(out), choice, n_workers)
 
 
-def _check(request: Request, n_workers: int, batch_size: int) -> None:
+def _check(request: EvaluationRequest, n_workers: int, batch_size: int) -> None:
     for name, value in (("workers", n_workers), ("batch-size", batch_size), ("n", request.n)):
         if value < 1:
             raise ConfigError(f"--{name} must be at least 1, not {value}")
@@ -197,44 +146,44 @@ def _check(request: Request, n_workers: int, batch_size: int) -> None:
     if request.results and len(request.data) > 1:
         raise ConfigError("--results belong to one folder of inputs: name one --data")
     if not request.results and (request.truth or request.real):
-        raise ConfigError("--truth and --real go with --results: a data set tells them itself")
+        raise ConfigError("--truth and --real go with --results: a data set has them itself")
 
 
-def _exams(request: Request) -> list[EvaluationSet]:
+def _evaluation_sets(request: EvaluationRequest) -> list[EvaluationSet]:
     if request.results:
         folder = Path(request.data[0])
         if (folder / MANIFEST).is_file():
             raise ConfigError(f"--results belong to a folder of input images, and {folder} is a data set: name that folder")
         return [from_folders(folder, request.truth, request.real, request.n, request.seed)]
-    exams = []
+    evaluation_sets = []
     for word in request.data:
         place, _, split = word.rpartition(":")
         folder, split = (Path(place), split) if place and split in SPLITS else (Path(word), request.split)
         if folder.is_dir() and not (folder / MANIFEST).is_file():
             raise DataError(
-                f"{folder} is no data set (it has no {MANIFEST}): editors are evaluated on one, such as `legan render`, `legan relight` "
-                "or `legan import` makes"
+                f"{folder} is not a data set (it has no {MANIFEST}): editors are evaluated on one, such as `legan render`, `legan relight` "
+                "or `legan import` writes"
             )
-        exams.append(from_data_set(folder, split, request.n, request.seed))
-    if len({evaluation_set.name for evaluation_set in exams}) < len(exams):
+        evaluation_sets.append(from_data_set(folder, split, request.n, request.seed))
+    if len({evaluation_set.name for evaluation_set in evaluation_sets}) < len(evaluation_sets):
         raise ConfigError("two --data have the same name and split: rename a folder")
-    return exams
+    return evaluation_sets
 
 
-def _contestants(request: Request, evaluation_set: EvaluationSet, editors: Sequence[Candidate]) -> list[Candidate]:
+def _candidates(request: EvaluationRequest, evaluation_set: EvaluationSet, editors: Sequence[Candidate]) -> list[Candidate]:
     """The two references, then the models in the order named."""
-    found = [Candidate(INPUT, "")]
+    candidates = [Candidate(INPUT, "")]
     if len(evaluation_set.real):
-        found.append(Candidate(REAL, ""))
-    found += editors
+        candidates.append(Candidate(REAL, ""))
+    candidates += editors
     for word in request.results:
         name, folder = _named(word)
-        found.append(Candidate(name, digest_of(results_of(folder, evaluation_set)), folder=folder))
-    names = [candidate.name for candidate in found]
+        candidates.append(Candidate(name, digest_of(results_of(folder, evaluation_set)), folder=folder))
+    names = [candidate.name for candidate in candidates]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigError(f"two models are named '{twice[0]}': give each a name of its own, NAME=PATH")
-    return found
+    return candidates
 
 
 def _named(word: str) -> tuple[str, Path]:
@@ -246,15 +195,40 @@ def _named(word: str) -> tuple[str, Path]:
 
 
 def _editor(word: str, out: Path) -> Candidate:
-    """The editor that was meant; a run folder is exported first."""
+    """The candidate of an editor's name; a run folder is exported first."""
     name, path = _named(word)
     path = editor_path(path, make_folder(out / CACHE) / f"{name}.safetensors")
     return Candidate(name, editor_checksum(path), weights=path)
 
 
-def _notes(exams: Sequence[EvaluationSet], evaluators: Evaluators) -> list[str]:
+def _report(
+    request: EvaluationRequest, choice: EvaluationNetworks, evaluators: Evaluators, measured: Sequence[Measured]
+) -> Report:
+    """What report.json holds: settings, a row of metrics for each candidate, correlations of quality with them, breakdown, notes."""
+    report: Report = {"made_by": f"legan {__version__}", "models": [], "references": [], "networks": evaluators.provenance}
+    report["settings"] = {**_plain(request), "choice": _plain(choice)}
+    report["preference"], report["correlations"], report["breakdown"] = {}, {"images": [], "models": []}, []
+    for one in measured:
+        asked = one.evaluation_set
+        for candidate, arrays in zip(one.candidates, one.arrays, strict=True):
+            row = statistics.row(asked, candidate, arrays, one.reference, evaluators, request.n_resamples)
+            if candidate.is_model:
+                row["edits"] = statistics.is_edited(row, arrays, one.arrays[0])
+            report["models" if candidate.is_model else "references"].append(row)
+            if candidate.name != REAL:
+                report["breakdown"] += statistics.breakdown(asked, candidate.name, arrays)
+            report["correlations"]["images"] += statistics.correlations_of_images(asked, candidate.name, arrays)
+    if request.preference is not None:
+        report["preference"] = add_preference(report["models"], request.preference)
+    report["correlations"]["models"] = statistics.correlations_of_models(report["models"])
+    refusals = [note for one in measured for note in _refusals(one)]
+    report["notes"] = _notes([one.evaluation_set for one in measured], evaluators) + refusals
+    return report
+
+
+def _notes(evaluation_sets: Sequence[EvaluationSet], evaluators: Evaluators) -> list[str]:
     notes = []
-    for evaluation_set in exams:
+    for evaluation_set in evaluation_sets:
         least = min(len(evaluation_set), len(evaluation_set.reference))
         if least < ENOUGH_FOR_FID:
             notes.append(
@@ -296,29 +270,29 @@ def _notes(exams: Sequence[EvaluationSet], evaluators: Evaluators) -> list[str]:
 
 
 def _refusals(measured: Measured) -> list[str]:
-    """Notes on images that an editor refused; there the input stands in."""
+    """Notes on images that an editor refused; their inputs are measured instead."""
     counts = {
-        candidate.name: int(found["refused"].sum())
-        for candidate, found in zip(measured.candidates, measured.arrays, strict=True)
-        if found.get("refused", np.zeros(0)).any()  # caches of earlier versions hold none for networks
+        candidate.name: int(arrays["refused"].sum())
+        for candidate, arrays in zip(measured.candidates, measured.arrays, strict=True)
+        if arrays.get("refused", np.zeros(0)).any()  # caches of earlier versions hold none for networks
     }
     name, n = measured.evaluation_set.name, len(measured.evaluation_set)
     return [f"{name}: {editor} refuses {count} of {n} images, which count as they were." for editor, count in counts.items()]
 
 
 def _write_images(measured: Sequence[Measured], path: Path) -> None:
-    """Each image's figures as CSV: model, data, number, source, target, figures."""
+    """Each image's values as CSV: model, data, number, source, target, metrics."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["model", "data", "number", "source", "expression", "lighting", *FIGURES])
-    for found in measured:
-        evaluation_set = found.evaluation_set
-        for candidate, arrays in zip(found.candidates, found.arrays, strict=True):
+    writer.writerow(["model", "data", "number", "source", "expression", "lighting", *IMAGE_METRICS])
+    for one in measured:
+        evaluation_set = one.evaluation_set
+        for candidate, arrays in zip(one.candidates, one.arrays, strict=True):
             for k in range(len(arrays["quality"])):
                 target = ("", "")
                 if evaluation_set.target is not None and candidate.name != REAL:
                     target = EXPRESSIONS[evaluation_set.target[k, 0]], LIGHTING_NAMES[evaluation_set.target[k, 1]]
-                values = ("" if np.isnan(arrays[name][k]) else f"{arrays[name][k]:.6g}" for name in FIGURES)
+                values = ("" if np.isnan(arrays[name][k]) else f"{arrays[name][k]:.6g}" for name in IMAGE_METRICS)
                 writer.writerow(
                     map(escaped, [candidate.name, evaluation_set.name, k, evaluation_set.names[k], *target, *values])
                 )

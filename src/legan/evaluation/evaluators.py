@@ -1,26 +1,33 @@
-"""The networks whose features images are compared by, chosen by name or file; whatever uses one says which it was.
+"""The networks and the classifier that images are measured with, chosen by name or file; results name the ones that were used.
 
 `lightcnn`, the identity network that comes with legan, needs no download. `lightcnn9`, `lightcnn29`, `inception` (the network of FID),
 `alex` and `vgg` (those of LPIPS) are files that the user has, in the folder that `LEGAN_MODELS` names. Anything else is a path: weights of
 `legan train identity`, or an official LightCNN checkpoint.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from legan.core.errors import WeightsError, nearest
 from legan.core.files import sha256_of
-from legan.core.images import resized
+from legan.core.geometry import CROP_SIZE
+from legan.core.images import resized, to_network, to_unit
 from legan.core.weights import PACKAGED, load_state, packaged
-from legan.faces.embeddings import KNOWN_FILES, model_file
-from legan.metrics import feature_networks as backbones
-from legan.metrics import feature_networks as inception
-from legan.models import lightcnn
+from legan.evaluation.edit_classifier import EditClassifier
+from legan.faces.embeddings import KNOWN_FILES, Embedding, load_embedding, model_file
+from legan.metrics import feature_networks
+from legan.metrics.images import layer_distance, psnr, ssim
+from legan.models.lightcnn import INPUT_SIZE, load_lightcnn
+from legan.quality.scorer import QualityScorer, load_quality
+from legan.requests import EvaluationNetworks
 
 DEFAULT = "lightcnn"
 _TORCHVISION = "https://download.pytorch.org/models"
@@ -36,7 +43,63 @@ _LIGHTCNNS = (DEFAULT, "lightcnn9", "lightcnn29")
 FID_NETWORKS = (*_LIGHTCNNS, "inception")
 LPIPS_NETWORKS = (*_LIGHTCNNS, "alex", "vgg")
 
+IMAGE_METRICS = ("edited", "lpips", "ssim", "psnr", "match", "quality")  # of each image; NaN where there is none
+Arrays = dict[str, np.ndarray]  # by name, a row an image
 Layers = Callable[[Tensor], list[Tensor]]
+
+
+class Evaluators:
+    """The networks of a `EvaluationNetworks`, loaded, and the classifier of edits, where there is one.
+
+    Raises:
+        WeightsError, ConfigError: an unknown network, or a device that this machine does not have.
+    """
+
+    def __init__(self, choice: EvaluationNetworks, edits: EditClassifier | None = None) -> None:
+        self.edits = edits
+        self.fid: FeatureNetwork = load_fid_network(choice.fid_network, choice.device)
+        self.lpips: FeatureNetwork = load_lpips_network(choice.lpips_network, choice.device)
+        self.embedding: Embedding = load_embedding(choice.identity, choice.device)
+        # float32 everywhere, so that scores do not depend on the machine.
+        self.quality: QualityScorer = load_quality(choice.quality, choice.device, "fp32")
+        self._shares_layers = self.fid.provenance.get("sha256", "") == self.lpips.provenance.get("sha256")
+
+    @property
+    def provenance(self) -> dict[str, dict[str, Any]]:
+        """Name, file and checksum of each network, and what its file says about itself."""
+        q: dict[str, Any] = {key: self.quality.metadata[key] for key in ("data", "licence") if key in self.quality.metadata}
+        return {
+            "fid": {"name": self.fid.name, **self.fid.provenance},
+            "lpips": {"name": self.lpips.name, **self.lpips.provenance},
+            "match": {"name": self.embedding.name, **self.embedding.provenance},
+            "quality": {"sha256": self.quality.checksum, **q},
+            **({"edits": dict(self.edits.provenance)} if self.edits is not None else {}),
+        }
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """Return features (B, d) of images, uint8 (B, S, S, 3)."""
+        return self.fid.features(to_network(images)).numpy()
+
+    def measure(self, images: np.ndarray, truths: np.ndarray, has_truth: np.ndarray) -> Arrays:
+        """Return `features` (B, d), `embedding` (B, e) and each of `IMAGE_METRICS` (B,); NaN for `edited` and `match`, set later.
+
+        Args:
+            images, truths: uint8 (B, S, S, 3); the results, and the true edits.
+            has_truth: (B,) whether there is a truth.
+        """
+        x, x_true = to_network(images), to_network(truths[has_truth])
+        layers = self.lpips.read(x)
+        features = torch.cat(list(map(pooled, layers)), 1).cpu() if self._shares_layers else self.fid.features(x)
+        values: Arrays = {"features": features.float().numpy(), **{name: np.full(len(x), np.nan) for name in IMAGE_METRICS}}
+        if has_truth.any():
+            kept = torch.from_numpy(has_truth)
+            own = [layer[kept] for layer in layers]
+            values["lpips"][has_truth] = layer_distance(own, self.lpips.read(x_true), self.lpips.weights).cpu()
+            u, u_true = to_unit(x[kept]), to_unit(x_true)
+            values["ssim"][has_truth], values["psnr"][has_truth] = ssim(u, u_true), psnr(u, u_true)
+        values["embedding"] = self.embedding.embed(to_unit(resized(x, CROP_SIZE).clamp(-1, 1)), batch_size=len(x))
+        values["quality"][:] = self.quality.predict(resized(x, self.quality.size)).score.numpy()
+        return values
 
 
 class _Loaded(NamedTuple):
@@ -52,7 +115,7 @@ class FeatureNetwork:
         name: how results name it.
         layers: images (B, 3, S, S) in [-1, 1] -> its layers (B, C, h, w); one layer (B, d) is features as they are.
         size: S, the side that it reads; images of another are scaled, bilinearly and antialiased; None where any will do.
-        weights: of the layers' channels where people's judgements led to them: LPIPS's.
+        weights: of the layers' channels, fitted to people's judgements: LPIPS's.
         provenance: file, SHA-256, and what the file says about itself.
     """
 
@@ -84,9 +147,9 @@ def load_fid_network(name: str | Path = DEFAULT, device: str = "cpu") -> Feature
         WeightsError: an unknown name, or a file that is missing, damaged or another one.
     """
     if str(name) == "inception":
-        net, facts = _published("inception", inception.Inception())
+        net, facts = _published("inception", feature_networks.Inception())
         net = _ready(net, device)
-        return FeatureNetwork("inception", lambda x: [net(x.to(device))], inception.INPUT_SIZE, None, facts)
+        return FeatureNetwork("inception", lambda x: [net(x.to(device))], feature_networks.INPUT_SIZE, None, facts)
     return _lightcnn(name, FID_NETWORKS, device)
 
 
@@ -99,14 +162,14 @@ def load_lpips_network(name: str | Path = DEFAULT, device: str = "cpu") -> Featu
     word = str(name)
     if word not in ("alex", "vgg"):
         return _lightcnn(name, LPIPS_NETWORKS, device)
-    net, facts = _published(word, backbones.alexnet() if word == "alex" else backbones.vgg16())
+    net, facts = _published(word, feature_networks.alexnet() if word == "alex" else feature_networks.vgg16())
     net = _ready(net, device)
-    weights = [weight.to(device) for weight in backbones.channel_weights(word)]
+    weights = [weight.to(device) for weight in feature_networks.channel_weights(word)]
     return FeatureNetwork(word, lambda x: net(x.to(device)), None, weights, facts)
 
 
 def _published(name: str, net: nn.Module) -> _Loaded:
-    """Fill a network from its published file, whose checksum its name tells."""
+    """Fill a network from its published file, whose name holds its checksum."""
     file, home = _FILES[name]
     path = model_file(name, file, home, _HUB_FOLDERS)
     checksum, expected = sha256_of(path), path.stem.rsplit("-", 1)[1]
@@ -135,27 +198,23 @@ def _lightcnn(name: str | Path, choices: tuple[str, ...], device: str) -> Featur
         raise WeightsError(
             f"unknown feature network '{word}': choose from {', '.join(choices)}, or give a file{nearest(word, choices)}"
         )
+    net, metadata = load_lightcnn(path)
     facts: dict[str, Any] = {"file": path.name, "sha256": sha256_of(path)}
-    if path.suffix == ".safetensors":
-        net, metadata = lightcnn.load_lightcnn(path)
-        facts |= {key: metadata[key] for key in ("model", "steps", "seed", "data", "licence") if key in metadata}
-    else:
-        net = lightcnn.LightCNN.from_checkpoint(path)
-    return FeatureNetwork(
-        word if word in choices else path.name, lightcnn_layers(_ready(net, device), device), lightcnn.INPUT_SIZE, None, facts
-    )
+    facts |= {key: metadata[key] for key in ("model", "steps", "seed", "data", "licence") if key in metadata}
+    called = word if word in choices else path.name
+    return FeatureNetwork(called, lightcnn_layers(_ready(net, device), device), INPUT_SIZE, None, facts)
 
 
 def lightcnn_layers(net: nn.Module, device: str = "cpu") -> Layers:
-    """Return a function that reads a LightCNN's layers: what its stem and each of its groups give."""
-    found: list[Tensor] = []
+    """Return a function from images to a LightCNN's layers: the outputs of its stem and each of its groups."""
+    layers: list[Tensor] = []
     for module in (net.stem, *net.groups):  # type: ignore[union-attr, misc]
-        module.register_forward_hook(lambda _module, _inputs, output: found.append(output))  # type: ignore[union-attr]
+        module.register_forward_hook(lambda _module, _inputs, output: layers.append(output))  # type: ignore[union-attr]
 
     def read(x: Tensor) -> list[Tensor]:
-        found.clear()
+        layers.clear()
         net(x.to(device))
-        return list(found)
+        return list(layers)
 
     return read
 

@@ -1,33 +1,25 @@
 """Results of an evaluation as tables, JSON, charts and one page."""
 
-import base64
 import csv
 import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
-from string import Template
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from legan import __version__
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.config import parse_json
 from legan.core.errors import DataError, nearest
 from legan.core.files import write_atomic
-from legan.core.images import encode_photo
+from legan.core.pages import data_uri, fill_template, write_page
 from legan.core.table import escaped
-from legan.core.weights import asset
-from legan.evaluation.measure import FIGURES, INPUT, REAL, Candidate
+from legan.evaluation.evaluators import IMAGE_METRICS
+from legan.evaluation.measure import INPUT, REAL, Measured
 from legan.evaluation.statistics import METRICS, PREFERENCE, labels
-
-if TYPE_CHECKING:
-    from legan.evaluation.benchmark import Measured
-
 
 # The report of an evaluation as files: report.json, and its table as Markdown, LaTeX and CSV.
 
@@ -103,7 +95,7 @@ def shown_metrics(report: Report) -> list[str]:
 
 
 def headings(report: Report) -> dict[str, str]:
-    """Headings of the metrics, as `figures.labels`."""
+    """Headings of the metrics, as `statistics.labels`."""
     return labels(report["networks"], report["preference"].get("simulated", False))
 
 
@@ -228,29 +220,34 @@ class _Axis(NamedTuple):
 
 
 def scatter(series: Sequence[Series], x_label: str, y_label: str) -> str:
-    """Return a chart; points that are not finite must be left out before."""
+    """Return a chart as SVG, safe to insert into a page; points that are not finite must be left out before."""
     xs, ys = [x for one in series for x in one.xs], [y for one in series for y in one.ys]
     if not xs:
         return ""
     x_axis, y_axis = _axis(xs, LEFT, WIDTH - RIGHT), _axis(ys, HEIGHT - BOTTOM, TOP)
-    lines, words = [], []
-    for tick in ticks(x_axis.low, x_axis.high):
-        x = f"{x_axis(tick):.1f}"
-        lines.append(f'<path d="M{x} {TOP}V{HEIGHT - BOTTOM}"/>')
-        words.append(f'<text x="{x}" y="{HEIGHT - BOTTOM + 15}">{tick:g}</text>')
-    for tick in ticks(y_axis.low, y_axis.high):
-        y = y_axis(tick)
-        lines.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
-        words.append(f'<text class="y" x="{LEFT - 6}" y="{y + 4:.1f}">{tick:g}</text>')
-    words.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 6}">{escape(x_label)}</text>')
-    middle = (TOP + HEIGHT - BOTTOM) / 2
-    words.append(f'<text transform="translate(12 {middle}) rotate(-90)">{escape(y_label)}</text>')
-    dots = "".join(_dots(one, x_axis, y_axis) for one in series)
-    name = escape(f"{y_label} against {x_label}", quote=True)
-    return (
-        f'<svg class="scatter" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{name}">'
-        f'<g class="grid">{"".join(lines)}</g>{"".join(words)}{dots}</svg>'
+    return fill_template(
+        "scatter.svg",
+        width=WIDTH,
+        height=HEIGHT,
+        left=LEFT,
+        right=WIDTH - RIGHT,
+        top=TOP,
+        bottom=HEIGHT - BOTTOM,
+        x_label=x_label,
+        y_label=y_label,
+        x_ticks=_tick_labels(x_axis),
+        y_ticks=_tick_labels(y_axis),
+        series=[_dots(one, x_axis, y_axis) for one in series],
     )
+
+
+def _tick_labels(axis: _Axis) -> list[tuple[float, str]]:
+    return [(round(axis(tick), 1), f"{tick:g}") for tick in ticks(axis.low, axis.high)]
+
+
+def _dots(series: Series, x_axis: _Axis, y_axis: _Axis) -> dict[str, Any]:
+    points = [(round(x_axis(x), 1), round(y_axis(y), 1)) for x, y in zip(series.xs, series.ys, strict=True)][:MAX_DOTS]
+    return {"colour": series.colour % N_COLOURS, "points": points, "name": series.label if series.is_named else ""}
 
 
 def ticks(low: float, high: float, n: int = 4) -> list[float]:
@@ -266,138 +263,102 @@ def _axis(values: Sequence[float], start: float, end: float) -> _Axis:
     return _Axis(low - margin, high + margin, start, end)
 
 
-def _dots(series: Series, x_axis: _Axis, y_axis: _Axis) -> str:
-    points = [(x_axis(x), y_axis(y)) for x, y in zip(series.xs, series.ys, strict=True)][:MAX_DOTS]
-    radius = 5 if series.is_named else 2
-    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}"/>' for x, y in points)
-    kind = "named" if series.is_named else "many"
-    return f'<g class="c{series.colour % N_COLOURS} {kind}">{dots}{_name(series, points) if series.is_named else ""}</g>'
-
-
-def _name(series: Series, points: Sequence[tuple[float, float]]) -> str:
-    x, y = points[0]
-    right = x > (LEFT + WIDTH) / 2  # names of points on the right stand to their left
-    place = f'x="{x - 8:.1f}" class="y"' if right else f'x="{x + 8:.1f}" class="after"'
-    return f'<text {place} y="{y + 4:.1f}">{escape(series.label)}</text>'
-
-
 # The page of an evaluation, in one file that opens from disk: table, samples side by side, quality against metrics, breakdown.
 
 
 _CLASSES = {INPUT: "input", REAL: "real"}
 
 
-def write_page(report: Report, heads: Mapping[str, str], measured: "Sequence[Measured]", path: Path) -> None:
+def write_report_page(report: Report, heads: Mapping[str, str], measured: Sequence[Measured], path: Path) -> None:
     """Write the page.
 
     Args:
-        report: what report.json holds.
+        report: the content of report.json.
         heads: headings of the metrics.
-        measured: exams, with what was measured.
+        measured: evaluation sets with their measurements.
         path: the page to write.
 
     Raises:
-        LeganError: the place cannot be written.
+        LeganError: the file cannot be written.
     """
-    several = len(measured) > 1
-    sections = [_section("Results", _table(report, heads) + _list(explanations(report)))]
-    for one in measured:
-        suffix = f": {one.evaluation_set.name}" if several else ""
-        sections.append(_section(f"Samples{suffix}", _samples(one)))
-        sections.append(_section(f"Quality score against metrics, models{suffix}", _models(report, heads, one)))
-        sections.append(_section(f"Quality score against metrics, images{suffix}", _images(report, heads, one)))
-        if one.evaluation_set.attributes:
-            sections.append(_section(f"By attribute{suffix}", _breakdown(report, heads, one)))
     data = ", ".join(f"{one.evaluation_set.name} ({len(one.evaluation_set)} images)" for one in measured)
     names = ", ".join(dict.fromkeys(row["name"] for row in report["models"]))
-    page = Template(asset("evaluate.html").read_text(encoding="utf-8")).substitute(
-        lead=escape(f"{names} on {data}, seed {report['settings']['seed']}."),
-        sections="".join(sections),
-        footer=escape(f"Made by legan {__version__}. Quality is a model's guess of how natural people find a face, 0 to 10."),
+    write_page(
+        path,
+        "evaluate.html",
+        lead=f"{names} on {data}, seed {report['settings']['seed']}.",
+        several=len({row["data"] for row in ordered(report)}) > 1,
+        table=_table(report, heads),
+        explanations=explanations(report),
+        sets=[
+            {
+                "suffix": f": {one.evaluation_set.name}" if len(measured) > 1 else "",
+                "samples": _samples(one),
+                "models": _models(report, heads, one),
+                "images": _images(report, heads, one),
+                "breakdown": _breakdown(report, heads, one),
+            }
+            for one in measured
+        ],
     )
-    write_atomic(path, page.encode())
 
 
-def _section(title: str, body: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{body}</section>\n" if body else ""
-
-
-def _list(lines: Sequence[str]) -> str:
-    return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
-
-
-def _table(report: Report, heads: Mapping[str, str]) -> str:
+def _table(report: Report, heads: Mapping[str, str]) -> dict[str, Any]:
     names, winners = shown_metrics(report), best(report["models"])
     arrows = {True: "↑", False: "↓"}
-    several = len({row["data"] for row in ordered(report)}) > 1
-    head = "".join(f"<th>{escape(heads[name])}&nbsp;{arrows[METRICS[name].more_is_better]}</th>" for name in names)
     rows = []
     for row in ordered(report):
         cells = []
         for name in names:
             value = cell(row, name, interval=False)
             bounds = cell(row, name).removeprefix(value).strip()
-            text = f"<strong>{value}</strong>" if is_best(report, row, name, winners) else value
-            cells.append(f"<td>{text}" + (f"<small>{bounds}</small>" if bounds else "") + "</td>")
-        kind = ' class="reference"' if row in report["references"] else ""
-        data = f"<td>{escape(row['data'])}</td>" if several else ""
-        rows.append(f'<tr{kind}><th scope="row">{escape(row["name"])}</th>{data}<td>{row["n"]}</td>{"".join(cells)}</tr>')
-    first = f"<th>model</th>{'<th>data</th>' if several else ''}<th>n</th>"
-    return f'<div class="wide"><table><tr>{first}{head}</tr>{"".join(rows)}</table></div>'
+            cells.append({"value": value, "bounds": bounds, "is_best": is_best(report, row, name, winners)})
+        about = {"name": row["name"], "data": row["data"], "n": row["n"], "is_reference": row in report["references"]}
+        rows.append({**about, "cells": cells})
+    return {"heads": [f"{heads[name]}\N{NO-BREAK SPACE}{arrows[METRICS[name].more_is_better]}" for name in names], "rows": rows}
 
 
-def _samples(one: "Measured") -> str:
-    """A row a question: the source, what was asked, each model's image, the truth."""
-    evaluation_set, shown = (
-        one.evaluation_set,
-        {c.name: arrays["shown"] for c, arrays in zip(one.candidates, one.arrays, strict=True)},
-    )
+def _samples(one: Measured) -> dict[str, Any]:
+    """A row for each sample: the source, the target condition, each model's image, the true image."""
+    evaluation_set = one.evaluation_set
+    shown = {c.name: arrays["shown"] for c, arrays in zip(one.candidates, one.arrays, strict=True)}
     models = [candidate.name for candidate in one.candidates if candidate.is_model]
     n = len(shown[INPUT])
-    knows = evaluation_set.truth[:n] >= 0
+    has_truth = evaluation_set.truth[:n] >= 0
     truths = evaluation_set.library.images(np.maximum(evaluation_set.truth[:n], 0))
-    heads = [
-        "input",
-        *(["asked for"] if evaluation_set.target is not None else []),
-        *models,
-        *(["truth"] if knows.any() else []),
-    ]
+    has_target = evaluation_set.target is not None
+    heads = ["input", *(["target"] if has_target else []), *models, *(["truth"] if has_truth.any() else [])]
     rows = []
     for k in range(n):
         cells = [_image(shown[INPUT][k], evaluation_set.names[k])]
         if evaluation_set.target is not None:
-            cells.append(f"<td>{_wish(*evaluation_set.target[k])}</td>")
+            cells.append({"lines": _condition(*evaluation_set.target[k])})
         cells += [_image(shown[name][k], f"{name}, {evaluation_set.names[k]}") for name in models]
-        if knows.any():
-            cells.append(_image(truths[k], f"truth, {evaluation_set.names[k]}") if knows[k] else "<td>-</td>")
-        rows.append(f"<tr>{''.join(cells)}</tr>")
-    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
-    return f'<div class="wide"><table class="samples"><tr>{head}</tr>{"".join(rows)}</table></div>'
+        if has_truth.any():
+            cells.append(_image(truths[k], f"truth, {evaluation_set.names[k]}") if has_truth[k] else {"lines": ["-"]})
+        rows.append(cells)
+    return {"heads": heads, "rows": rows}
 
 
-def _wish(expression: int, lighting: int) -> str:
+def _condition(expression: int, lighting: int) -> list[str]:
+    """A condition as two lines: the expression, and the azimuth and elevation of the light."""
     light = LIGHTINGS[lighting]
-    angle = (
-        "room light"
-        if light.azimuth is None
-        else f"light {light.azimuth:g}°" + (f", {light.elevation:g}° up" if (light.elevation or 0) > 10 else "")
-    )
-    return f"{EXPRESSIONS[expression]}<br>{angle}"
+    if light.azimuth is None:
+        return [EXPRESSIONS[expression], "room light"]
+    raised = f", {light.elevation:g}° up" if (light.elevation or 0) > 10 else ""
+    return [EXPRESSIONS[expression], f"light {light.azimuth:g}°{raised}"]
 
 
-def _image(image: np.ndarray, name: str) -> str:
-    side = image.shape[0]
-    data = base64.b64encode(encode_photo(Image.fromarray(image), "WEBP", quality=88)).decode()
-    words = f'width="{side}" height="{side}" alt="{escape(name, quote=True)}" title="{escape(name, quote=True)}" loading="lazy"'
-    return f'<td><img src="data:image/webp;base64,{data}" {words}></td>'
+def _image(image: np.ndarray, name: str) -> dict[str, Any]:
+    return {"uri": data_uri(Image.fromarray(image), quality=88), "side": image.shape[0], "name": name}
 
 
-def _models(report: Report, heads: Mapping[str, str], one: "Measured") -> str:
-    """Each model's mean quality against each of its metrics; two models have no correlation to speak of."""
+def _models(report: Report, heads: Mapping[str, str], one: Measured) -> list[dict[str, Any]] | None:
+    """Charts of the models' mean quality against each other metric; None for a single model."""
     rows = [row for row in report["models"] if row["data"] == one.evaluation_set.name]
     if len(rows) < 2:
-        return "<p>Needs at least two models.</p>"
-    found = {entry["metric"]: entry for entry in report["correlations"]["models"] if entry["data"] == one.evaluation_set.name}
+        return None
+    correlations = {e["metric"]: e for e in report["correlations"]["models"] if e["data"] == one.evaluation_set.name}
     charts = []
     for name in METRICS:
         known = [(i, row) for i, row in enumerate(rows) if row["metrics"][name]["value"] is not None]
@@ -407,33 +368,28 @@ def _models(report: Report, heads: Mapping[str, str], one: "Measured") -> str:
             Series(row["name"], [row["metrics"][name]["value"]], [row["metrics"]["quality"]["value"]], i, is_named=True)
             for i, row in known
         ]
-        charts.append(_figure(scatter(series, heads[name], "quality score"), _in_words(found[name])))
-    return f'<div class="charts">{"".join(charts)}</div>'
+        line = {"colour": None, "name": "", "text": _in_words(correlations[name])}
+        charts.append({"chart": scatter(series, heads[name], "quality score"), "lines": [line]})
+    return charts
 
 
-def _images(report: Report, heads: Mapping[str, str], one: "Measured") -> str:
-    """Quality against each figure of an image, a colour a model."""
+def _images(report: Report, heads: Mapping[str, str], one: Measured) -> list[dict[str, Any]]:
+    """Charts of the images' quality against each other figure, in one colour for each model."""
     models = [(c, arrays) for c, arrays in zip(one.candidates, one.arrays, strict=True) if c.is_model]
-    found = {(e["name"], e["metric"]): e for e in report["correlations"]["images"] if e["data"] == one.evaluation_set.name}
+    data = one.evaluation_set.name
+    correlations = {(e["name"], e["metric"]): e for e in report["correlations"]["images"] if e["data"] == data}
     charts = []
-    for figure in FIGURES[:-1]:
-        series, words = [], []
+    for figure in IMAGE_METRICS[:-1]:
+        series, lines = [], []
         for i, (candidate, arrays) in enumerate(models):
             known = np.isfinite(arrays[figure])
             series.append(Series(candidate.name, arrays[figure][known].tolist(), arrays["quality"][known].tolist(), i))
             if known.any():
-                words.append(f"{_key(candidate, i)}: {_in_words(found[candidate.name, figure])}")
-        if words:
-            charts.append(_figure(scatter(series, heads[figure], "quality score"), "<br>".join(words)))
-    return f'<div class="charts">{"".join(charts)}</div>'
-
-
-def _figure(chart: str, caption: str) -> str:
-    return f"<figure>{chart}<figcaption>{caption}</figcaption></figure>"
-
-
-def _key(candidate: Candidate, colour: int) -> str:
-    return f'<span class="key c{colour % N_COLOURS}"></span>{escape(candidate.name)}'
+                text = _in_words(correlations[candidate.name, figure])
+                lines.append({"colour": i % N_COLOURS, "name": candidate.name, "text": text})
+        if lines:
+            charts.append({"chart": scatter(series, heads[figure], "quality score"), "lines": lines})
+    return charts
 
 
 def _in_words(correlation: Mapping[str, Any]) -> str:
@@ -442,27 +398,27 @@ def _in_words(correlation: Mapping[str, Any]) -> str:
     return f"r = {correlation['pearson']:.2f}, ρ = {correlation['spearman']:.2f} (n = {correlation['n']})"
 
 
-def _breakdown(report: Report, heads: Mapping[str, str], one: "Measured") -> str:
-    """A table for each attribute: values down, figures and models across."""
+def _breakdown(report: Report, heads: Mapping[str, str], one: Measured) -> list[dict[str, Any]]:
+    """A table for each attribute: its values in rows, figures and models in columns."""
     rows = [row for row in report["breakdown"] if row["data"] == one.evaluation_set.name]
     names = [candidate.name for candidate in one.candidates if candidate.name != REAL]
-    blocks: list[str] = []
+    tables = []
     for attribute in one.evaluation_set.attributes:
         of_attribute = [row for row in rows if row["attribute"] == attribute]
-        values = dict.fromkeys(row["value"] for row in of_attribute)
         entry = {(row["value"], row["name"]): row for row in of_attribute}
-        figures = [name for name in FIGURES if any(row["metrics"][name] is not None for row in of_attribute)]
-        first = "".join(f'<th class="group" colspan="{len(names)}">{escape(heads[name])}</th>' for name in figures)
-        second = "".join(f"<th>{escape(_CLASSES.get(name, name))}</th>" for _ in figures for name in names)
-        body = ""
-        for value in values:
-            cells = "".join(_mean(entry[value, name]["metrics"][figure], figure) for figure in figures for name in names)
-            body += f'<tr><th scope="row">{escape(str(value))}</th><td>{entry[value, names[0]]["n"]}</td>{cells}</tr>'
-        table = f'<table><tr><th rowspan="2">{escape(attribute)}</th><th rowspan="2">n</th>{first}</tr><tr>{second}</tr>{body}</table>'
-        is_open = "" if blocks else " open"
-        blocks.append(f'<details{is_open}><summary>{escape(attribute)}</summary><div class="wide">{table}</div></details>')
-    return "".join(blocks)
+        figures = [name for name in IMAGE_METRICS if any(row["metrics"][name] is not None for row in of_attribute)]
+        lines = [
+            {
+                "value": str(value),
+                "n": entry[value, names[0]]["n"],
+                "cells": [_mean(entry[value, name]["metrics"][figure], figure) for figure in figures for name in names],
+            }
+            for value in dict.fromkeys(row["value"] for row in of_attribute)
+        ]
+        shown = [_CLASSES.get(name, name) for name in names]
+        tables.append({"attribute": attribute, "names": shown, "heads": [heads[name] for name in figures], "rows": lines})
+    return tables
 
 
 def _mean(value: float | None, figure: str) -> str:
-    return f"<td>{'-' if value is None else f'{value:.{METRICS[figure].digits}f}'}</td>"
+    return "-" if value is None else f"{value:.{METRICS[figure].digits}f}"

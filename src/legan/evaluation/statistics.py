@@ -1,4 +1,4 @@
-"""From what was measured to figures: each model's metrics with intervals, by attribute, and how the quality score goes with them."""
+"""Metrics of each candidate with intervals, by attribute, and their correlation with the quality score."""
 
 import itertools
 import math
@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from legan.evaluation.measure import FIGURES, INPUT, REAL, Arrays, Candidate, Evaluators
+from legan.evaluation.evaluators import IMAGE_METRICS, Arrays, Evaluators
+from legan.evaluation.measure import INPUT, REAL, Candidate
 from legan.evaluation.tasks import EvaluationSet
 from legan.metrics.agreement import Interval, pearson, spearman
 from legan.metrics.distributions import DISTANCES
 from legan.metrics.intervals import distance_interval, mean_interval
 
 PREFERENCE = "preference"
-LEAST_CHANGE = 2.0  # mean levels of 256: what saving as JPEG changes is no edit
+LEAST_CHANGE = 2.0  # mean levels of 256: saving as JPEG changes less
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,11 @@ class Metric:
     """How a metric is shown.
 
     Args:
-        label: its words.
+        label: its heading.
         more_is_better: or less.
         digits: behind the point.
         network: that it depends on, a key of `Evaluators.provenance`.
-        bounds: beyond which no interval goes.
+        bounds: of its values and of their intervals.
     """
 
     label: str
@@ -53,7 +54,7 @@ METRICS = {
 
 
 def labels(networks: Mapping[str, Mapping[str, Any]], simulated_raters: bool = False) -> dict[str, str]:
-    """Headings of the metrics. A metric whose name is known for one network bears its plain name with that one alone."""
+    """Headings of the metrics; FID and LPIPS name the network wherever it is not the published one."""
     fid, lpips = networks["fid"]["name"], networks["lpips"]["name"]
     heads = {name: metric.label for name, metric in METRICS.items()}
     if fid != "inception":
@@ -73,15 +74,15 @@ def row(
     evaluators: Evaluators,
     n_resamples: int,
 ) -> dict[str, Any]:
-    """Return a contestant's entry of the report: name, data, n, metrics."""
+    """Return a candidate's entry of the report: name, data, n, metrics."""
     people = evaluation_set.library.person
     shown = people[evaluation_set.real if candidate.name == REAL else evaluation_set.source]
     networks = {name: facts.get("name", "") for name, facts in evaluators.provenance.items()}
     metrics: dict[str, dict[str, Any]] = {}
-    # Inputs that are themselves the reference are at no distance from it.
+    # Distances of distributions; inputs that are themselves the reference have none.
     compares = candidate.name != INPUT or evaluation_set.has_own_reference
     for name, distance in DISTANCES.items():
-        found = (
+        interval = (
             distance_interval(
                 distance,
                 reference,
@@ -93,10 +94,14 @@ def row(
             if compares
             else None
         )
-        metrics[name] = {**_entry(within(found, METRICS[name].bounds), len(shown) if found else 0), "network": networks["fid"]}
-    for name in FIGURES:
-        found = mean_interval(arrays[name], shown, n_resamples)
-        metrics[name] = _entry(found, int(np.isfinite(arrays[name]).sum()))
+        metrics[name] = {
+            **_entry(within(interval, METRICS[name].bounds), len(shown) if interval else 0),
+            "network": networks["fid"],
+        }
+    # Means over images.
+    for name in IMAGE_METRICS:
+        mean = mean_interval(arrays[name], shown, n_resamples)
+        metrics[name] = _entry(mean, int(np.isfinite(arrays[name]).sum()))
         if METRICS[name].network in networks:
             metrics[name]["network"] = networks[METRICS[name].network]
     metrics[PREFERENCE] = _entry(None, 0)
@@ -104,22 +109,22 @@ def row(
 
 
 def is_edited(row: Mapping[str, Any], arrays: Arrays, inputs: Arrays) -> bool:
-    """Return whether a model edits at all: its images differ from the inputs, and what was asked for is seen more often than in them.
+    """Return whether a model edits at all: its images differ from the inputs, and the targets are recognised more often than in them.
 
     Args:
         row: the model's entry of the report.
-        arrays, inputs: what was measured on it, and on the inputs as they are.
+        arrays, inputs: measured on it, and on the inputs.
     """
     if arrays["change"].mean() < LEAST_CHANGE:
         return False
     entry, nothing = row["metrics"]["edited"], _mean(inputs["edited"])
     if entry["value"] is None or nothing is None:
-        return True  # nobody can say
+        return True  # unknown
     return (entry["value"] if entry["low"] is None else entry["low"]) > nothing
 
 
 def within(interval: Interval | None, bounds: tuple[float, float]) -> Interval | None:
-    """Return an interval cut off at `bounds`: laid round a value near one, half samples' spread goes beyond."""
+    """Return an interval clipped to `bounds`: the spread of half samples round a value near a bound reaches beyond it."""
     return interval and replace(
         interval, low=float(np.maximum(interval.low, bounds[0])), high=float(np.minimum(interval.high, bounds[1]))
     )
@@ -132,17 +137,17 @@ def _entry(interval: Interval | None, n: int) -> dict[str, Any]:
 
 
 def number(value: float) -> float | None:
-    """Six significant digits, in which batches and processes do not differ; None for what JSON has no word for."""
+    """Six significant digits, in which batches and processes do not differ; None for infinity and NaN, which JSON does not have."""
     return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
 def breakdown(evaluation_set: EvaluationSet, name: str, arrays: Arrays) -> list[dict[str, Any]]:
-    """Return mean figures of each value of each attribute: name, data, attribute, value, n, metrics."""
+    """Return means for each value of each attribute: name, data, attribute, value, n, metrics."""
     rows = []
     for attribute, values in evaluation_set.attributes.items():
         for value in dict.fromkeys(sorted(values.tolist())):
             chosen = values == value
-            means = {figure: _mean(arrays[figure][chosen]) for figure in FIGURES}
+            means = {metric: _mean(arrays[metric][chosen]) for metric in IMAGE_METRICS}
             facts = {"name": name, "data": evaluation_set.name, "attribute": attribute, "value": value}
             rows.append({**facts, "n": int(chosen.sum()), "metrics": means})
     return rows
@@ -154,18 +159,18 @@ def _mean(values: np.ndarray) -> float | None:
 
 
 def correlations_of_images(evaluation_set: EvaluationSet, name: str, arrays: Arrays) -> list[dict[str, Any]]:
-    """Return how the quality score goes with each other figure over one model's images."""
+    """Return the correlation of the quality score with each other metric over one model's images."""
     rows = []
-    for figure in FIGURES[:-1]:
-        known = np.isfinite(arrays[figure])
-        facts = {"name": name, "data": evaluation_set.name, "metric": figure}
-        rows.append({**facts, **_correlation(arrays["quality"][known], arrays[figure][known])})
+    for metric in IMAGE_METRICS[:-1]:
+        known = np.isfinite(arrays[metric])
+        facts = {"name": name, "data": evaluation_set.name, "metric": metric}
+        rows.append({**facts, **_correlation(arrays["quality"][known], arrays[metric][known])})
     return rows
 
 
 def correlations_of_models(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return how the mean quality score goes with each other metric over the models of one data set."""
-    found = []
+    """Return the correlation of the mean quality score with each other metric over the models of each data set."""
+    correlations = []
     for data, of_data in itertools.groupby(rows, lambda row: row["data"]):
         entries = [row["metrics"] for row in of_data]
         for metric in METRICS:
@@ -173,8 +178,8 @@ def correlations_of_models(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, 
                 continue
             known = [entry for entry in entries if entry[metric]["value"] is not None]
             scores, values = (np.array([entry[key]["value"] for entry in known]) for key in ("quality", metric))
-            found.append({"data": data, "metric": metric, **_correlation(scores, values)})
-    return found
+            correlations.append({"data": data, "metric": metric, **_correlation(scores, values)})
+    return correlations
 
 
 def _correlation(scores: np.ndarray, values: np.ndarray) -> dict[str, Any]:

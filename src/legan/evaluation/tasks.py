@@ -1,4 +1,4 @@
-"""What every model is asked: which images to edit, into what, what is true, and which real images the results are held against.
+"""Evaluation sets: which images to edit, into what, the true edits, and the real images that distributions are compared with.
 
 From a data set, pairs (source, target) are drawn by seed; from folders of results, images belong together by file name.
 """
@@ -36,17 +36,17 @@ class Library(Protocol):
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """What is asked, n questions.
+    """The n questions of an evaluation: each a source image and a target.
 
     Args:
         name: of the data, with its split.
         fingerprint: changes with anything that could change a result.
         library: the images that the numbers below name.
         source: (n,) images to edit.
-        truth: (n,) what the edit should look like; -1 where unknown.
+        truth: (n,) the true edit; -1 where unknown.
         real: (at most n,) another real image for each source, of the same person where `real_is_same`, as far as there are any.
         reference: (m,) real images, none of them a source or in `real` (for folders without real images: the sources).
-        target: (n, 2) expression and lighting to edit into; None for results that are there already.
+        target: (n, 2) expression and lighting to edit into; None for folders of results.
         names: (n,) of the sources, for people.
         attributes: name of an attribute -> its value for each question, for the breakdown.
         folder, split: of a data set; None and "" for folders of results.
@@ -75,12 +75,12 @@ class EvaluationSet:
 
     @property
     def has_own_reference(self) -> bool:
-        """Whether the sources may be held against the reference: it holds none of them."""
+        """Whether the sources may be compared with the reference: none of them is in it."""
         return not np.isin(self.source, self.reference).any()
 
 
 def from_data_set(folder: Path, split: str, n: int, seed: int) -> EvaluationSet:
-    """Draw an exam from a data set folder.
+    """Draw an evaluation set from a data set folder.
 
     Half of each person's images are the reference. Of the others, sources are drawn for the people in turn, and for each a
     target: another lighting, another expression, or both, one chance in three each, among the conditions that the split has.
@@ -135,7 +135,7 @@ def _draw(data: FaceDataset, rest: np.ndarray, real: np.ndarray, k: int, seed: i
 def _target(data: FaceDataset, source: int, kind: str, random: np.random.Generator) -> tuple[int, int]:
     lit = data.lighting >= 0
     known = np.unique(np.stack([data.expression[lit], data.lighting[lit]], 1), axis=0)
-    if not len(known):  # photos under their own light: anything may be asked
+    if not len(known):  # photos under their own light: any target
         known = np.argwhere(np.ones((len(EXPRESSIONS), len(LIGHTING_NAMES))))
     moves, shines = known[:, 0] != data.expression[source], known[:, 1] != data.lighting[source]
     wanted = {"lighting only": ~moves & shines, "expression only": moves & ~shines, "both": moves & shines}[kind]
@@ -169,7 +169,7 @@ class Folders:
 
 
 def from_folders(inputs: Path, truth: Path | None, real: Path | None, n: int, seed: int) -> EvaluationSet:
-    """Make an exam of a folder of input images, whose edits models have made already.
+    """Return the evaluation set of a folder of input images, of which there are results already.
 
     Args:
         inputs: images; those in one subfolder show one person, those directly in the folder are each a person's only one.

@@ -28,7 +28,7 @@ from legan.data.public.insightface_bin import read_bin
 from legan.data.public.lfw import find_listed_images, read_pairs
 from legan.faces.align import N_THREADS, prepare
 from legan.faces.embeddings import ARCFACE_CROP_POINTS as CROP_POINTS
-from legan.faces.embeddings import INPUT_POINTS, PACKAGED, Embedding, load_embedding
+from legan.faces.embeddings import INPUT_POINTS, Embedding, load_embedding
 from legan.metrics.verification import (
     N_FOLDS,
     Figures,
@@ -41,6 +41,7 @@ from legan.metrics.verification import (
     template_features,
     verification_figures,
 )
+from legan.requests import VerificationRequest
 
 # Identity features of many images, a block at a time, kept on disk so that the same command again goes on where it stopped.
 
@@ -197,47 +198,9 @@ def tar_over(curve: Roc, far: np.ndarray) -> np.ndarray:
 # 2017), and pairs drawn by seed. Scores are cosines.
 
 
-FARS = (1e-4, 1e-3, 1e-2, 1e-1)
 _MAX_BIN_PIXELS = 1_000_000  # of an image in insightface's files; theirs have 112 x 112
 # Where LFW's images of 250 pixels have the face, for those in which the detector finds none: left, top, right, bottom.
 _LFW_FACE = (0.22, 0.21, 0.78, 0.77)
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to verify.
-
-    Args:
-        identity: the embedding, as `load_embedding` names it.
-        fars: rates at which TAR is told.
-        n_pairs: of one's own people: half of one person, half of two.
-        seed: of those pairs.
-        split: of a data set folder.
-        pairs: another list than `pairs.txt` in LFW's folder.
-        cache: folder for features as they are computed; the same command again goes on there.
-        device: where a LightCNN runs.
-    """
-
-    identity: str = PACKAGED
-    fars: Sequence[float] = FARS
-    n_pairs: int = 6000
-    seed: int = 0
-    split: str = "test"
-    pairs: Path | None = None
-    cache: Path | None = None
-    device: str = "cpu"
-
-    def check(self) -> None:
-        """Check the numbers.
-
-        Raises:
-            ConfigError: one is out of range.
-        """
-        for far in self.fars:
-            if not 0 < far < 1:
-                raise ConfigError(f"--far {far:g} is out of range: give a rate between 0 and 1, such as 1e-3")
-        if self.n_pairs < 2 or self.seed < 0:
-            raise ConfigError("give at least 2 pairs and a seed of 0 or more")
 
 
 @dataclass(frozen=True)
@@ -272,14 +235,16 @@ class VerificationResult:
         return "\n".join([*lines, *self.notes])
 
 
-def verify(protocol: str, place: Path, options: Options, plot: Path | None = None, progress: Any = None) -> VerificationResult:
+def verify(
+    protocol: str, place: Path, request: VerificationRequest, plot: Path | None = None, progress: Any = None
+) -> VerificationResult:
     """Verify by a protocol.
 
     Args:
         protocol: "lfw": a folder of people with `pairs.txt`; "bin": a file of insightface's; "ijbb": a folder with `meta/` and
             `loose_crop/`; "people": a folder of a subfolder a person, or a data set folder.
         place: the folder or file.
-        options: how.
+        request: how.
         plot: a PNG file for the ROC.
         progress: called with images done and in all.
 
@@ -290,12 +255,12 @@ def verify(protocol: str, place: Path, options: Options, plot: Path | None = Non
     """
     if protocol not in PROTOCOLS:
         raise ConfigError(no_such("protocol", protocol, PROTOCOLS))
-    options.check()
+    request.check()
     if plot is not None:
         check_ending(plot, ".png")
-    embedding = load_embedding(options.identity, options.device)
-    scores, same, notes = PROTOCOLS[protocol](Path(place), embedding, options, progress)
-    figures = verification_figures(scores, same, options.fars)
+    embedding = load_embedding(request.identity, request.device)
+    scores, same, notes = PROTOCOLS[protocol](Path(place), embedding, request, progress)
+    figures = verification_figures(scores, same, request.fars)
     if plot is not None:
         plot_rocs({embedding.name: [roc(scores, same)]}, plot, f"{protocol}, {len(same)} pairs")
     return VerificationResult(protocol, figures, embedding.name, embedding.provenance, tuple(notes), scores, same)
@@ -304,14 +269,14 @@ def verify(protocol: str, place: Path, options: Options, plot: Path | None = Non
 Found = tuple[np.ndarray, np.ndarray, list[str]]  # scores, same, notes
 
 
-def _lfw(place: Path, embedding: Embedding, options: Options, progress: Any) -> Found:
-    pairs = read_pairs(options.pairs or place / "pairs.txt")
+def _lfw(place: Path, embedding: Embedding, request: VerificationRequest, progress: Any) -> Found:
+    pairs = read_pairs(request.pairs_file or place / "pairs.txt")
     paths = find_listed_images(place, pairs.images)
     features, found = embed_all(
         embedding,
         with_stamps(pairs.images, paths),
         lambda i: prepare(paths[i], CROP_SIZE, "detect").crop,
-        options.cache,
+        request.cache,
         progress,
         instead=lambda i: centre_crop(paths[i]),  # where LFW has the face: every pair counts in this protocol
     )
@@ -327,11 +292,11 @@ def centre_crop(path: Path) -> np.ndarray:
     return np.asarray(image.crop(box).resize((CROP_SIZE, CROP_SIZE), Image.Resampling.LANCZOS))  # type: ignore[arg-type]
 
 
-def _bin(place: Path, embedding: Embedding, options: Options, progress: Any) -> Found:
+def _bin(place: Path, embedding: Embedding, request: VerificationRequest, progress: Any) -> Found:
     images, same = read_bin(place)
     names = [f"{place.name}#{i}" for i in range(len(images))]
     stamped = with_stamps(names, [place] * len(names))
-    features, _ = embed_all(embedding, stamped, lambda i: aligned_crop(images[i], names[i]), options.cache, progress)
+    features, _ = embed_all(embedding, stamped, lambda i: aligned_crop(images[i], names[i]), request.cache, progress)
     return match_scores(features[0::2], features[1::2]), same, []
 
 
@@ -349,7 +314,7 @@ def aligned_crop(data: bytes, name: str) -> np.ndarray:
     return warp(pixels, fit_similarity(INPUT_POINTS * scale, CROP_POINTS * CROP_SIZE), CROP_SIZE)
 
 
-def _ijbb(place: Path, embedding: Embedding, options: Options, progress: Any) -> Found:
+def _ijbb(place: Path, embedding: Embedding, request: VerificationRequest, progress: Any) -> Found:
     lists = read_ijbb(place)
 
     def crop_at(index: int) -> np.ndarray:
@@ -357,20 +322,20 @@ def _ijbb(place: Path, embedding: Embedding, options: Options, progress: Any) ->
         return warp(pixels, fit_similarity(lists.points[index] + 0.5, CROP_POINTS * CROP_SIZE), CROP_SIZE)
 
     names = with_stamps([path.name for path in lists.images], lists.images)
-    features, _ = embed_all(embedding, names, crop_at, options.cache, progress)
+    features, _ = embed_all(embedding, names, crop_at, request.cache, progress)
     templates = template_features(features, lists.template, lists.medium)
     pairs = Pairs(templates.rows_of(lists.first), templates.rows_of(lists.second), lists.same)
     return score_pairs(templates.features, pairs), lists.same, [f"{len(templates.ids)} templates of {len(names)} images"]
 
 
-def _people(place: Path, embedding: Embedding, options: Options, progress: Any) -> Found:
-    names, people, crop_at = _own_people(place, options.split)
-    pairs = draw_pairs(people, options.n_pairs, np.random.default_rng(options.seed))
+def _people(place: Path, embedding: Embedding, request: VerificationRequest, progress: Any) -> Found:
+    names, people, crop_at = _own_people(place, request.split)
+    pairs = draw_pairs(people, request.n_pairs, np.random.default_rng(request.seed))
     used, at = np.unique(np.concatenate([pairs.first, pairs.second]), return_inverse=True)
-    features, found = embed_all(embedding, [names[i] for i in used], lambda i: crop_at(int(used[i])), options.cache, progress)
+    features, found = embed_all(embedding, [names[i] for i in used], lambda i: crop_at(int(used[i])), request.cache, progress)
     first, second = np.split(at, 2)
     whole = found[first] & found[second]
-    notes = [f"{len(np.unique(people))} people, {len(names)} images, seed {options.seed}"]
+    notes = [f"{len(np.unique(people))} people, {len(names)} images, seed {request.seed}"]
     if not whole.all():
         notes.append(f"{(~found).sum()} images without a face left out, with {(~whole).sum()} pairs")
     return match_scores(features[first[whole]], features[second[whole]]), pairs.same[whole], notes
@@ -397,6 +362,6 @@ def _own_people(place: Path, split: str) -> tuple[list[str], np.ndarray, CropAt]
     return with_stamps(names, [image.path for image in images]), people, crop_at
 
 
-PROTOCOLS: dict[str, Callable[[Path, Embedding, Options, Any], Found]] = {
+PROTOCOLS: dict[str, Callable[[Path, Embedding, VerificationRequest, Any], Found]] = {
     "lfw": _lfw, "bin": _bin, "ijbb": _ijbb, "people": _people,
 }  # fmt: skip

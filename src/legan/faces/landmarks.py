@@ -123,7 +123,7 @@ def load_landmark_net(path: Path | None = None) -> LandmarkNet:
     try:
         net.load_state_dict(tensors)
     except RuntimeError as error:
-        raise WeightsError(f"{path} holds no landmark network: name a file that `legan train landmarks` led to") from error
+        raise WeightsError(f"{path} holds no landmark network: name weights written by `python -m tools.landmarks`") from error
     return net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 

@@ -197,12 +197,19 @@ def grey(x: Tensor) -> Tensor:
 
 
 def load_lightcnn(path: Path | None = None) -> tuple[LightCNN, dict[str, Any]]:
-    """Return an exported network in evaluation mode, and its metadata; None is the packaged one.
+    """Return a network in evaluation mode, and its metadata; None is the packaged one.
+
+    Args:
+        path: safetensors of `legan train identity` or `legan train expression`, or an official checkpoint
+            (`LightCNN.from_checkpoint`), whose metadata is `model` alone.
 
     Raises:
-        WeightsError: the weights are missing, damaged, or not an identity network's.
+        WeightsError: the weights are missing, damaged, or not a LightCNN's.
     """
     path = weights_file(path, "identity")
+    if path.suffix != ".safetensors":
+        net = LightCNN.from_checkpoint(path)
+        return net, {"model": "LightCNN-29" if any(net.config.n_residual) else "LightCNN-9"}
     tensors, metadata = load_weights(path)
     if metadata.get("lightcnn") is None:
         raise WeightsError(f"{path} holds no identity network: name a file that `legan train identity` led to")

@@ -1,6 +1,5 @@
 """Filter synthetic faces by score, match and duplicates, and the page that shows what was kept."""
 
-import base64
 import hashlib
 import json
 import math
@@ -8,26 +7,23 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
-from string import Template
 from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from legan import __version__
-from legan.core.errors import ConfigError, ImageError, LeganError
-from legan.core.files import atomic_write, file_stamp, held_folder, make_folder, sha256_of, write_atomic
-from legan.core.images import encode_photo
+from legan.core.errors import ImageError, LeganError
+from legan.core.files import atomic_write, file_stamp, held_folder, make_folder, sha256_of
 from legan.core.listing import composed, find_images, person_of, utf8_name
+from legan.core.pages import data_uri, write_page
 from legan.core.table import Journal
-from legan.core.weights import asset
 from legan.core.workers import shown_progress
 from legan.data.shards import check_own_folder
 from legan.faces.align import Faces, Prepared, grouped, prepare, prepare_many, unreadable
 from legan.quality.scorer import BATCH_SIZE, QualityScorer, check_faces, load_quality, score_prepared
+from legan.requests import FilterRequest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,46 +57,6 @@ class Embedder(Protocol):
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What passes.
-
-    Args:
-        keep: share of the images with a face that is kept, the most natural first; None for no such bound.
-        min_quality: least score, 0..10.
-        min_match: least cosine similarity to the reference images.
-        duplicates: keep near-duplicates too.
-        link: make hard links in place of copies.
-        faces: as for `prepare`.
-        embedding: which identity network matches, as `load_embedding` names it.
-    """
-
-    keep: float | None = None
-    min_quality: float | None = None
-    min_match: float | None = None
-    duplicates: bool = False
-    link: bool = False
-    faces: Faces = "auto"
-    embedding: str = "packaged"
-
-    def check(self, reference: Path | None) -> None:
-        """Check what can be told beforehand.
-
-        Raises:
-            ConfigError: nothing to go by, a value out of range, or a match without a reference.
-        """
-        if self.keep is None and self.min_quality is None and self.min_match is None:
-            raise ConfigError("nothing to filter by: give --keep 0.7, --min-quality 5, or --min-match 0.5 with --reference")
-        for name, value, low, high in (
-            ("--keep", self.keep, 0, 1), ("--min-quality", self.min_quality, 0, 10), ("--min-match", self.min_match, -1, 1),
-        ):  # fmt: skip
-            if value is not None and not low <= value <= high:
-                raise ConfigError(f"{name} {value:g} is out of range: give a number from {low} to {high}")
-        if self.min_match is not None and reference is None:
-            raise ConfigError("--min-match needs images of the person to compare with: name their folder with --reference")
-        check_faces(self.faces)
-
-
-@dataclass(frozen=True)
 class FilterResult:
     """What became of the images: how many were kept, how many left out for which reason, and where it is written."""
 
@@ -127,7 +83,7 @@ class FilterResult:
 def filter_images(
     folder: Path,
     out: Path,
-    choice: Choice,
+    request: FilterRequest,
     reference: Path | None = None,
     weights: Path | None = None,
     device: str = "cpu",
@@ -139,44 +95,45 @@ def filter_images(
         folder: the images; walked.
         out: gets `images/` (the kept ones, by their names in `folder`), `decisions.parquet` (every image with its scores and the
             reason), `scores.csv` (what a further run takes up) and `index.html` (best, worst and borderline images).
-        choice: what passes.
+        request: what passes.
         reference: images to match with. An image is compared with those of its person (`alice/1.png` with `reference/alice/`), or
             with the one of the same file name; where the references name neither, with those directly in `reference`, or with all
             where they are of one person; else with none. The highest similarity counts. References without a usable face are named
             in the notes.
         weights, device: as for `load_quality`.
-        embedder: of identities; None for the one that the choice names.
+        embedder: of identities; None for the one that the request names.
 
     Raises:
         LeganError: nothing to do, no images, weights that cannot be used, `out` holds other files or what was filtered by another
             reference, another process writes there, or a full disk.
     """
 
-    choice.check(reference)
+    request.check(reference)
+    check_faces(request.faces)
     folder, out = Path(folder), Path(out)
     check_own_folder(out, SCORES)
     paths = find_images([folder], exclude=out)
     scorer = load_quality(weights, device)
-    matcher = None if reference is None else _matcher(Path(reference), embedder, scorer.size, choice, device)
+    matcher = None if reference is None else _matcher(Path(reference), embedder, scorer.size, request, device)
     names = {_name_in(path, folder): path for path in paths}
     with held_folder(make_folder(out)):
-        table = decide(_scored(folder, out, names, scorer, matcher, choice), choice)
-        _place(table, names, folder, out / IMAGES, choice.link)
+        table = decide(_scored(folder, out, names, scorer, matcher, request), request)
+        _place(table, names, folder, out / IMAGES, request.link)
         with atomic_write(out / DECISIONS) as file:
             table.to_parquet(file, index=False)
-        write_page(table, names, out / PAGE, choice, scorer.size)
+        write_overview(table, names, out / PAGE, request, scorer.size)
     reasons = table.loc[~table["kept"], "why"].value_counts()
     left_out = {str(reason): int(count) for reason, count in reasons.items()}
     n_kept = int(table["kept"].sum())
     return FilterResult(out, n_kept, left_out, *(() if matcher is None else (matcher.embedder.name, matcher.notes)))
 
 
-def decide(table: "pd.DataFrame", choice: Choice) -> "pd.DataFrame":
+def decide(table: "pd.DataFrame", request: FilterRequest) -> "pd.DataFrame":
     """Return the table with `kept`, `why` (a short reason, empty for the kept) and `duplicate_of`.
 
     Args:
         table: `image, score, match, hash, reason`, one line an image.
-        choice: what passes. The bounds come first; of images that pass and are nearly the same, the most natural one stays.
+        request: what passes. The bounds come first; of images that pass and are nearly the same, the most natural one stays.
     """
     why = np.full(len(table), "", object)
     score, match = table["score"].to_numpy(float), table["match"].to_numpy(float)
@@ -186,17 +143,17 @@ def decide(table: "pd.DataFrame", choice: Choice) -> "pd.DataFrame":
 
     refuse(np.array([unreadable({"reason": reason}) for reason in table["reason"]], bool), "unreadable")
     refuse(np.isnan(score), "no face found")
-    if choice.min_quality is not None:
-        refuse(score < choice.min_quality, "below min-quality")
-    if choice.min_match is not None:
+    if request.min_quality is not None:
+        refuse(score < request.min_quality, "below min-quality")
+    if request.min_match is not None:
         refuse(np.isnan(match), NO_REFERENCE)
-        refuse(~(match >= choice.min_match), "below min-match")
-    if choice.keep is not None:
+        refuse(~(match >= request.min_match), "below min-match")
+    if request.keep is not None:
         n_faces = int((~np.isnan(score)).sum())
-        best = np.argsort(-np.nan_to_num(score, nan=-1), kind="stable")[: math.ceil(choice.keep * n_faces)]
+        best = np.argsort(-np.nan_to_num(score, nan=-1), kind="stable")[: math.ceil(request.keep * n_faces)]
         refuse(~np.isin(np.arange(len(table)), best), "not among the share to keep")
     duplicate_of = np.full(len(table), "", object)
-    if not choice.duplicates:
+    if not request.duplicates:
         names = table["image"].to_numpy(object)
         for index, other in near_duplicates(table["hash"].tolist(), score, why == "").items():
             why[index], duplicate_of[index] = "near-duplicate", names[other]
@@ -301,12 +258,12 @@ class Matcher:
         return np.concatenate([np.asarray(self.embedder.embed([Image.fromarray(crop) for crop in part])) for part in parts])
 
 
-def _matcher(reference: Path, embedder: Embedder | None, size: int, choice: Choice, device: str) -> Matcher:
+def _matcher(reference: Path, embedder: Embedder | None, size: int, request: FilterRequest, device: str) -> Matcher:
     if embedder is None:
         from legan.faces.embeddings import load_embedding
 
-        embedder = load_embedding(choice.embedding, device)
-    return Matcher(reference, embedder, size, choice.faces)
+        embedder = load_embedding(request.identity, device)
+    return Matcher(reference, embedder, size, request.faces)
 
 
 def _in_brief(poor: Sequence[str]) -> list[str]:
@@ -316,14 +273,14 @@ def _in_brief(poor: Sequence[str]) -> list[str]:
 
 
 def _scored(
-    folder: Path, out: Path, names: Mapping[str, Path], scorer: QualityScorer, matcher: Matcher | None, choice: Choice
+    folder: Path, out: Path, names: Mapping[str, Path], scorer: QualityScorer, matcher: Matcher | None, request: FilterRequest
 ) -> "pd.DataFrame":
     """Score what the folder's journal does not have yet, and return its table."""
-    stamp = {"weights": scorer.checksum[:12], "faces": choice.faces, "reference": matcher.checksum[:12] if matcher else "none"}
+    stamp = {"weights": scorer.checksum[:12], "faces": request.faces, "reference": matcher.checksum[:12] if matcher else "none"}
     with Journal(out / SCORES, COLUMNS, stamp) as journal:
         todo = journal.missing(names, unreadable)
         with shown_progress("scoring", len(todo)) as advance:
-            for group in grouped(prepare_many(todo, scorer.size, choice.faces), BATCH_SIZE):
+            for group in grouped(prepare_many(todo, scorer.size, request.faces), BATCH_SIZE):
                 journal.add(_rows(folder, group, scorer, matcher, advance))
         return _table(journal, list(names))
 
@@ -381,14 +338,14 @@ def _place(table: "pd.DataFrame", paths: Mapping[str, Path], folder: Path, out: 
 N_SHOWN = 16  # images of each group
 
 
-def write_page(table: "pd.DataFrame", paths: Mapping[str, Path], path: Path, choice: "Choice", size: int) -> None:
+def write_overview(table: "pd.DataFrame", paths: Mapping[str, Path], path: Path, request: FilterRequest, size: int) -> None:
     """Write the page.
 
     Args:
         table: as `decide` gives it.
         paths: the images by their names in the table.
         path: the page to write.
-        choice: what was asked for.
+        request: what was asked for.
         size: side of the crops shown, in pixels.
 
     Raises:
@@ -407,69 +364,31 @@ def write_page(table: "pd.DataFrame", paths: Mapping[str, Path], path: Path, cho
         "Below the match bound, most natural first": refused[refused["why"] == "below min-match"].head(n_edge),
         "Near-duplicates left out": doubles.head(n_edge),
     }
-    shown = {name: rows for name, rows in groups.items() if len(rows)}
-    body = "".join(_section(name, _records(rows), paths, choice, size) for name, rows in shown.items())
-    page = Template(asset("filter.html").read_text(encoding="utf-8")).substitute(
-        lead=escape(_lead(table, choice)),
-        sections=body,
-        bars=_bars(scored["score"].tolist(), scored["kept"].tolist()),
-        footer=escape(f"Made by legan {__version__}. Scores are a model's guess of how natural people find a face, 0 to 10."),
-    )
-    write_atomic(path, page.encode())
+    shown = {name: [_face(row, paths, request, size) for row in _records(rows)] for name, rows in groups.items() if len(rows)}
+    bars = _bars(scored["score"].to_numpy(float), scored["kept"].to_numpy(bool))
+    write_page(path, "filter.html", lead=_lead(table, request), groups=shown, bars=bars, size=size)
 
 
 def _records(rows: "pd.DataFrame") -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
 
 
-def _lead(table: "pd.DataFrame", choice: "Choice") -> str:
-    bounds = {"keep": choice.keep, "min-quality": choice.min_quality, "min-match": choice.min_match}
+def _lead(table: "pd.DataFrame", request: FilterRequest) -> str:
+    bounds = {"keep": request.keep, "min-quality": request.min_quality, "min-match": request.min_match}
     words = ", ".join(f"{name} {value:g}" for name, value in bounds.items() if value is not None)
     return f"{int(table['kept'].sum())} of {len(table)} images kept ({words})."
 
 
-def _section(name: str, rows: Sequence[dict[str, Any]], paths: Mapping[str, Path], choice: "Choice", size: int) -> str:
-    figures = "".join(_figure(row, paths, choice, size) for row in rows)
-    return f'<section><h2>{escape(name)}</h2><div class="faces">{figures}</div></section>\n'
-
-
-def _figure(row: dict[str, Any], paths: Mapping[str, Path], choice: "Choice", size: int) -> str:
-    name = str(row["image"])
-    words = f"{row['score']:.2f}" + ("" if math.isnan(row["match"]) else f", match {row['match']:.2f}")
-    why = f"<br>{escape(row['why'])}" if row["why"] else ""
-    double = f"<br>of {escape(str(row['duplicate_of']))}" if row["duplicate_of"] else ""
-    return (
-        f'<figure><img src="{_uri(paths[name], choice, size)}" width="{size}" height="{size}" alt="{escape(name)}" loading="lazy">'
-        f"<figcaption><strong>{words}</strong><br>{escape(name)}{why}{double}</figcaption></figure>"
-    )
-
-
-def _uri(path: Path, choice: "Choice", size: int) -> str:
-    from PIL import Image
-
+def _face(row: dict[str, Any], paths: Mapping[str, Path], request: FilterRequest, size: int) -> dict[str, Any]:
     try:
-        crop = prepare(path, size, choice.faces).crop
+        crop = prepare(paths[str(row["image"])], size, request.faces).crop
     except ImageError:  # removed since it was scored
         crop = None
-    if crop is None:
-        return ""
-    data = encode_photo(Image.fromarray(crop), "WEBP", quality=85)
-    return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
+    return {**row, "uri": "" if crop is None else data_uri(Image.fromarray(crop))}
 
 
-def _bars(scores: Sequence[float], kept: Sequence[bool], n: int = 40) -> str:
-    """A histogram as an SVG image: kept images dark on top of all images."""
-    counts = [[0, 0] for _ in range(n)]
-    for score, is_kept in zip(scores, kept, strict=True):
-        bin_ = min(n - 1, int(score / 10 * n))
-        counts[bin_][0] += 1
-        counts[bin_][1] += is_kept
-    top = max([total for total, _ in counts] + [1])
-    bars = "".join(
-        f'<rect class="{name}" x="{i * 16 + 1}" y="{160 - 150 * value / top:.1f}" width="14" height="{150 * value / top:.1f}"/>'
-        for i, pair in enumerate(counts)
-        for name, value in zip(("all", "kept"), pair, strict=True)
-        if value
-    )
-    ticks = "".join(f'<text x="{i * 64}" y="178">{i}</text>' for i in range(11))
-    return f'<svg viewBox="-8 0 664 184" role="img" aria-label="Histogram of the scores; the kept ones are dark">{bars}{ticks}</svg>'
+def _bars(scores: np.ndarray, kept: np.ndarray, n: int = 40) -> list[tuple[float, float]]:
+    """Heights (0..1) of the histogram's `n` bars over the scores 0..10: of all images, and of the kept ones."""
+    counts = [np.histogram(chosen.clip(0, 10), n, (0, 10))[0] for chosen in (scores, scores[kept])]
+    top = max(1, int(counts[0].max(initial=0)))
+    return [(all_ / top, kept_ / top) for all_, kept_ in zip(*counts, strict=True)]

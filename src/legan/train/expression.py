@@ -1,14 +1,14 @@
 """Training of the expression classifier: a LightCNN whose classes are the labels that the data has, whatever they are.
 
 Images are drawn as often as any other: an imbalance of the data stays as it is, which is what augmentation is to mend. Cross entropy,
-a moving average of the weights, the random changes of `train/recognition_pictures.py`.
+a moving average of the weights, the random changes of `train.identity`.
 """
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
-from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -17,19 +17,19 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional
 
-from legan.core.config import config_to_dict, load_config
+from legan.core.config import config_to_dict, read_toml
 from legan.core.device import autocast, mixed_dtype
-from legan.core.errors import ConfigError, DataError, no_such
+from legan.core.errors import ConfigError, DataError
 from legan.core.images import to_network
 from legan.core.weights import save_weights
 from legan.data.faces import LabelledFaces
 from legan.metrics.verification import one_vs_rest_auc
 from legan.models import lightcnn
 from legan.models.lightcnn import INPUT_SIZE, LightCNN, LightCNNConfig, standardise
-from legan.train.export import data_facts, provenance, trained_state
-from legan.train.identity import RateConfig, changed
-from legan.train.loop import Outcome, Rehearsal, full_paths, start
-from legan.train.run_folder import LoopConfig, training_length
+from legan.train.config import LoopConfig, OptimizerConfig, parse_config
+from legan.train.export import data_facts, named_faults, provenance, trained_state
+from legan.train.identity import SGD, CropDataConfig, changed
+from legan.train.run_folder import CONFIG, training_length
 from legan.train.supervised import AveragedTask
 from legan.train.task import Batch, Update
 
@@ -42,36 +42,29 @@ class ExpressionConfig:
     """Everything that decides a training of the expression classifier.
 
     Args:
-        folders: data set folders, mixed.
-        batch_size: images a step, over all devices.
-        augment: strength of the random changes of `train/recognition_pictures.py`; 0 only mirrors half of the images.
-        memory_gb: keep all images decoded when they take less than this.
         network: its shape; the number of classes comes from the data.
         precision: "bf16", "fp32", or "auto": bfloat16 where the hardware has it.
+        model: says in a run folder what was trained there.
     """
 
-    folders: tuple[str, ...] = ()
-    batch_size: int = 64
-    augment: float = 1.0
-    memory_gb: float = 8.0
-    network: LightCNNConfig = field(default_factory=lambda: replace(lightcnn.PRESETS["lite"], dropout=0.2))
-    rate: RateConfig = field(
-        default_factory=lambda: RateConfig(kind="adamw", lr=2e-3, weight_decay=0.05, n_warmup_steps=100, average=0.995)
-    )
-    precision: str = "auto"
     loop: LoopConfig = field(
         default_factory=lambda: LoopConfig(n_steps=1500, log_every=50, sample_every=250, checkpoint_every=250)
     )
+    data: CropDataConfig = field(default_factory=CropDataConfig)
+    network: LightCNNConfig = field(default_factory=lambda: replace(lightcnn.PRESETS["lite"], dropout=0.2))
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(lr=2e-3, ema_decay=0.995))
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    model: Literal["expression"] = "expression"
 
 
 # `lite`: for two CPU cores. `paper`: the paper only says that it is a CNN; here it is the LightCNN-29 of its verification.
 PRESETS = {
     "lite": ExpressionConfig(),
     "paper": ExpressionConfig(
-        batch_size=128,
-        network=lightcnn.PRESETS["lightcnn29"],
-        rate=RateConfig(),
         loop=LoopConfig(n_steps=60_000, log_every=100, sample_every=2000, checkpoint_every=2000),
+        data=CropDataConfig(batch_size=128),
+        network=lightcnn.PRESETS["lightcnn29"],
+        optimizer=SGD,
     ),
 }
 
@@ -84,7 +77,7 @@ class ExpressionBatches:
 
     def __init__(self, faces: LabelledFaces, labels: Sequence[str], config: ExpressionConfig) -> None:
         self.faces, self.config = faces, config
-        self.batch_size = config.batch_size
+        self.batch_size = config.data.batch_size
         self._known = np.flatnonzero(faces.label != "")
         self._label = classes(faces, labels)
 
@@ -93,7 +86,7 @@ class ExpressionBatches:
         randoms = [np.random.default_rng([seed, step, place]) for place in range(rank * share, (rank + 1) * share)]
         indices = [int(self._known[random.integers(len(self._known))]) for random in randoms]
         crops = self.faces.images(indices)
-        images = [changed(crop, random, self.config.augment) for crop, random in zip(crops, randoms, strict=True)]
+        images = [changed(crop, random, self.config.data.augment) for crop, random in zip(crops, randoms, strict=True)]
         return {"image": to_network(np.stack(images)), "label": torch.from_numpy(self._label[indices])}
 
 
@@ -118,13 +111,12 @@ class ExpressionTask(AveragedTask):
         held_out: LabelledFaces,
         data: Sequence[Mapping[str, object]] = (),
     ) -> None:
-        self.config, self.labels, rate = config, list(labels), config.rate
+        self.config, self.labels = config, list(labels)
         self.device, self.dtype = device, mixed_dtype(config.precision, device)
         net = LightCNN(replace(config.network, n_classes=len(labels)))
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         standardise(net, start)
-        optimizer = rate.optimizer(net.parameters())
-        super().__init__(net, optimizer, rate.lr, rate.n_warmup_steps, config.loop.n_steps, rate.average, data)
+        super().__init__(net, config.optimizer, config.loop.n_steps, data)
         known = np.flatnonzero(np.isin(held_out.label, labels))
         self.held_out, self.picked = held_out, known[:: max(1, len(known) // _N_HELD_OUT)]
 
@@ -135,8 +127,8 @@ class ExpressionTask(AveragedTask):
             features = net(batch["image"])
         logits = net.classify(features.float())
         loss = functional.cross_entropy(logits, batch["label"])
-        right = (logits.detach().argmax(1) == batch["label"]).float().mean()
-        yield Update("net", loss, {"right": right})
+        accuracy = (logits.detach().argmax(1) == batch["label"]).float().mean()
+        yield Update("net", loss, {"accuracy": accuracy})
 
     def extra_state(self) -> dict[str, object]:
         """The description of the data and its labels: an exported network names what it was trained on."""
@@ -155,7 +147,7 @@ class ExpressionTask(AveragedTask):
     @torch.no_grad()
     def evaluate(self, step: int) -> Mapping[str, float]:
         """On held-out images: accuracy, and AUC of each label against the rest, with their mean."""
-        net, parts = self.networks["average"], []
+        net, parts = self.networks["ema"], []
         for i in range(0, len(self.picked), 64):
             x = to_network(self.held_out.images(self.picked[i : i + 64])).to(self.device)
             with autocast(self.dtype, self.device):
@@ -166,24 +158,13 @@ class ExpressionTask(AveragedTask):
         areas = dict(zip(self.labels, one_vs_rest_auc(answers, label), strict=True))
         figures = {f"val/auc/{name}": area for name, area in areas.items() if not math.isnan(area)}
         mean = {"val/auc": float(np.mean(list(figures.values())))} if figures else {}
-        return {"val/right": float((answers.argmax(1) == label).mean()), **mean, **figures}
+        return {"val/accuracy": float((answers.argmax(1) == label).mean()), **mean, **figures}
 
 
 def classes(faces: LabelledFaces, labels: Sequence[str]) -> np.ndarray:
     """Number of each image's label (n,) int64; -1 where it is none of `labels`."""
     number = {name: index for index, name in enumerate(labels)}
     return np.array([number.get(name, -1) for name in faces.label], np.int64)
-
-
-def preset(name: str) -> ExpressionConfig:
-    """Return the training preset called `name`.
-
-    Raises:
-        ConfigError: there is no such preset.
-    """
-    if name not in PRESETS:
-        raise ConfigError(no_such("preset", name, PRESETS))
-    return PRESETS[name]
 
 
 def build_expression(config: ExpressionConfig, device: torch.device) -> tuple[ExpressionTask, ExpressionBatches]:
@@ -196,8 +177,8 @@ def build_expression(config: ExpressionConfig, device: torch.device) -> tuple[Ex
     if config.network.n_classes:
         raise ConfigError("network.n_classes comes from the data: leave it out")
     cv2.setNumThreads(1)  # many small images: threads would only get in each other's way
-    folders = [Path(folder) for folder in config.folders]
-    train, held_out = (LabelledFaces(folders, split, INPUT_SIZE, config.memory_gb) for split in ("train", "val"))
+    folders = [Path(folder) for folder in config.data.folders]
+    train, held_out = (LabelledFaces(folders, split, INPUT_SIZE, config.data.memory_gb) for split in ("train", "val"))
     labels = sorted(set(train.label) - {""})
     if len(labels) < 2:
         raise DataError(f"the training images have {len(labels)} labels: give at least two expressions in the manifest")
@@ -205,51 +186,25 @@ def build_expression(config: ExpressionConfig, device: torch.device) -> tuple[Ex
     return ExpressionTask(config, device, labels, batches(0, 0, 1)["image"], held_out, train.facts()), batches
 
 
-def train_expression(
-    preset_name: str,
-    data: Sequence[Path],
-    run: Path,
-    overrides: Sequence[str] = (),
-    devices: int = 1,
-    dry_run: bool = False,
-) -> Outcome | Rehearsal:
-    """Train the classifier in a run folder, or continue the training that it holds; at the end write its weights.
-
-    Args:
-        preset_name: "lite" or "paper".
-        data: data set folders.
-        run: the run folder; `expression.safetensors` in it is the result.
-        overrides: settings such as "rate.lr=0.001".
-        devices: processes to train in.
-        dry_run: build everything, time a few steps, write nothing.
-
-    Raises:
-        LeganError: as `run_task`.
-    """
-    config = load_config(ExpressionConfig, overrides=overrides, base=preset(preset_name))
-    if data:
-        config = replace(config, folders=full_paths(data))
-    return start(build_expression, config, run, devices, dry_run, partial(export_expression, config))
-
-
-def export_expression(config: ExpressionConfig, run: Path) -> Path:
-    """Write the averaged network of a run's newest checkpoint to `expression.safetensors` in it, as float16.
+def export_expression(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dict[str, Any]:
+    """Write the averaged network of a run's newest checkpoint, as float16, and return the metadata.
 
     Raises:
         WeightsError: the run has no checkpoint that can be read.
     """
-    state = trained_state(run)
-    folders, labels = state["extra"]["data"], list(state["extra"]["labels"])
-    training = config_to_dict(config) | {"folders": [Path(folder).name for folder in config.folders]}
+    config, state = parse_config(ExpressionConfig, read_toml(run / CONFIG)), trained_state(run)
+    labels, training = list(state["extra"]["labels"]), config_to_dict(config)
+    training["data"]["folders"] = [Path(folder).name for folder in config.data.folders]
     metadata = {
         "model": MODEL,
         "lightcnn": config_to_dict(replace(config.network, n_classes=len(labels))),
         "labels": labels,
         "training": training,
-        **training_length(state["n_steps_done"], config.batch_size, None),
+        **training_length(state["n_steps_done"], config.data.batch_size, None),
         "seed": config.loop.seed,
-        **data_facts(folders),
+        **data_facts(state["extra"]["data"]),
+        **named_faults(known_faults),
         **provenance(),
     }
-    save_weights(run / WEIGHTS, state["networks"]["average"], metadata, half=True)
-    return run / WEIGHTS
+    save_weights(out, state["networks"]["ema"], metadata, half=True)
+    return metadata

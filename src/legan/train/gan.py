@@ -1,10 +1,14 @@
-"""What the trainings of editors share: critic against generator, frozen networks of losses, sample grids."""
+"""The training of an editor against a critic: the base of the editors' tasks, the critic's side of a step, frozen networks of losses.
+
+A step of LEGAN is read here and in `train/legan.py`: `LeganTask.updates` translates, lets `Adversary.critic_update` and
+`generator_update` make the two updates, and gives the generator's loss terms.
+"""
 
 import copy
 import dataclasses
 import math
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -13,6 +17,7 @@ import torch
 from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from legan import losses
 from legan.core.device import autocast, mixed_dtype
@@ -21,44 +26,84 @@ from legan.core.files import sha256_of
 from legan.core.weights import weights_file
 from legan.models.critic import CriticOutput
 from legan.models.efficientnet import efficientnet_file, load_efficientnet
-from legan.models.lightcnn import LightCNN, load_lightcnn
+from legan.models.lightcnn import load_lightcnn
 from legan.models.quality import load_quality_net
+from legan.train.config import GANOptimizerConfig, LoopConfig, OptimizerConfig
 from legan.train.probe import Edit, Probe
-from legan.train.run_folder import LoopConfig
-from legan.train.task import Batch, Task, Update, update_ema
+from legan.train.task import Batch, Task, Update, base_rates, scheduled_rates, update_ema
 
-# What the trainings of editors share: data and judges in the checkpoint, held-out figures, precision.
+# The base of the trainings of LEGAN, StarGAN and StarGAN v2: precision, moving average, schedule, held-out faces, what resumes check.
+
+
+class EditorConfig(Protocol):
+    """What the configs of such trainings share."""
+
+    @property
+    def loop(self) -> LoopConfig: ...
+    @property
+    def optimizer(self) -> OptimizerConfig: ...
+    @property
+    def precision(self) -> str: ...
+    @property
+    def channels_last(self) -> bool: ...
 
 
 class EditorTask(Task):
-    """A training of an editor. Subclasses give the updates, and `editor`.
+    """The training of an editor. Subclasses give `updates` and `editor`.
 
     Args:
+        config: the settings.
         device: where the training runs.
-        precision: as for `mixed_dtype`.
-        channels_last: memory layout of images and weights.
+        networks: what is trained; the first one's moving average is kept beside them as `ema`.
+        optimizers: by the names of networks, with their rates between warm-up and decay.
+        n_critic: steps from one update of the generator, which the average follows, to the next.
         probe: held-out crops for samples and figures; None for neither.
         data: description of the training data, kept in checkpoints.
         judges: which weights the frozen networks are, likewise.
     """
 
+    config: EditorConfig
+
     def __init__(
         self,
+        config: EditorConfig,
         device: torch.device,
-        precision: str,
-        channels_last: bool,
+        networks: Mapping[str, nn.Module],
+        optimizers: Mapping[str, Optimizer],
+        n_critic: int = 1,
         probe: Probe | None = None,
         data: Sequence[Mapping[str, object]] = (),
         judges: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
-        self.device, self.dtype = device, mixed_dtype(precision, device)
-        self.layout = torch.channels_last if channels_last else torch.contiguous_format
-        self.probe, self.data, self.judges = probe, [dict(folder) for folder in data], {**(judges or {})}
+        self.config, self.device, self.dtype = config, device, mixed_dtype(config.precision, device)
+        self.layout = torch.channels_last if config.channels_last else torch.contiguous_format
+        for net in networks.values():
+            net.to(memory_format=self.layout)  # type: ignore[call-overload]
+        self._averaged = next(iter(networks.values()))
+        self.ema = copy.deepcopy(self._averaged).eval().requires_grad_(False)
+        self.networks = {**networks, "ema": self.ema}
+        self.optimizers, self._rates = dict(optimizers), base_rates(optimizers)
+        self.n_critic, self.probe = n_critic, probe
+        self.data, self.judges = [dict(folder) for folder in data], {**(judges or {})}
         self.frozen = {}
 
     @abstractmethod
     def editor(self) -> nn.Module:
         """Return the averaged editor as it stands: (x, expression, lighting) -> image, shapes as for `Edit`."""
+
+    def is_generator_step(self, step: int) -> bool:
+        """Whether the generator is updated at `step`: once every `n_critic` steps."""
+        return (step + 1) % self.n_critic == 0
+
+    def learning_rates(self, step: int) -> Mapping[str, Sequence[float]]:
+        """The rates that the optimizers were made with, times the schedule's share."""
+        return scheduled_rates(self._rates, self.config.optimizer.lr_share(step, self.config.loop.n_steps))
+
+    def after_step(self, step: int) -> None:
+        """Move the average of the generator's weights."""
+        if self.is_generator_step(step):
+            n_updates = (step + 1) // self.n_critic
+            update_ema(self.ema, self._averaged, self.config.optimizer.ema_decay, n_updates)
 
     def extra_state(self) -> dict[str, object]:
         """The descriptions of the data and of the frozen networks: an exported network names what it was trained with."""
@@ -103,6 +148,9 @@ class EditorTask(Task):
         return edit
 
 
+# The critic of LEGAN and StarGAN: realness and classes (Choi et al., CVPR 2018, equations 1 to 3).
+
+
 @dataclass(frozen=True)
 class AdversarialConfig:
     """The game between generator and critic.
@@ -112,7 +160,7 @@ class AdversarialConfig:
         n_critic: critic updates for each generator update.
         penalty: weight of the penalty.
         penalty_every: steps between penalties; they cost as much as the rest of a critic update.
-        penalty_fraction: share of the batch that the penalty looks at.
+        penalty_fraction: share of the batch that the penalty is computed on.
     """
 
     kind: Literal["wgan-gp", "hinge", "nonsaturating"] = "hinge"
@@ -121,111 +169,35 @@ class AdversarialConfig:
     penalty_every: PositiveInt = 8
     penalty_fraction: float = 0.5
 
+    @property
+    def period(self) -> int:
+        """Steps after which the same kinds of updates come again."""
+        return math.lcm(self.n_critic, self.penalty_every)
 
-@dataclass(frozen=True)
-class OptimizerConfig:
-    """Adam for both networks, with a linear warm-up and a linear decay.
+
+def gan_optimizers(config: GANOptimizerConfig, generator: nn.Module, critic: nn.Module) -> dict[str, Optimizer]:
+    """Return the optimizers of the two."""
+    return {"generator": config.make(generator.parameters()), "critic": config.make(critic.parameters(), config.lr_critic)}
+
+
+class Adversary:
+    """The losses that a critic takes part in: its own, and two terms of the generator's.
 
     Args:
-        lr_generator, lr_critic: learning rates between warm-up and decay.
-        betas: of Adam.
-        n_warmup_steps: steps of the warm-up.
-        decay_fraction: share of all steps, at the end, over which the rates fall.
-        lr_floor: where they fall to, as a share.
-        ema_decay: of the moving average of the generator's weights, per generator update; less during the first updates.
+        config: the settings of the game.
+        critic: crops (B, 3, H, W) in [-1, 1] to realness and more; called in float32 for the penalty.
+        outputs: likewise, in the training's precision, to realness and the logits of each attribute's classes, float32.
     """
 
-    lr_generator: float = 1e-4
-    lr_critic: float = 1e-4
-    betas: tuple[float, float] = (0.5, 0.999)
-    n_warmup_steps: int = 0
-    decay_fraction: float = 0.5
-    lr_floor: float = 0.0
-    ema_decay: float = 0.999
-
-
-# The game of LEGAN and StarGAN: a critic of realness and of classes against a generator (Choi et al., CVPR 2018, equations 1 to 3).
-
-
-class GameConfig(Protocol):
-    """What the configs of such trainings share."""
-
-    @property
-    def loop(self) -> LoopConfig: ...
-    @property
-    def adversarial(self) -> AdversarialConfig: ...
-    @property
-    def optimizer(self) -> OptimizerConfig: ...
-    @property
-    def precision(self) -> str: ...
-    @property
-    def channels_last(self) -> bool: ...
-
-
-class AdversarialTask(EditorTask):
-    """One critic update a step, and a generator update every `n_critic` steps, whose weights are averaged.
-
-    Subclasses give `updates` and `editor`.
-
-    Args:
-        config: the settings.
-        device: where the training runs.
-        generator: the trained generator.
-        critic: crops (B, 3, H, W) in [-1, 1] to realness and more.
-        probe, data, judges: as for `EditorTask`.
-    """
-
-    config: GameConfig
-
-    def __init__(
-        self,
-        config: GameConfig,
-        device: torch.device,
-        generator: nn.Module,
-        critic: nn.Module,
-        probe: Probe | None = None,
-        data: Sequence[Mapping[str, object]] = (),
-        judges: Mapping[str, Mapping[str, str]] | None = None,
-    ) -> None:
-        super().__init__(device, config.precision, config.channels_last, probe, data, judges)
-        self.config = config
-        self.generator = generator.to(memory_format=self.layout)  # type: ignore[call-overload]
-        self.critic = critic.to(memory_format=self.layout)  # type: ignore[call-overload]
-        self.ema = copy.deepcopy(generator).eval().requires_grad_(False)
-        self.networks = {"generator": generator, "critic": critic, "ema": self.ema}
-        self.period = math.lcm(config.adversarial.n_critic, config.adversarial.penalty_every)
-        rates, betas = config.optimizer, config.optimizer.betas
-        self.optimizers = {
-            "generator": torch.optim.Adam(generator.parameters(), rates.lr_generator, betas),
-            "critic": torch.optim.Adam(critic.parameters(), rates.lr_critic, betas),
-        }
-
-    def learning_rates(self, step: int) -> Mapping[str, float]:
-        """Both rates at `step`."""
-        rates = self.config.optimizer
-        share = schedule(step, self.config.loop.n_steps, rates)
-        return {"generator": share * rates.lr_generator, "critic": share * rates.lr_critic}
-
-    def after_step(self, step: int) -> None:
-        """Move the average of the generator's weights."""
-        if self.is_generator_step(step):
-            n_updates = (step + 1) // self.config.adversarial.n_critic
-            update_ema(self.ema, self.generator, self.config.optimizer.ema_decay, n_updates)
-
-    def is_generator_step(self, step: int) -> bool:
-        """Whether the generator has its turn at `step`."""
-        return (step + 1) % self.config.adversarial.n_critic == 0
-
-    def judge(self, x: Tensor) -> CriticOutput:
-        """The critic's outputs in float32."""
-        return CriticOutput(*self.run_mixed(self.critic, x))
+    def __init__(self, config: AdversarialConfig, critic: nn.Module, outputs: Callable[[Tensor], CriticOutput]) -> None:
+        self.config, self.critic, self.outputs = config, critic, outputs
 
     def critic_update(self, batch: Batch, x_real: Tensor, x_fake: Tensor, step: int) -> Update:
         """The critic's update on real crops and on edits that hold no gradient."""
-        config = self.config.adversarial
+        config = self.config
         # Adversarial: reals up, fakes down.
-        real = self.judge(x_real)
-        adversarial = losses.CRITIC_LOSSES[config.kind](real.realness, self.judge(x_fake).realness)
+        real = self.outputs(x_real)
+        adversarial = losses.CRITIC_LOSSES[config.kind](real.realness, self.outputs(x_fake).realness)
 
         # Classification: the reals' own classes.
         classification = losses.classification(real.expression, batch["expression_src"])
@@ -240,12 +212,12 @@ class AdversarialTask(EditorTask):
             loss = loss + config.penalty * logs["critic/penalty"]
         return Update("critic", loss, logs)
 
-    def generator_adversarial_terms(self, batch: Batch, x_fake: Tensor) -> dict[str, Tensor]:
-        """The generator's terms `adversarial` and `classification`: the critic takes the edit for real, and for the target's classes."""
-        fake = self.judge(x_fake)
+    def generator_terms(self, batch: Batch, x_fake: Tensor) -> dict[str, Tensor]:
+        """The generator's terms `adversarial` and `classification`: the edit counts as real, and as of the target's classes."""
+        fake = self.outputs(x_fake)
         classification = losses.classification(fake.expression, batch["expression_trg"])
         return {
-            "adversarial": losses.GENERATOR_LOSSES[self.config.adversarial.kind](fake.realness),
+            "adversarial": losses.GENERATOR_LOSSES[self.config.kind](fake.realness),
             "classification": classification + losses.classification(fake.lighting, batch["lighting_trg"]),
         }
 
@@ -253,7 +225,7 @@ class AdversarialTask(EditorTask):
         def realness(x: Tensor) -> Tensor:
             return self.critic(x)[0]
 
-        if self.config.adversarial.kind == "wgan-gp":
+        if self.config.kind == "wgan-gp":
             mix = torch.rand(len(x_real), 1, 1, 1, device=x_real.device)
             return losses.gradient_penalty(realness, x_real, x_fake, mix)
         return losses.r1_penalty(realness, x_real)
@@ -265,15 +237,7 @@ def generator_update(weights: object, terms: Mapping[str, Tensor]) -> Update:
     return Update("generator", loss, {f"generator/{name}": term for name, term in terms.items()})
 
 
-def schedule(step: int, n_steps: int, config: OptimizerConfig) -> float:
-    """Return the share of the learning rates at `step`: linear warm-up, then 1, then a linear fall to the floor."""
-    warmup = min(1.0, (step + 1) / config.n_warmup_steps) if config.n_warmup_steps else 1.0
-    n_decay_steps = config.decay_fraction * n_steps
-    decay = min(1.0, (n_steps - step) / n_decay_steps) if n_decay_steps else 1.0
-    return warmup * max(config.lr_floor, decay)
-
-
-# The frozen networks that judge an editor while it is trained: LightCNN (identity) and Q (naturalness).
+# The frozen networks of an editor's losses: LightCNN (identity), Q (naturalness), EfficientNet-Lite0 (perceptual).
 
 
 N_PERCEPTUAL_STAGES = 3  # 64, 32 and 16 pixels a side at 128: edges, lashes and teeth, not what kind of thing it is
@@ -299,18 +263,17 @@ class Frozen:
 
 
 def load_identity(path: Path | None, dtype: torch.dtype | None, device: torch.device) -> Frozen:
-    """Return the identity network: a file of `legan train identity`, an official LightCNN checkpoint, or None for the packaged one.
+    """Return the identity network: weights of `legan train identity`, an official LightCNN checkpoint, or None for the packaged ones.
 
     Raises:
         WeightsError: missing or damaged, or not a LightCNN.
     """
     path = weights_file(path, "identity")
-    net = load_lightcnn(path)[0] if path.suffix == ".safetensors" else LightCNN.from_checkpoint(path)
-    return _frozen(net, path, dtype, device)
+    return _frozen(load_lightcnn(path)[0], path, dtype, device)
 
 
 def load_quality(path: Path | None, dtype: torch.dtype | None, device: torch.device) -> Frozen:
-    """Return Q: a file that `legan train quality` led to, or None for the packaged one.
+    """Return Q: weights written by `legan train quality`, or None for the packaged ones.
 
     Raises:
         WeightsError: missing or damaged, or not a quality network.

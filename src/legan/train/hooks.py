@@ -16,7 +16,8 @@ from rich.progress import Progress as Bar
 from legan.core.config import parse_json
 from legan.core.files import atomic_write, make_folder
 from legan.core.images import save_photo
-from legan.train.run_folder import LoopConfig, save_checkpoint
+from legan.train.config import LoopConfig
+from legan.train.run_folder import save_checkpoint
 from legan.train.task import Task
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 
 LOG = "log.jsonl"
+FIGURES = {"right": "accuracy", "val/right": "val/accuracy"}  # names in logs of earlier versions -> names of today
 
 
 @dataclass
@@ -114,7 +116,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
             line = parse_json(text)
             if not isinstance(line, dict) or not isinstance(line.get("step"), int):
                 raise ValueError("no line of a log")
-            lines.append(line)
+            lines.append({FIGURES.get(str(name), str(name)): value for name, value in line.items()})
         except ValueError:
             print(f"dropping an incomplete line of {path}", file=sys.stderr)
     return lines

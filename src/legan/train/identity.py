@@ -1,22 +1,21 @@
 """The training of identity embeddings (LightCNN): settings, batches of identities, task."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
-from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 import torch
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from legan.core.config import config_to_dict, load_config
+from legan.core.config import config_to_dict, read_toml
 from legan.core.device import autocast, mixed_dtype
-from legan.core.errors import ConfigError, no_such
+from legan.core.errors import ConfigError
 from legan.core.images import jpeg_round_trip, to_network
 from legan.core.weights import save_weights
 from legan.data.batches import apply_tones, draw_tones
@@ -24,9 +23,9 @@ from legan.data.faces import LabelledFaces
 from legan.metrics.verification import all_pairs, auc, draw_pairs, score_pairs, tar_at_far
 from legan.models import lightcnn
 from legan.models.lightcnn import INPUT_SIZE, LightCNN, LightCNNConfig, standardise
-from legan.train.export import data_facts, provenance, trained_state
-from legan.train.loop import Outcome, Rehearsal, on_folders, start
-from legan.train.run_folder import LoopConfig, training_length
+from legan.train.config import LoopConfig, OptimizerConfig, parse_config
+from legan.train.export import data_facts, named_faults, provenance, trained_state
+from legan.train.run_folder import CONFIG, training_length
 from legan.train.supervised import AveragedTask
 from legan.train.task import Batch, Update
 
@@ -34,22 +33,33 @@ from legan.train.task import Batch, Update
 
 
 @dataclass(frozen=True)
-class IdentityDataConfig:
-    """Where the crops come from and how they are drawn: a folder, a person in it, a domain of that person's, an image.
+class CropDataConfig:
+    """Where labelled crops come from.
 
     Args:
-        folders: data set folders; a person who is in several has the same source and identity in all.
-        weights: share of each folder in a batch, on average; empty for equal shares.
+        folders: data set folders, mixed.
         batch_size: images a step, over all devices.
-        augment: strength of the random changes of `train/recognition_pictures.py`; 0 for none.
+        augment: strength of the random changes of `changed`; 0 only mirrors half of the images.
         memory_gb: keep all images decoded when they take less than this.
     """
 
     folders: tuple[str, ...] = ()
-    weights: tuple[float, ...] = ()
     batch_size: int = 64
     augment: float = 1.0
     memory_gb: float = 8.0
+
+
+@dataclass(frozen=True)
+class IdentityDataConfig(CropDataConfig):
+    """How crops are drawn: a folder, a person in it, a domain of that person's, an image. Arguments as for `CropDataConfig`.
+
+    A person who is in several folders has the same source and identity in all.
+
+    Args:
+        weights: share of each folder in a batch, on average; empty for equal shares.
+    """
+
+    weights: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,52 +80,32 @@ class MarginConfig:
     n_rise_steps: int = 0
 
 
-@dataclass(frozen=True)
-class RateConfig:
-    """The optimizer: a linear warm-up, then a cosine to zero.
-
-    Args:
-        kind: "sgd" with momentum 0.9, as published (there bias and classifier have higher rates, and rates fall in stairs), or
-            "adamw".
-        lr: highest learning rate.
-        weight_decay: of all weights.
-        n_warmup_steps: steps of the warm-up.
-        average: share of the moving average that a step keeps; the average is what is evaluated and exported.
-    """
-
-    kind: Literal["sgd", "adamw"] = "sgd"
-    lr: float = 0.01
-    weight_decay: float = 1e-4
-    n_warmup_steps: int = 200
-    average: float = 0.998
-
-    def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """Return the optimizer of these parameters."""
-        if self.kind == "adamw":
-            return torch.optim.AdamW(parameters, self.lr, weight_decay=self.weight_decay)
-        return torch.optim.SGD(parameters, self.lr, momentum=0.9, weight_decay=self.weight_decay)
+SGD = OptimizerConfig("sgd", lr=0.01, weight_decay=1e-4, warmup_steps=200, ema_decay=0.998)  # as LightCNN was published
 
 
 @dataclass(frozen=True)
-class RecognitionConfig:
+class IdentityConfig:
     """Everything that decides a training of the identity network.
 
     Args:
         network: its shape; the number of classes comes from the data.
+        optimizer: as published SGD; there bias and classifier have higher rates, and rates fall in stairs.
         precision: "bf16", "fp32", or "auto": bfloat16 where the hardware has it.
         channels_last: memory layout of images and weights.
+        model: says in a run folder what was trained there.
     """
 
     loop: LoopConfig = field(default_factory=LoopConfig)
     data: IdentityDataConfig = field(default_factory=IdentityDataConfig)
     network: LightCNNConfig = field(default_factory=LightCNNConfig)
     margin: MarginConfig = field(default_factory=MarginConfig)
-    rate: RateConfig = field(default_factory=RateConfig)
+    optimizer: OptimizerConfig = field(default_factory=lambda: SGD)
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     channels_last: bool = True
+    model: Literal["identity"] = "identity"
 
 
-_PUBLISHED = RecognitionConfig(
+_PUBLISHED = IdentityConfig(
     loop=LoopConfig(n_steps=200_000, log_every=100, sample_every=5000, checkpoint_every=5000),
     data=IdentityDataConfig(batch_size=128),
 )
@@ -124,24 +114,13 @@ _PUBLISHED = RecognitionConfig(
 PRESETS = {
     "lightcnn9": _PUBLISHED,
     "lightcnn29": replace(_PUBLISHED, network=lightcnn.PRESETS["lightcnn29"]),
-    "lite": RecognitionConfig(
+    "lite": IdentityConfig(
         loop=LoopConfig(n_steps=2000, log_every=50, sample_every=250, checkpoint_every=250),
         network=replace(lightcnn.PRESETS["lite"], dropout=0.2),
         margin=MarginConfig(kind="cosface", n_rise_steps=600),
-        rate=RateConfig(kind="adamw", lr=2e-3, weight_decay=0.05, n_warmup_steps=100, average=0.995),
+        optimizer=OptimizerConfig(lr=2e-3, ema_decay=0.995),
     ),
 }
-
-
-def preset(name: str) -> RecognitionConfig:
-    """Return the training preset called `name`.
-
-    Raises:
-        ConfigError: there is no such preset.
-    """
-    if name not in PRESETS:
-        raise ConfigError(no_such("preset", name, PRESETS))
-    return PRESETS[name]
 
 
 # Random changes of a face crop that leave the person who it is: place, light, tone, sharpness, noise, things in front.
@@ -225,10 +204,10 @@ def _recorded(image: np.ndarray, random: np.random.Generator, strength: float) -
     return image
 
 
-# Training of the identity network: its features tell people apart whatever the light and the expression.
+# Training of the identity network: its features distinguish people whatever the light and the expression.
 #
 # Cross entropy over the training people, as LightCNN publishes it, or with a margin between them (CosFace, ArcFace). The data sets show
-# each person under many lights and expressions; the rest of what a camera does is in `train/recognition_pictures.py`.
+# each person under many lights and expressions; the rest of what a camera does is in `changed`.
 
 
 WEIGHTS = "identity.safetensors"  # in the run folder, when the training is finished
@@ -280,7 +259,7 @@ def _by_person_and_domain(faces: LabelledFaces, members: np.ndarray) -> list[lis
     return people
 
 
-class RecognitionTask(AveragedTask):
+class IdentityTask(AveragedTask):
     """Trains a `LightCNN`; its moving average is what is evaluated and exported.
 
     Args:
@@ -294,7 +273,7 @@ class RecognitionTask(AveragedTask):
 
     def __init__(
         self,
-        config: RecognitionConfig,
+        config: IdentityConfig,
         device: torch.device,
         n_people: int,
         start: Tensor,
@@ -308,9 +287,7 @@ class RecognitionTask(AveragedTask):
         standardise(net, start)
         if config.margin.kind != "softmax" and net.fc2 is not None:
             net.fc2.bias.requires_grad_(False)  # cosines have none
-        rate = config.rate
-        optimizer = rate.optimizer([p for p in net.parameters() if p.requires_grad])
-        super().__init__(net, optimizer, rate.lr, rate.n_warmup_steps, config.loop.n_steps, rate.average, data)
+        super().__init__(net, config.optimizer, config.loop.n_steps, data)
         self.held_out, self.picked = held_out, _spread(held_out)
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
@@ -331,8 +308,8 @@ class RecognitionTask(AveragedTask):
             logits = margin.scale * with_margin(plain, person, margin.kind, rise * margin.margin)
 
         loss = functional.cross_entropy(logits, person)
-        right = (plain.detach().argmax(1) == person).float().mean()
-        yield Update("net", loss, {"right": right})
+        accuracy = (plain.detach().argmax(1) == person).float().mean()
+        yield Update("net", loss, {"accuracy": accuracy})
 
     def evaluate(self, step: int) -> Mapping[str, float]:
         """Verification of held-out people: AUC, and TAR at FAR 1e-2, among the crops of each domain."""
@@ -355,7 +332,7 @@ class RecognitionTask(AveragedTask):
 
     @torch.no_grad()
     def _features(self, indices: np.ndarray) -> np.ndarray:
-        net, parts = self.networks["average"], []
+        net, parts = self.networks["ema"], []
         for i in range(0, len(indices), 64):
             x = to_network(self.held_out.images(indices[i : i + 64])).to(self.device)
             with autocast(self.dtype, self.device):
@@ -389,7 +366,7 @@ def with_margin(cosine: Tensor, person: Tensor, kind: str, margin: float) -> Ten
     return cosine.scatter(1, person[:, None], lowered)
 
 
-def build_recognition(config: RecognitionConfig, device: torch.device) -> tuple[RecognitionTask, IdentityBatches]:
+def build_identity(config: IdentityConfig, device: torch.device) -> tuple[IdentityTask, IdentityBatches]:
     """Make the task and its batches.
 
     Raises:
@@ -404,43 +381,17 @@ def build_recognition(config: RecognitionConfig, device: torch.device) -> tuple[
     n_people = len(np.unique(train.person))
     batches = IdentityBatches(train, config.data, config.loop.seed)
     start = batches(0, 0, 1)["image"]
-    return RecognitionTask(config, device, n_people, start, held_out, train.facts()), batches
+    return IdentityTask(config, device, n_people, start, held_out, train.facts()), batches
 
 
-def train_recognition(
-    preset_name: str,
-    data: Sequence[Path],
-    run: Path,
-    overrides: Sequence[str] = (),
-    devices: int = 1,
-    dry_run: bool = False,
-) -> Outcome | Rehearsal:
-    """Train the identity network in a run folder, or continue the training that it holds; at the end write its weights.
-
-    Args:
-        preset_name: "lite", "lightcnn9" or "lightcnn29".
-        data: data set folders.
-        run: the run folder; `identity.safetensors` in it is the result.
-        overrides: settings such as "margin.kind=arcface".
-        devices: processes to train in.
-        dry_run: build everything, time a few steps, write nothing.
-
-    Raises:
-        LeganError: as `run_task`.
-    """
-    config = load_config(RecognitionConfig, overrides=overrides, base=preset(preset_name))
-    config = on_folders(config, data)
-    return start(build_recognition, config, run, devices, dry_run, partial(export_recognition, config))
-
-
-def export_recognition(config: RecognitionConfig, run: Path) -> Path:
-    """Write the averaged network of a run's newest checkpoint to `identity.safetensors` in it, as float16, without classifier.
+def export_identity(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dict[str, Any]:
+    """Write the averaged network of a run's newest checkpoint, without classifier, as float16, and return the metadata.
 
     Raises:
         WeightsError: the run has no checkpoint that can be read.
     """
-    state = trained_state(run)
-    folders, training = state["extra"]["data"], config_to_dict(config)
+    config, state = parse_config(IdentityConfig, read_toml(run / CONFIG)), trained_state(run)
+    training = config_to_dict(config)
     training["data"]["folders"] = [Path(folder).name for folder in config.data.folders]
     metadata = {
         "model": "legan-identity",
@@ -448,9 +399,10 @@ def export_recognition(config: RecognitionConfig, run: Path) -> Path:
         "training": training,
         **training_length(state["n_steps_done"], config.data.batch_size, None),
         "seed": config.loop.seed,
-        **data_facts(folders),
+        **data_facts(state["extra"]["data"]),
+        **named_faults(known_faults),
         **provenance(),
     }
-    tensors = {name: t for name, t in state["networks"]["average"].items() if not name.startswith("fc2.")}
-    save_weights(run / WEIGHTS, tensors, metadata, half=True)
-    return run / WEIGHTS
+    tensors = {name: tensor for name, tensor in state["networks"]["ema"].items() if not name.startswith("fc2.")}
+    save_weights(out, tensors, metadata, half=True)
+    return metadata

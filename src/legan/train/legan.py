@@ -12,31 +12,33 @@ from torch.nn import functional as F
 
 from legan import losses
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
-from legan.core.config import load_config
+from legan.core.config import config_to_dict, read_toml
 from legan.core.device import autocast, mixed_dtype
-from legan.core.errors import ConfigError, WeightsError, no_such
+from legan.core.errors import ConfigError, WeightsError
 from legan.core.weights import load_weights, weights_file
 from legan.data.batches import DataConfig, FaceBatches
 from legan.data.edits import EditBatches, EditsConfig
 from legan.data.faces import FaceDataset
 from legan.models import critic, generator
-from legan.models.critic import Critic, CriticConfig
+from legan.models.critic import Critic, CriticConfig, CriticOutput
 from legan.models.from_weights import checked_config
 from legan.models.generator import Generator, GeneratorConfig, GeneratorOutput
 from legan.models.quality import TOP_SCORE
+from legan.train.config import GANOptimizerConfig, LoopConfig, parse_config
+from legan.train.export import write_editor
 from legan.train.gan import (
     AdversarialConfig,
-    AdversarialTask,
+    Adversary,
+    EditorTask,
     Frozen,
-    OptimizerConfig,
+    gan_optimizers,
     generator_update,
     load_identity,
     load_perceptual,
     load_quality,
 )
-from legan.train.loop import Outcome, Rehearsal, on_folders, start
 from legan.train.probe import Probe, region_weights
-from legan.train.run_folder import CONFIG, LoopConfig, describe_init, init_path, list_checkpoints
+from legan.train.run_folder import CONFIG, describe_init, list_checkpoints
 from legan.train.task import Batch, Update
 
 # Settings of LEGAN's training, and the presets `paper` and `lite`.
@@ -100,8 +102,9 @@ class LeganConfig:
         init: an exported editor whose generator and critic the training starts from, instead of random weights.
         identity: the network of `loss.identity`, a file of `legan train identity` or an official LightCNN checkpoint; the packaged
             one by default.
-        quality: the network of `loss.quality`, a file that `legan train quality` led to; the packaged one by default.
+        quality: the network of `loss.quality`, weights written by `legan train quality`; the packaged ones by default.
         perceptual: weights for `loss.perceptual` in the layout of EfficientNet-Lite0's package; the installed package's by default.
+        model: says in a run folder what was trained there.
     """
 
     loop: LoopConfig = field(default_factory=LoopConfig)
@@ -111,13 +114,14 @@ class LeganConfig:
     critic: CriticConfig = field(default_factory=CriticConfig)
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
     loss: LossConfig = field(default_factory=LossConfig)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    optimizer: GANOptimizerConfig = field(default_factory=GANOptimizerConfig)
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     channels_last: bool = True
     init: Path | None = None
     identity: Path | None = None
     quality: Path | None = None
     perceptual: Path | None = None
+    model: Literal["legan"] = "legan"
 
 
 # `paper`: weights and schedule of StarGAN, the poster's starting point. `lite`: about an hour or two on a laptop.
@@ -152,11 +156,11 @@ PRESETS = {
             eyes=2.0,
             mouth=3.0,
         ),
-        optimizer=OptimizerConfig(
-            lr_generator=4e-4,
+        optimizer=GANOptimizerConfig(
+            lr=4e-4,
             lr_critic=2e-4,
             betas=(0.5, 0.99),
-            n_warmup_steps=200,
+            warmup_steps=200,
             decay_fraction=0.4,
             lr_floor=0.05,
             ema_decay=0.996,
@@ -193,11 +197,11 @@ PRESETS["fields-paired"] = LeganConfig(
         eyes=3.0,
         mouth=4.0,
     ),
-    optimizer=OptimizerConfig(
-        lr_generator=5e-4,
+    optimizer=GANOptimizerConfig(
+        lr=5e-4,
         lr_critic=2e-4,
         betas=(0.9, 0.99),
-        n_warmup_steps=300,
+        warmup_steps=300,
         decay_fraction=0.3,
         lr_floor=0.05,
         ema_decay=0.998,
@@ -217,19 +221,8 @@ PRESETS["fields"] = replace(
         identity=0.5,
         quality=0.5,
     ),
-    optimizer=replace(PRESETS["fields-paired"].optimizer, lr_generator=2e-4, betas=(0.5, 0.99), ema_decay=0.998),
+    optimizer=replace(PRESETS["fields-paired"].optimizer, lr=2e-4, betas=(0.5, 0.99), ema_decay=0.998),
 )
-
-
-def preset(name: str) -> LeganConfig:
-    """Return the training preset called `name`.
-
-    Raises:
-        ConfigError: there is no such preset.
-    """
-    if name not in PRESETS:
-        raise ConfigError(no_such("preset", name, PRESETS))
-    return PRESETS[name]
 
 
 # Training LEGAN: the critic's and the generator's updates (LEGAN poster, section "Losses"; StarGAN, CVPR 2018).
@@ -252,7 +245,7 @@ class _Image(nn.Module):
         return self.generator(x, expression, lighting).image
 
 
-class LeganTask(AdversarialTask):
+class LeganTask(EditorTask):
     """Trains LEGAN.
 
     Args:
@@ -270,9 +263,7 @@ class LeganTask(AdversarialTask):
     """
 
     config: LeganConfig
-    generator: Generator
     ema: Generator
-    critic: Critic
 
     def __init__(
         self,
@@ -288,7 +279,12 @@ class LeganTask(AdversarialTask):
         for name, network in (("identity", identity), ("quality", quality), ("perceptual", perceptual)):
             if getattr(config.loss, name) > 0 and network is None:
                 raise ConfigError(f"loss.{name} is above 0 but there is no {name} network: give one, or set loss.{name}=0")
-        super().__init__(config, device, Generator(config.generator), Critic(config.critic), probe, data, judges)
+        self.generator, self.critic = Generator(config.generator), Critic(config.critic)
+        networks = {"generator": self.generator, "critic": self.critic}
+        optimizers = gan_optimizers(config.optimizer, **networks)
+        super().__init__(config, device, networks, optimizers, config.adversarial.n_critic, probe, data, judges)
+        self.adversary = Adversary(config.adversarial, self.critic, lambda x: CriticOutput(*self.run_mixed(self.critic, x)))
+        self.period = config.adversarial.period
         self.identity, self.quality, self.perceptual = identity, quality, perceptual
         frozen = {"identity": identity, "quality": quality, "perceptual": perceptual}
         self.init: dict[str, Any] | None = None
@@ -307,7 +303,7 @@ class LeganTask(AdversarialTask):
         return {**super().extra_state(), "init": self.init}
 
     def load_extra_state(self, state: Mapping[str, object]) -> None:
-        """Take it back; errors as for `EditorTask`."""
+        """Restore it; errors as for `EditorTask`."""
         super().load_extra_state(state)
         self.init = cast("dict[str, Any] | None", state.get("init"))
 
@@ -319,7 +315,7 @@ class LeganTask(AdversarialTask):
         with torch.set_grad_enabled(is_generator_step):
             output = self._translate(self.generator, x_real, batch["expression_trg"], batch["lighting_trg"])
         if self.config.loss.needs_critic:
-            yield self.critic_update(batch, x_real, output.image.detach(), step)
+            yield self.adversary.critic_update(batch, x_real, output.image.detach(), step)
         if is_generator_step:
             yield generator_update(self.config.loss, self._generator_terms(batch, x_real, output))
 
@@ -336,7 +332,7 @@ class LeganTask(AdversarialTask):
         """The loss terms whose weight is above 0, by their names in `LossConfig`."""
         weights, x_fake = self.config.loss, output.image
         # Adversarial and classification.
-        terms = self.generator_adversarial_terms(batch, x_fake) if weights.needs_critic else {}
+        terms = self.adversary.generator_terms(batch, x_fake) if weights.needs_critic else {}
 
         # Pair: the true image, where there is one; errors near eyes and mouth count more.
         difference = x_fake - batch["x_true"]
@@ -489,7 +485,7 @@ def _part(tensors: Mapping[str, Tensor], network: str) -> dict[str, Tensor]:
     return {key.removeprefix(f"{network}."): value for key, value in tensors.items() if key.startswith(f"{network}.")}
 
 
-def on_init(config: LeganConfig, init: Path, run: Path) -> LeganConfig:
+def shaped_as_init(config: LeganConfig, init: Path, run: Path) -> LeganConfig:
     """Return a config whose networks have the shape of the editor `init`, or of the run once it has begun, without that file.
 
     The critic stays as it is where the editor has none.
@@ -498,7 +494,7 @@ def on_init(config: LeganConfig, init: Path, run: Path) -> LeganConfig:
         WeightsError: not a file of an editor of LEGAN.
     """
     if list_checkpoints(run) and (Path(run) / CONFIG).is_file():
-        begun = load_config(LeganConfig, Path(run) / CONFIG)
+        begun = parse_config(LeganConfig, read_toml(Path(run) / CONFIG))
         return replace(config, generator=begun.generator, critic=begun.critic)
     path = weights_file(init, "editor")
     tensors, metadata = load_weights(path)
@@ -511,34 +507,14 @@ def on_init(config: LeganConfig, init: Path, run: Path) -> LeganConfig:
     return replace(config, generator=generator, critic=critic)
 
 
-def train_legan(
-    preset_name: str,
-    data: Sequence[Path],
-    run: Path,
-    overrides: Sequence[str] = (),
-    devices: int = 1,
-    dry_run: bool = False,
-    init: Path | None = None,
-) -> Outcome | Rehearsal:
-    """Train LEGAN in a run folder, or continue the training that it holds.
+def export_legan(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dict[str, Any]:
+    """Write the editor of a run; arguments, result and errors as for `write_editor`.
 
-    Args:
-        preset_name: one of `legan_config.PRESETS`, such as "lite" or "paper".
-        data: data set folders.
-        run: the run folder.
-        overrides: settings such as "loss.pair=10".
-        devices: processes to train in.
-        dry_run: build everything, time a few steps, write nothing.
-        init: an editor to start from, a file or `packaged`; the networks take its shape.
-
-    Raises:
-        LeganError: as `run_task`.
+    Tensors are named `generator.*` and `critic.*`, whose class heads recognise a face's own expression and lighting; a training that no
+    loss term of needed a critic leaves none of the latter.
     """
-    base = preset(preset_name)
-    init = init or load_config(LeganConfig, overrides=overrides, base=base).init
-    config = load_config(LeganConfig, overrides=overrides, base=base if init is None else on_init(base, init, run))
-    init, identity, quality, perceptual = (
-        path and init_path(path) for path in (init, config.identity, config.quality, config.perceptual)
-    )
-    config = replace(config, init=init, identity=identity, quality=quality, perceptual=perceptual)
-    return start(build_legan, on_folders(config, data), run, devices, dry_run)
+    config = parse_config(LeganConfig, read_toml(run / CONFIG))
+    shapes, others = {"generator": config_to_dict(config.generator)}, ("critic",) if config.loss.needs_critic else ()
+    if others:
+        shapes["critic"] = config_to_dict(config.critic)
+    return write_editor(run, out, config, {"model": MODEL, **shapes}, others, known_faults)

@@ -1,4 +1,4 @@
-"""The training loop (Fabric), and what every training command does with it: train, rehearse, resume, export."""
+"""The training loop (Fabric): train, rehearse, resume."""
 
 import math
 import signal
@@ -23,8 +23,9 @@ from torch.utils.data import DataLoader, Dataset
 from legan.core.config import config_to_dict, to_toml
 from legan.core.errors import ConfigError, LeganError
 from legan.core.files import make_folder
+from legan.train.config import LoopConfig
 from legan.train.hooks import Hook, Progress, standard_hooks
-from legan.train.run_folder import LoopConfig, held_run, load_task_state, newest_checkpoint, open_run, remove_leftovers
+from legan.train.run_folder import held_run, load_task_state, newest_checkpoint, open_run, remove_leftovers
 from legan.train.task import Batch, Batches, Task, networks_of, reseed
 
 # The training loop: runs any task on one device or several. The only file that knows Lightning Fabric.
@@ -210,8 +211,8 @@ def fit(fabric: Fabric, task: Task, batches: Batches, loop: LoopConfig, hooks: S
 def run_step(fabric: Fabric, task: Task, batch: Batch, loop: LoopConfig, step: int, means: "Means") -> None:
     """All updates of one step, then what follows them."""
     reseed(loop.seed, fabric.global_rank, step)
-    for name, rate in task.learning_rates(step).items():
-        for group in task.optimizers[name].param_groups:
+    for name, rates in task.learning_rates(step).items():
+        for group, rate in zip(task.optimizers[name].param_groups, rates, strict=True):
             group["lr"] = rate
     for update in task.updates(batch, step):
         optimizer = task.optimizers[update.net]
@@ -331,42 +332,3 @@ def _stop_signal() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-# What every training verb does once its config stands: train, or only rehearse, and write the result at the end.
-
-
-def full_paths(folders: Sequence[Path]) -> tuple[str, ...]:
-    """Return folders as a config holds them: a run goes on wherever it is continued from."""
-    return tuple(str(Path(folder).resolve()) for folder in folders)
-
-
-def on_folders(config: Any, folders: Sequence[Path]) -> Any:
-    """Return the config with `folders` as its `data.folders`; without any, as it is."""
-    return replace(config, data=replace(config.data, folders=full_paths(folders))) if folders else config
-
-
-def start(
-    build: Build[ConfigT],
-    config: ConfigT,
-    run: Path,
-    devices: int = 1,
-    dry_run: bool = False,
-    export: Callable[[Path], object] | None = None,
-) -> Outcome | Rehearsal:
-    """Train in a run folder, or continue the training that it holds.
-
-    Args:
-        build, config, run, devices: as for `run_task`.
-        dry_run: build everything, time a few steps, write nothing.
-        export: called with the run folder when the training is finished.
-
-    Raises:
-        LeganError: as `run_task`.
-    """
-    if dry_run:
-        return rehearse(build, config, devices)
-    outcome = run_task(build, config, run, devices)
-    if outcome.finished and export is not None:
-        export(outcome.run)
-    return outcome

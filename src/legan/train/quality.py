@@ -3,18 +3,18 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from pydantic import field_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torch.optim import AdamW
 
 from legan import losses
-from legan.core.config import config_to_dict, load_config
+from legan.core.config import config_to_dict, read_toml
 from legan.core.device import autocast, mixed_dtype
-from legan.core.errors import ConfigError, WeightsError, no_such
+from legan.core.errors import ConfigError, WeightsError
 from legan.core.files import sha256_of
 from legan.core.images import to_network
 from legan.core.weights import save_weights, weights_file
@@ -25,14 +25,11 @@ from legan.faces.landmarks import locate_in_crop
 from legan.metrics.agreement import figures
 from legan.models import quality as models
 from legan.models.quality import MODEL, Quality, QualityConfig, load_quality_net
-from legan.train.export import check_name, provenance, trained_state
-from legan.train.loop import Outcome, Rehearsal, full_paths, start
-from legan.train.run_folder import CONFIG, LoopConfig, describe_init, init_path, join_licences, training_length
+from legan.train.config import LoopConfig, OptimizerConfig, parse_config
+from legan.train.export import provenance, trained_state
+from legan.train.run_folder import CONFIG, describe_init, join_licences, training_length
 from legan.train.supervised import AveragedTask
 from legan.train.task import Batch, Batches, Update
-
-if TYPE_CHECKING:
-    from legan.train.quality_features import Trained
 
 # Ladders of one image under one fault that grows: which of two steps is the more natural is known without any rater.
 #
@@ -115,42 +112,54 @@ def clean_images(images: RatedImages) -> np.ndarray:
 # how natural an image is.
 
 
-FEATURES = "features"  # the preset of `train/quality_features.py`
 WEIGHTS = "quality.safetensors"  # in the run folder, when the training is finished
 
 _LOSSES = {"margin": losses.rating_margin, "squared-hinge": losses.rating_squared_hinge, "l2": losses.rating_l2}
 
 
 @dataclass(frozen=True)
-class QualityTrainingConfig:
-    """Settings of a training of Q.
+class RatedDataConfig:
+    """Where rated images come from.
 
     Args:
-        data: data set folders that were rated.
+        folders: data set folders that were rated.
         labels: a label file (name, mean, std, split) or a ratings file.
-        init: weights to start from (fine-tuning); empty for a fresh network.
+        batch_size: images of a step.
+        shift: largest shift of the crop's window in pixels.
+        flip: mirror half of the images.
+    """
+
+    folders: tuple[str, ...] = ()
+    labels: Path | None = None
+    batch_size: int = 64
+    shift: int = 6
+    flip: bool = True
+
+
+@dataclass(frozen=True)
+class QualityTrainingConfig:
+    """Everything that decides a training of Q.
+
+    Args:
+        init: weights to start from (fine-tuning), instead of random ones.
         loss: "margin" asks nothing inside the raters' disagreement; "nll" is the likelihood of the ratings and needs the head
             "mean-std"; "squared-hinge" and "l2" for comparison.
         margin: how many standard deviations of an image's ratings the losses "margin" and "squared-hinge" forgive; 1 is the paper's
             (as we read it), 0 makes the first the mean absolute error. Where raters differ more than images do, 1 asks for little.
         spread: weight of the squared error of the predicted spread, where the network has that head and `loss` does not teach it.
-        rank: weight of the order on ladders: a clean training image under one fault that grows (`train/quality_ranks.py`), whose
+        rank: weight of the order on ladders: a clean training image under one fault that grows (`RankedBatches`), whose
             score is to fall; 0 for none. The weights' `training` says so.
         rank_gap: points to fall from strength 0 to 1.
         rank_ladders: ladders of a step, five images each.
         rank_faults: the faults of the ladders; one that is named twice comes twice as often. All alike by default.
-        batch_size: images of a step.
-        lr: highest learning rate; it rises over `n_warmup_steps` and falls to nothing along a cosine.
-        weight_decay: of AdamW.
-        average: share of the moving average that a step keeps.
-        shift: largest shift of the crop's window in pixels.
-        flip: mirror half of the images.
         precision: "bf16", "fp32", or "auto": bfloat16 where the hardware has it.
+        model: says in a run folder what was trained there.
     """
 
-    data: tuple[str, ...] = ()
-    labels: str = ""
-    init: str = ""
+    loop: LoopConfig = field(
+        default_factory=lambda: LoopConfig(n_steps=2000, log_every=50, sample_every=250, checkpoint_every=500)
+    )
+    data: RatedDataConfig = field(default_factory=RatedDataConfig)
     network: QualityConfig = field(default_factory=lambda: models.PRESETS["lite"])
     loss: Literal["margin", "squared-hinge", "l2", "nll"] = "margin"
     margin: float = 1.0
@@ -159,27 +168,23 @@ class QualityTrainingConfig:
     rank_gap: float = 1.5
     rank_ladders: int = 8
     rank_faults: tuple[str, ...] = tuple(DEGRADATIONS)
-    batch_size: int = 64
-    lr: float = 1e-3
-    n_warmup_steps: int = 100
-    weight_decay: float = 0.05
-    average: float = 0.99
-    shift: int = 6
-    flip: bool = True
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    loop: LoopConfig = field(
-        default_factory=lambda: LoopConfig(n_steps=2000, log_every=50, sample_every=250, checkpoint_every=500)
-    )
+    init: Path | None = None
+    model: Literal["quality"] = "quality"
+
+    @field_validator("init", mode="before")
+    @classmethod
+    def _without(cls, init: object) -> object:
+        return init or None  # earlier versions wrote "" for none
 
 
 # `paper`: the network as described; the poster gives no schedule. `lite`: minutes on a laptop.
 PRESETS = {
     "paper": QualityTrainingConfig(
-        network=models.PRESETS["paper"],
-        lr=2e-4,
-        n_warmup_steps=500,
-        average=0.999,
         loop=LoopConfig(n_steps=20_000, log_every=100, sample_every=1000, checkpoint_every=1000),
+        network=models.PRESETS["paper"],
+        optimizer=OptimizerConfig(lr=2e-4, warmup_steps=500, ema_decay=0.999),
     ),
     "lite": QualityTrainingConfig(),
 }
@@ -215,8 +220,7 @@ class QualityTask(AveragedTask):
         if init is not None:
             net.load_state_dict(init.state_dict())
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = AdamW(net.parameters(), config.lr, weight_decay=config.weight_decay)
-        super().__init__(net, optimizer, config.lr, config.n_warmup_steps, config.loop.n_steps, config.average, data)
+        super().__init__(net, config.optimizer, config.loop.n_steps, data)
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         """One update: the loss of the scores, and of the spreads where the network predicts them."""
@@ -258,112 +262,67 @@ class QualityTask(AveragedTask):
 
     @torch.no_grad()
     def _scores(self) -> np.ndarray:
-        net = self.networks["average"].eval()
+        net = self.networks["ema"].eval()
         parts = np.array_split(self.held_out.images, range(256, len(self.held_out), 256))
         return np.concatenate([net(to_network(part).to(self.device)).cpu().numpy() for part in parts])
-
-
-def preset(name: str) -> QualityTrainingConfig:
-    """Return the training preset called `name`.
-
-    Raises:
-        ConfigError: there is no such preset.
-    """
-    if name not in PRESETS:
-        raise ConfigError(no_such("preset", name, [FEATURES, *PRESETS]))
-    return PRESETS[name]
 
 
 def build_quality(config: QualityTrainingConfig, device: torch.device) -> tuple[QualityTask, Batches]:
     """Make the task and its batches.
 
     Raises:
+        ConfigError: no ratings.
         DataError: as `read_labels` and `RatedImages`.
         WeightsError: `init` does not fit the network.
     """
-    folders = [Path(folder) for folder in config.data]
-    labels = read_labels(Path(config.labels), folders)
+    data = config.data
+    if data.labels is None:
+        raise ConfigError("no ratings: name a label file or a ratings file with --ratings")
+    folders = [Path(folder) for folder in data.folders]
+    labels = read_labels(data.labels, folders)
     train, held_out = (RatedImages(folders, labels, split, config.network.size) for split in ("train", "val"))
     init: Quality | None = None
-    if config.init:
+    if config.init is not None:
         found = load_quality_net(config.init)[0]
         init = found if isinstance(found, Quality) else None
         if init is None or init.config != config.network:
             raise WeightsError(f"{config.init} has another shape than the settings: leave network.* as the weights have it")
-    batches = RatedBatches(train, config.batch_size, config.shift, config.flip, config.loop.seed)
-    facts = [{**folder, "labels_sha256": sha256_of(Path(config.labels))} for folder in train.facts()]
+    batches = RatedBatches(train, data.batch_size, data.shift, data.flip, config.loop.seed)
+    facts = [{**folder, "labels_sha256": sha256_of(data.labels)} for folder in train.facts()]
     task = QualityTask(config, device, held_out, facts, init)
     return task, RankedBatches(batches, config.rank_ladders, config.rank_faults) if config.rank > 0 else batches
 
 
-def train_quality(
-    preset_name: str,
-    data: Sequence[Path],
-    labels: Path | None,
-    run: Path,
-    overrides: Sequence[str] = (),
-    init: Path | None = None,
-    devices: int = 1,
-    dry_run: bool = False,
-) -> "Outcome | Rehearsal | Trained":
-    """Train Q in a run folder, or continue the training that it holds; at the end write its weights.
-
-    Args:
-        preset_name: "features", which is trained by `train_features`, "lite" or "paper".
-        data: the data set folders that were rated.
-        labels: a label file or a ratings file.
-        run: the run folder; `quality.safetensors` in it is the result.
-        overrides: settings such as "loss=l2" or "loop.n_steps=5000".
-        init: weights to start from; the network takes their shape.
-        devices: processes to train in.
-        dry_run: build everything, time a few steps, write nothing.
+def shaped_as_init(config: QualityTrainingConfig, init: Path, run: Path) -> QualityTrainingConfig:
+    """Return a config whose network has the shape of the weights `init`.
 
     Raises:
-        LeganError: as `run_task` and `build_quality`.
+        WeightsError: not a file of a quality network of this kind.
     """
-    if preset_name == FEATURES:
-        from legan.train.quality_features import train_features
-
-        if init is not None or devices != 1 or dry_run:
-            raise ConfigError("the preset features solves one linear system: leave out --init, --devices and --dry-run")
-        return train_features(data, labels, run, overrides)
-    config = load_config(QualityTrainingConfig, overrides=overrides, base=preset(preset_name))
-    if data:
-        config = replace(config, data=full_paths(data))
-    if labels is not None:
-        config = replace(config, labels=str(Path(labels).resolve()))
-    if not config.labels:
-        raise ConfigError("no ratings: name a label file or a ratings file with --ratings")
-    if init is not None:
-        network = load_quality_net(init)[0].config
-        if not isinstance(network, QualityConfig):
-            raise ConfigError(
-                f"{init} was trained by --preset features, which starts from nothing: name other weights with --init"
-            )
-        config = replace(config, init=str(init_path(init)), network=network)
-    return start(build_quality, config, run, devices, dry_run, lambda done: export_quality(done, done / WEIGHTS))
+    network = load_quality_net(init)[0].config
+    if not isinstance(network, QualityConfig):
+        raise WeightsError(
+            f"{init} was trained by --preset features, which starts from nothing: name other weights with --init"
+        )
+    return replace(config, network=network)
 
 
 def export_quality(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dict[str, Any]:
     """Write the averaged network of a run's newest checkpoint as float16 safetensors and return its metadata.
 
     Raises:
-        WeightsError: the run has no checkpoint that can be read, or `out` does not end in .safetensors.
+        WeightsError: the run has no checkpoint that can be read.
     """
-    check_name(out)
-    config = load_config(QualityTrainingConfig, run / CONFIG)
-    state = trained_state(run)
-    folders = state["extra"]["data"]
-    training = config_to_dict(
-        replace(config, data=tuple(folder["name"] for folder in folders), labels=Path(config.labels).name)
-    )
+    config, state = parse_config(QualityTrainingConfig, read_toml(run / CONFIG)), trained_state(run)
+    folders, training = state["extra"]["data"], config_to_dict(config)
+    training["data"] |= {"folders": [folder["name"] for folder in folders], "labels": Path(config.data.labels or "").name}
     licences = {licence for folder in folders for licence in folder["licence"]}
     init = describe_init(weights_file(config.init, "quality")) if config.init else None
     metadata: dict[str, Any] = {
         "model": MODEL,
         "network": config_to_dict(config.network),
-        "training": {**training, "init": Path(config.init).name},
-        **training_length(state["n_steps_done"], config.batch_size, init),
+        "training": {**training, "init": config.init.name if config.init else ""},
+        **training_length(state["n_steps_done"], config.data.batch_size, init),
         "seed": config.loop.seed,
         "init": init,
         "data": "; ".join(_in_words(folder) for folder in folders),
@@ -373,7 +332,7 @@ def export_quality(run: Path, out: Path, known_faults: Sequence[str] = ()) -> di
     }
     # An image made of two names both of their licences.
     metadata["licence"] = join_licences([*licences, init["licence"] if init else None])
-    save_weights(out, state["networks"]["average"], metadata, half=True)
+    save_weights(out, state["networks"]["ema"], metadata, half=True)
     return metadata
 
 

@@ -1,4 +1,4 @@
-"""The run folder: settings, checkpoints, and the weights that a training starts from."""
+"""The run folder: config, checkpoints, and the weights that a training starts from."""
 
 import hashlib
 import io
@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
-from pydantic.dataclasses import dataclass
 
-from legan.core.config import config_to_dict, load_config, write_config
+from legan.core.config import config_to_dict, read_toml, write_config
 from legan.core.errors import ConfigError, LeganError, WeightsError
 from legan.core.files import LOCK, atomic_write, held, make_folder, sha256_of
 from legan.core.weights import PACKAGED, load_metadata
+from legan.train.config import parse_config
 from legan.train.task import Task
 
 # The folder of a run: `config.toml`, `log.jsonl`, `samples/`, `checkpoints/` and TensorBoard's events.
@@ -39,31 +38,6 @@ FREE_KEYS = (
 )
 
 
-@dataclass(frozen=True)
-class LoopConfig:
-    """What every training has, whatever the model.
-
-    Args:
-        seed: of all random numbers.
-        n_steps: length of the training.
-        log_every: steps between lines of `log.jsonl`.
-        sample_every: steps between images of samples, and between evaluations.
-        checkpoint_every: steps between checkpoints.
-        checkpoint_minutes: a checkpoint is also written when the last one is this old.
-        n_checkpoints: checkpoints kept.
-        n_workers: processes that prepare batches; 0 prepares them in the training process.
-    """
-
-    seed: int = 0
-    n_steps: PositiveInt = 1000
-    log_every: PositiveInt = 20
-    sample_every: PositiveInt = 250
-    checkpoint_every: PositiveInt = 250
-    checkpoint_minutes: PositiveFloat = 5.0
-    n_checkpoints: PositiveInt = 2
-    n_workers: NonNegativeInt = 0
-
-
 def open_run(run: Path, config: Any) -> None:
     """Create the run folder and write the config into it; for a run that has begun, check that no more than `FREE_KEYS` differ.
 
@@ -79,7 +53,7 @@ def open_run(run: Path, config: Any) -> None:
     if not path.exists() and has_begun:
         raise ConfigError(f"{run} holds a run without {CONFIG}: choose another folder")
     if has_begun:
-        _check_changes(run, differing_keys(config_to_dict(load_config(type(config), path)), config_to_dict(config)))
+        _check_changes(run, differing_keys(config_to_dict(parse_config(type(config), read_toml(path))), config_to_dict(config)))
     write_config(config, path)
 
 
@@ -129,6 +103,7 @@ def held_run(run: Path) -> Iterator[None]:
 
 FOLDER = "checkpoints"
 FORMAT = 1
+NETWORKS = {"average": "ema"}  # names of networks in checkpoints of earlier versions -> names of today
 CHUNK_BYTES = 1 << 20
 # What torch.load and zipfile raise on files without a seal that were cut off, overwritten or are no checkpoints at all.
 _DAMAGED = (
@@ -242,7 +217,15 @@ def _read(path: Path) -> dict[str, Any] | None:
     except _DAMAGED:
         return None
     has_parts = isinstance(state, dict) and state.get("format") == FORMAT and isinstance(state.get("n_steps_done"), int)
-    return state if has_parts else None
+    return _of_today(state) if has_parts else None
+
+
+def _of_today(state: dict[str, Any]) -> dict[str, Any]:
+    """A state with the names of networks that it would have now."""
+    networks = state.get("networks")
+    if not isinstance(networks, dict):
+        return state
+    return {**state, "networks": {NETWORKS.get(name, name): weights for name, weights in networks.items()}}
 
 
 def _seal(buffer: io.BytesIO) -> None:
@@ -279,8 +262,8 @@ def init_path(path: Path) -> Path:
 def describe_init(path: Path) -> dict[str, Any]:
     """Return what the result of a fine-tuning keeps of the weights file it started from.
 
-    `file` name, `sha256`, `data`, `licence`, and `steps` and `images_seen` of all trainings that led to it: None where the file does
-    not say.
+    `file` name, `sha256`, `data`, `licence`, and `steps` and `images_seen` of all trainings that it comes from: None where the file
+    does not say.
     """
     metadata = load_metadata(path)
     words = {key: metadata.get(key) for key in ("data", "licence")}

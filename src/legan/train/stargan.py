@@ -1,22 +1,21 @@
 """The training of StarGAN (Choi et al., CVPR 2018), with the quality loss on request: settings and task."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from legan import losses
-from legan.core.config import load_config
+from legan.core.config import config_to_dict, read_toml
 from legan.core.device import mixed_dtype
-from legan.core.errors import ConfigError, no_such
+from legan.core.errors import ConfigError
 from legan.data.batches import DataConfig, FaceBatches
 from legan.data.faces import FaceDataset
 from legan.models import stargan
-from legan.models.critic import CriticOutput
 from legan.models.stargan import (
     N_LABELS,
     LabelEditor,
@@ -27,10 +26,11 @@ from legan.models.stargan import (
     by_attribute,
     joint_label,
 )
-from legan.train.gan import AdversarialConfig, AdversarialTask, OptimizerConfig, generator_update, load_quality
-from legan.train.loop import Outcome, Rehearsal, on_folders, start
+from legan.train.config import GANOptimizerConfig, LoopConfig, parse_config
+from legan.train.export import write_editor
+from legan.train.gan import AdversarialConfig, Adversary, EditorTask, gan_optimizers, generator_update, load_quality
 from legan.train.probe import Probe
-from legan.train.run_folder import LoopConfig
+from legan.train.run_folder import CONFIG
 from legan.train.task import Batch, Update
 
 # Settings of StarGAN's training, and the presets `paper` and `lite`.
@@ -62,7 +62,7 @@ class StarGANConfig:
         optimizer: Adam; `ema_decay` 0 is the published training, which averages no weights.
         precision: "bf16", "fp32", or "auto": bfloat16 where the hardware has it. Penalties are float32 always.
         channels_last: memory layout of images and weights.
-        quality: the network of `loss.quality`, a file that `legan train quality` led to; the packaged one by default.
+        quality: the network of `loss.quality`, weights written by `legan train quality`; the packaged ones by default.
         model: says in a run folder what was trained there.
     """
 
@@ -74,7 +74,7 @@ class StarGANConfig:
         default_factory=lambda: AdversarialConfig("wgan-gp", n_critic=5, penalty=10.0, penalty_every=1, penalty_fraction=1.0)
     )
     loss: StarGANLossConfig = field(default_factory=StarGANLossConfig)
-    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(ema_decay=0.0))
+    optimizer: GANOptimizerConfig = field(default_factory=lambda: GANOptimizerConfig(ema_decay=0.0))
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     channels_last: bool = True
     quality: Path | None = None
@@ -91,22 +91,11 @@ PRESETS = {
     "lite": StarGANConfig(
         loop=LoopConfig(n_steps=5000),
         data=DataConfig(tone=0.5, pair_probability=0.0),
-        optimizer=OptimizerConfig(
-            lr_generator=4e-4, lr_critic=2e-4, betas=(0.5, 0.99), n_warmup_steps=200, lr_floor=0.05, ema_decay=0.99
+        optimizer=GANOptimizerConfig(
+            lr=4e-4, lr_critic=2e-4, betas=(0.5, 0.99), warmup_steps=200, lr_floor=0.05, ema_decay=0.99
         ),
     ),
 }
-
-
-def preset(name: str) -> StarGANConfig:
-    """Return the training preset called `name`.
-
-    Raises:
-        ConfigError: there is no such preset.
-    """
-    if name not in PRESETS:
-        raise ConfigError(no_such("preset", name, PRESETS))
-    return PRESETS[name]
 
 
 # Training StarGAN: the critic's and the generator's updates (Choi et al., CVPR 2018, equations 1 to 6), on expression and lighting.
@@ -115,7 +104,7 @@ def preset(name: str) -> StarGANConfig:
 # that the way back is given.
 
 
-class StarGANTask(AdversarialTask):
+class StarGANTask(EditorTask):
     """Trains StarGAN.
 
     Args:
@@ -144,8 +133,12 @@ class StarGANTask(AdversarialTask):
             raise ConfigError(f"generator.n_labels and critic.n_labels must be {N_LABELS}: expressions and lightings together")
         if config.loss.quality > 0 and quality is None:
             raise ConfigError("loss.quality is above 0 but there is no quality network: give one, or set loss.quality=0")
-        networks = StarGANGenerator(config.generator), StarGANCritic(config.critic)
-        super().__init__(config, device, *networks, probe, data, judges)
+        self.generator, self.critic = StarGANGenerator(config.generator), StarGANCritic(config.critic)
+        networks = {"generator": self.generator, "critic": self.critic}
+        optimizers = gan_optimizers(config.optimizer, **networks)
+        super().__init__(config, device, networks, optimizers, config.adversarial.n_critic, probe, data, judges)
+        self.adversary = Adversary(config.adversarial, self.critic, lambda x: by_attribute(self.run_mixed(self.critic, x)))
+        self.period = config.adversarial.period
         self.quality = quality
         self.frozen = {} if quality is None else {"quality": quality.eval().requires_grad_(False)}
 
@@ -161,17 +154,13 @@ class StarGANTask(AdversarialTask):
         # One translation serves both: the critic's step does not change the generator.
         with torch.set_grad_enabled(is_generator_step):
             x_fake = self.run_mixed(self.generator, x_real, label_trg)
-        yield self.critic_update(batch, x_real, x_fake.detach(), step)
+        yield self.adversary.critic_update(batch, x_real, x_fake.detach(), step)
         if is_generator_step:
             yield generator_update(self.config.loss, self._generator_terms(batch, x_real, x_fake))
 
-    def judge(self, x: Tensor) -> CriticOutput:
-        """The critic's outputs in float32, the classes of each attribute apart."""
-        return by_attribute(self.run_mixed(self.critic, x))
-
     def _generator_terms(self, batch: Batch, x_real: Tensor, x_fake: Tensor) -> dict[str, Tensor]:
         # Adversarial and classification.
-        terms = self.generator_adversarial_terms(batch, x_fake)
+        terms = self.adversary.generator_terms(batch, x_fake)
 
         # Reconstruction: back to the source's label.
         label_src = joint_label(batch["expression_src"], batch["lighting_src"])
@@ -199,16 +188,11 @@ def build_stargan(config: StarGANConfig, device: torch.device) -> tuple[StarGANT
     return task, FaceBatches(train, data, config.loop.seed)
 
 
-def train_stargan(
-    preset_name: str,
-    data: Sequence[Path],
-    run: Path,
-    overrides: Sequence[str] = (),
-    devices: int = 1,
-    dry_run: bool = False,
-) -> Outcome | Rehearsal:
-    """Train StarGAN in a run folder, or continue the training that it holds; arguments and errors as for `train_legan`."""
-    config = load_config(StarGANConfig, overrides=overrides, base=preset(preset_name))
-    if config.quality is not None:
-        config = replace(config, quality=config.quality.resolve())
-    return start(build_stargan, on_folders(config, data), run, devices, dry_run)
+def export_stargan(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dict[str, Any]:
+    """Write the averaged generator and the critic, whose class head recognises a face's own expression and lighting.
+
+    Arguments, result and errors as for `write_editor`.
+    """
+    config = parse_config(StarGANConfig, read_toml(run / CONFIG))
+    shapes = {"generator": config_to_dict(config.generator), "critic": config_to_dict(config.critic)}
+    return write_editor(run, out, config, {"model": "stargan", **shapes}, ("critic",), known_faults)

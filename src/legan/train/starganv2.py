@@ -1,11 +1,9 @@
 """The training of StarGAN v2 (Choi et al., CVPR 2020): settings and task."""
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
-from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import PositiveInt
@@ -13,18 +11,18 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from legan import losses
-from legan.core.config import load_config
-from legan.core.errors import ConfigError, no_such
+from legan.core.config import config_to_dict, read_toml
 from legan.data.batches import DataConfig, FaceBatches, ReferenceBatches
 from legan.data.faces import FaceDataset
 from legan.models import starganv2
 from legan.models import starganv2 as models
 from legan.models.starganv2 import DomainCode, StarGANv2Config, StyledEditor, domain_of
+from legan.train.config import LoopConfig, OptimizerConfig, parse_config
+from legan.train.export import write_editor
 from legan.train.gan import EditorTask
-from legan.train.loop import Outcome, Rehearsal, on_folders, start
 from legan.train.probe import Probe
-from legan.train.run_folder import LoopConfig
-from legan.train.task import Batch, Update, update_ema
+from legan.train.run_folder import CONFIG
+from legan.train.task import Batch, Update
 
 # Settings of StarGAN v2's training, and the presets `paper` and `lite`.
 
@@ -55,21 +53,22 @@ class StarGANv2LossConfig:
 
 
 @dataclass(frozen=True)
-class StarGANv2OptimizerConfig:
-    """Adam with constant rates for all networks.
+class StarGANv2OptimizerConfig(OptimizerConfig):
+    """Adam for all networks, as published with constant rates; arguments as for `OptimizerConfig`.
 
     Args:
-        lr: learning rate of generator, style encoder and discriminator.
-        lr_mapping: of the mapping network.
-        betas, weight_decay: of Adam.
-        ema_decay: of the moving averages of generator, mapping network and style encoder; less during the first steps.
+        lr_mapping: learning rate of the mapping network; `lr` is that of generator, style encoder and discriminator.
     """
 
+    kind: Literal["adam", "adamw", "sgd"] = "adam"
     lr: float = 1e-4
-    lr_mapping: float = 1e-6
     betas: tuple[float, float] = (0.0, 0.99)
     weight_decay: float = 1e-4
+    warmup_steps: int = 0
+    decay: Literal["linear", "cosine"] = "linear"
+    decay_fraction: float = 0.0
     ema_decay: float = 0.999
+    lr_mapping: float = 1e-6
 
 
 @dataclass(frozen=True)
@@ -110,17 +109,6 @@ PRESETS = {
 }
 
 
-def preset(name: str) -> StarGANv2TrainingConfig:
-    """Return the training preset called `name`.
-
-    Raises:
-        ConfigError: there is no such preset.
-    """
-    if name not in PRESETS:
-        raise ConfigError(no_such("preset", name, PRESETS))
-    return PRESETS[name]
-
-
 # Training StarGAN v2 (Choi et al., CVPR 2020, section 2.2): four updates a step.
 #
 # The discriminator and then the generator learn from styles that the mapping network makes of noise, and each again from styles that
@@ -142,6 +130,9 @@ class StarGANv2Task(EditorTask):
         probe, data: as for `EditorTask`.
     """
 
+    config: StarGANv2TrainingConfig
+    ema: nn.ModuleDict
+
     def __init__(
         self,
         config: StarGANv2TrainingConfig,
@@ -149,32 +140,23 @@ class StarGANv2Task(EditorTask):
         probe: Probe | None = None,
         data: Sequence[Mapping[str, object]] = (),
     ) -> None:
-        super().__init__(device, config.precision, config.channels_last, probe, data)
-        self.config, shape, self.period = config, config.network, config.loss.penalty_every
+        shape, rates = config.network, config.optimizer
         self.generator, self.mapping = models.StarGANv2Generator(shape), models.Mapping(shape)
         self.encoder, self.discriminator = models.StyleEncoder(shape), models.Discriminator(shape)
         translator = nn.ModuleDict({"generator": self.generator, "mapping": self.mapping, "encoder": self.encoder})
-        for net in (translator, self.discriminator):
-            net.to(memory_format=self.layout)  # type: ignore[call-overload]
-        self.ema = copy.deepcopy(translator).eval().requires_grad_(False)
-        self.networks = {
-            "translator": translator,
-            "generator": self.generator,
-            "discriminator": self.discriminator,
-            "ema": self.ema,
-        }
-        rates = config.optimizer
+        networks = {"translator": translator, "generator": self.generator, "discriminator": self.discriminator}
         groups = [
             {"params": net.parameters(), "lr": rates.lr_mapping if name == "mapping" else rates.lr}
             for name, net in translator.items()
         ]
-        adam = partial(torch.optim.Adam, betas=rates.betas, weight_decay=rates.weight_decay)
-        together = adam(groups)
-        self.optimizers = {
+        together = rates.make(groups)
+        optimizers = {
             "translator": together,
             "generator": together,
-            "discriminator": adam(self.discriminator.parameters(), rates.lr),
+            "discriminator": rates.make(self.discriminator.parameters()),
         }
+        super().__init__(config, device, networks, optimizers, probe=probe, data=data)
+        self.period = config.loss.penalty_every
 
     def editor(self) -> StyledEditor:
         """The averaged generator with the mean style of each domain."""
@@ -202,10 +184,6 @@ class StarGANv2Task(EditorTask):
             styles = [self._style_of(x, target) for x in references]
         x_fake = self._translate(x_real, styles[0])
         yield self._generator_update("generator", "reference", x_real, own, x_fake, target, styles, step)
-
-    def after_step(self, step: int) -> None:
-        """Move the averages of the weights."""
-        update_ema(self.ema, self.networks["translator"], self.config.optimizer.ema_decay, step + 1)
 
     def _translate(self, x: Tensor, style: Tensor) -> Tensor:
         return self.run_mixed(self.generator, x, style)
@@ -284,14 +262,11 @@ def build_starganv2(config: StarGANv2TrainingConfig, device: torch.device) -> tu
     return StarGANv2Task(config, device, Probe(val), train.facts()), with_references
 
 
-def train_starganv2(
-    preset_name: str,
-    data: Sequence[Path],
-    run: Path,
-    overrides: Sequence[str] = (),
-    devices: int = 1,
-    dry_run: bool = False,
-) -> Outcome | Rehearsal:
-    """Train StarGAN v2 in a run folder, or continue the training that it holds; arguments and errors as for `train_legan`."""
-    config = load_config(StarGANv2TrainingConfig, overrides=overrides, base=preset(preset_name))
-    return start(build_starganv2, on_folders(config, data), run, devices, dry_run)
+def export_starganv2(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dict[str, Any]:
+    """Write the averaged generator, mapping network and style encoder, as `generator.generator.*` and so on.
+
+    Arguments, result and errors as for `write_editor`.
+    """
+    config = parse_config(StarGANv2TrainingConfig, read_toml(run / CONFIG))
+    shape = {"generator": config_to_dict(config.network)}
+    return write_editor(run, out, config, {"model": "starganv2", **shape}, known_faults=known_faults)

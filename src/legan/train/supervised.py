@@ -4,47 +4,41 @@ import copy
 from collections.abc import Mapping, Sequence
 
 from torch import nn
-from torch.optim import Optimizer
 
 from legan.core.errors import DataError
-from legan.train.task import Task, update_ema, warmup_cosine
+from legan.train.config import OptimizerConfig
+from legan.train.task import Task, base_rates, scheduled_rates, update_ema
 
 
 class AveragedTask(Task):
-    """A training of one network, `net`, whose moving `average` is what is evaluated and exported. Subclasses give the updates.
+    """A training of one network, `net`, whose moving average `ema` is what is evaluated and exported. Subclasses give the updates.
 
     Args:
-        net: the network.
-        optimizer: of its parameters.
-        lr: the highest learning rate.
-        n_warmup_steps: steps in which it rises; it then falls to zero until step `n_steps`.
+        net: the network; parameters without gradients are left out of the optimizer.
+        optimizer: settings of its optimizer, learning rate and moving average.
         n_steps: length of the training.
-        decay: of the average, in the long run.
         data: description of the training data, kept in checkpoints.
     """
 
     def __init__(
         self,
         net: nn.Module,
-        optimizer: Optimizer,
-        lr: float,
-        n_warmup_steps: int,
+        optimizer: OptimizerConfig,
         n_steps: int,
-        decay: float,
         data: Sequence[Mapping[str, object]],
     ) -> None:
-        self.networks = {"net": net, "average": copy.deepcopy(net).eval().requires_grad_(False)}
-        self.optimizers, self.frozen = {"net": optimizer}, {}
-        self.lr, self.n_warmup_steps, self.n_steps, self.decay = lr, n_warmup_steps, n_steps, decay
+        self.networks = {"net": net, "ema": copy.deepcopy(net).eval().requires_grad_(False)}
+        self.optimizers, self.frozen = {"net": optimizer.make(p for p in net.parameters() if p.requires_grad)}, {}
+        self._rates, self._optimizer, self._n_steps = base_rates(self.optimizers), optimizer, n_steps
         self.data = [dict(folder) for folder in data]
 
-    def learning_rates(self, step: int) -> Mapping[str, float]:
-        """A linear rise, then a cosine to zero."""
-        return {"net": self.lr * warmup_cosine(step, self.n_warmup_steps, self.n_steps)}
+    def learning_rates(self, step: int) -> Mapping[str, Sequence[float]]:
+        """The rate that the optimizer was made with, times the schedule's share."""
+        return scheduled_rates(self._rates, self._optimizer.lr_share(step, self._n_steps))
 
     def after_step(self, step: int) -> None:
-        """Move the average, which follows quickly at first."""
-        update_ema(self.networks["average"], self.networks["net"], self.decay, step)
+        """Move the average of the weights."""
+        update_ema(self.networks["ema"], self.networks["net"], self._optimizer.ema_decay, step)
 
     def extra_state(self) -> dict[str, object]:
         """The description of the data: an exported network names what it was trained on."""

@@ -1,8 +1,7 @@
-"""The task contract, and what every task uses: reproducible random state, learning rate schedule, moving average of weights."""
+"""The task contract, and what every task uses: reproducible random state, learning rates, moving average of weights."""
 
-import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -79,8 +78,11 @@ class Task(Protocol):
         """Yield the updates of one step. Code after a `yield` runs with the stepped weights."""
         ...
 
-    def learning_rates(self, step: int) -> Mapping[str, float]:
-        """Return the learning rate of each optimizer named; a pure function of `step`. Others keep the rate they have."""
+    def learning_rates(self, step: int) -> Mapping[str, Sequence[float]]:
+        """Return the learning rates of each optimizer named, one for each of its parameter groups; a pure function of `step`.
+
+        Optimizers that are not named keep the rates they have.
+        """
         return {}
 
     def after_step(self, step: int) -> None:
@@ -92,7 +94,7 @@ class Task(Protocol):
         return {}
 
     def load_extra_state(self, state: Mapping[str, object]) -> None:
-        """Take back what `extra_state` gave."""
+        """Restore what `extra_state` returned."""
         return None
 
     def samples(self, step: int) -> np.ndarray | None:
@@ -117,19 +119,22 @@ def reseed(seed: int, rank: int, step: int) -> None:
     np.random.seed(word % 2**32)
 
 
-# What trainings share that moves with the step: a learning rate's rise and fall, and the moving average of weights.
+# What trainings share that moves with the step: learning rates, and the moving average of weights.
 
 
-def warmup_cosine(step: int, n_warmup: int, n_steps: int) -> float:
-    """Share of the highest learning rate at `step`: a linear rise over `n_warmup` steps, then a cosine to zero."""
-    rise = min(1.0, (step + 1) / max(n_warmup, 1))
-    fall = 0.5 * (1 + math.cos(math.pi * max(0, step - n_warmup) / max(1, n_steps - n_warmup)))
-    return rise * fall
+def scheduled_rates(base: Mapping[str, Sequence[float]], share: float) -> dict[str, list[float]]:
+    """Return the rates that `base_rates` gave, times a share."""
+    return {name: [share * rate for rate in rates] for name, rates in base.items()}
+
+
+def base_rates(optimizers: Mapping[str, Optimizer]) -> dict[str, list[float]]:
+    """Return the learning rate of each parameter group of optimizers that were just made."""
+    return {name: [group["lr"] for group in optimizer.param_groups] for name, optimizer in optimizers.items()}
 
 
 @torch.no_grad()
-def update_ema(average: nn.Module, net: nn.Module, decay: float, n_updates: int) -> None:
-    """Move an average of weights and statistics towards `net` after `n_updates` updates; the first move it faster than `decay`."""
+def update_ema(ema: nn.Module, net: nn.Module, decay: float, n_updates: int) -> None:
+    """Move an average of weights and statistics towards `net` after `n_updates` updates; during the first, faster than `decay`."""
     decay = min(decay, (1 + n_updates) / (10 + n_updates))
-    for kept, value in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
+    for kept, value in zip(ema.state_dict().values(), net.state_dict().values(), strict=True):
         kept.lerp_(value, 1 - decay) if kept.is_floating_point() else kept.copy_(value)

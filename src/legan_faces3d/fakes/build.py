@@ -6,7 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,59 +21,12 @@ from legan.core.weights import PACKAGED, load_metadata, load_weights, packaged, 
 from legan.core.workers import Progress
 from legan.data.manifest import MANIFEST, QUALITY_COLUMNS, image_names, write_manifest
 from legan.data.shards import SETTINGS, ShardJob, ShardMaker, ShardWriter, open_set_folder
+from legan.requests import SynthesisRequest
 from legan_faces3d.fakes.eigenfaces import FaceModel, fit_model
-from legan_faces3d.fakes.images import FAKES, Catalogue, EditorFile, PlannedImage
+from legan_faces3d.fakes.images import Catalogue, EditorFile, PlannedImage
 from legan_faces3d.fakes.make import Makers
 from legan_faces3d.fakes.plan import Drawing, draw_plan
 from legan_faces3d.render.dataset import RENDER_VERSION
-
-# Editors for GAN edits: snapshots of one editor along its training, or the packaged one.
-
-
-_FIRST_FAULT, _LAST_FAULT = 1.0, 0.3  # by design, of the first snapshot and the last
-
-
-def find_editors(folder: Path | None) -> list[EditorFile]:
-    """Return the editors of a folder by their steps, which a file's metadata or else its name tells; None is the packaged one.
-
-    Faults fall with the logarithm of the steps, as training gains most at its beginning.
-
-    Raises:
-        DataError: the folder holds no weights, or two of one number of steps.
-        WeightsError: a file that is no editor, or does not tell its steps.
-    """
-    if folder is not None and str(folder) == PACKAGED:
-        folder = None
-    if folder is not None and not Path(folder).is_dir():
-        raise DataError(f"{folder} is no folder: name one with editors that `legan export` wrote (.safetensors)")
-    paths = [packaged("editor")] if folder is None else sorted(Path(folder).glob("*.safetensors"))
-    if not paths:
-        raise DataError(f"{folder} holds no editors: put files there that `legan export` wrote (.safetensors)")
-    steps = [_steps(path) for path in paths]
-    if len(set(steps)) != len(steps):
-        raise DataError(f"two editors in {folder} have {max(s for s in steps if steps.count(s) > 1)} steps: keep one of them")
-    order = sorted(range(len(paths)), key=lambda i: steps[i])
-    faults = _faults([steps[i] for i in order])
-    return [EditorFile(str(paths[i]), f"step{steps[i]:05d}", fault) for i, fault in zip(order, faults, strict=True)]
-
-
-def _steps(path: Path) -> int:
-    metadata = load_metadata(path)
-    if "generator" not in metadata:
-        raise WeightsError(f"{path} holds no editor: give a file that `legan export` wrote")
-    if isinstance(metadata.get("steps"), int):
-        return metadata["steps"]
-    found = re.findall(r"\d+", path.stem)
-    if not found:
-        raise WeightsError(f"{path} does not tell the steps that it was trained: put the number into its name")
-    return int(found[-1])
-
-
-def _faults(steps: Sequence[int]) -> list[float]:
-    logs = [math.log(1 + step) for step in steps]
-    width = max(logs[-1] - logs[0], 1e-9)
-    return [_LAST_FAULT + (_FIRST_FAULT - _LAST_FAULT) * (logs[-1] - log) / width for log in logs]
-
 
 # `legan synthesize`: builds a data set folder of images to rate; run again, it continues.
 #
@@ -88,27 +41,7 @@ _GROUPS = 60  # of other kinds
 _N_MODEL_FACES = 500
 
 
-@dataclass(frozen=True)
-class Request:
-    """What to build.
-
-    Args:
-        renders, photos: data set folders.
-        editors: folder of editors' weights; None is the packaged editor.
-        n: images.
-        seed: of all draws.
-        kinds: of fakes.
-    """
-
-    renders: tuple[Path, ...]
-    photos: tuple[Path, ...] = ()
-    editors: Path | None = None
-    n: int = 8000
-    seed: int = 0
-    kinds: tuple[str, ...] = FAKES
-
-
-def synthesize(request: Request, out: Path, n_workers: int = 1, progress: Progress | None = None) -> dict[str, Any]:
+def synthesize(request: SynthesisRequest, out: Path, n_workers: int = 1, progress: Progress | None = None) -> dict[str, Any]:
     """Build a set of images to rate, or what is missing of it.
 
     Args:
@@ -127,16 +60,16 @@ def synthesize(request: Request, out: Path, n_workers: int = 1, progress: Progre
     """
     if n_workers < 1 or request.seed < 0:
         raise ConfigError("workers must be at least 1 and the seed at least 0")
-    folders = (*request.renders, *request.photos)
+    folders, kinds = (*request.renders, *request.photos), tuple(request.kinds.split(","))
     if not folders:
         raise DataError("no faces: name a data set folder with --renders, such as `legan render` makes")
     out = Path(out)
     catalogue = Catalogue(folders)
-    editors = find_editors(request.editors) if "edit" in request.kinds else []
+    editors = find_editors(request.editors) if "edit" in kinds else []
     drawing = Drawing(catalogue, editors, request.seed)
-    groups = draw_plan(drawing, request.n, request.kinds)
+    groups = draw_plan(drawing, request.n, kinds)
     with open_set_folder(out, _settings(request, folders, editors, groups), derived={_MODEL}) as builder:
-        if "sample" in request.kinds:
+        if "sample" in kinds:
             _make_model(out / _MODEL, catalogue, request.seed)
         jobs = _jobs(groups)
         paths = {editor.setting: editor.path for editor in editors}
@@ -145,11 +78,11 @@ def synthesize(request: Request, out: Path, n_workers: int = 1, progress: Progre
         builder.make(slow_first, partial(build_makers, folders, paths, out / _MODEL), n_workers, progress)
         rows = _named([row for job in jobs for row in builder.record(job.name).rows])
         manifest = write_manifest(rows, out, QUALITY_COLUMNS)
-        return {"manifest": str(manifest), **counts(rows), "held_out": _held_out(drawing, request.kinds)}
+        return {"manifest": str(manifest), **counts(rows), "held_out": _held_out(drawing, kinds)}
 
 
 def _settings(
-    request: Request, folders: Sequence[Path], editors: Sequence[EditorFile], groups: Iterable[Iterable[PlannedImage]]
+    request: SynthesisRequest, folders: Sequence[Path], editors: Sequence[EditorFile], groups: Iterable[Iterable[PlannedImage]]
 ) -> dict[str, Any]:
     """What every image depends on, without this machine's paths."""
     plan = [[asdict(image) for image in group] for group in groups]
@@ -158,7 +91,7 @@ def _settings(
         "render_version": RENDER_VERSION,
         "n": request.n,
         "seed": request.seed,
-        "kinds": list(request.kinds),
+        "kinds": request.kinds.split(","),
         "folders": [{"name": Path(folder).resolve().name, "sha256": sha256_of(Path(folder) / MANIFEST)} for folder in folders],
         "editors": [{"setting": editor.setting, "sha256": sha256_of(Path(editor.path))} for editor in editors],
         "plan": hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest(),
@@ -278,3 +211,51 @@ def in_words(found: Mapping[str, Any]) -> str:
         found["manifest"],
     ]
     return "\n".join(lines)
+
+
+# Editors for GAN edits: snapshots of one editor along its training, or the packaged one.
+
+
+_FIRST_FAULT, _LAST_FAULT = 1.0, 0.3  # by design, of the first snapshot and the last
+
+
+def find_editors(folder: Path | None) -> list[EditorFile]:
+    """Return the editors of a folder by their steps of training, read from a file's metadata or else its name; None is the packaged one.
+
+    Faults fall with the logarithm of the steps, as training gains most at its beginning.
+
+    Raises:
+        DataError: the folder holds no weights, or two of one number of steps.
+        WeightsError: a file that is not an editor's weights, or gives no number of steps.
+    """
+    if folder is not None and str(folder) == PACKAGED:
+        folder = None
+    if folder is not None and not Path(folder).is_dir():
+        raise DataError(f"{folder} is not a folder: name one with editors that `legan export` wrote (.safetensors)")
+    paths = [packaged("editor")] if folder is None else sorted(Path(folder).glob("*.safetensors"))
+    if not paths:
+        raise DataError(f"{folder} holds no editors: put files there that `legan export` wrote (.safetensors)")
+    steps = [_steps(path) for path in paths]
+    if len(set(steps)) != len(steps):
+        raise DataError(f"two editors in {folder} have {max(s for s in steps if steps.count(s) > 1)} steps: keep one of them")
+    order = sorted(range(len(paths)), key=lambda i: steps[i])
+    faults = _faults([steps[i] for i in order])
+    return [EditorFile(str(paths[i]), f"step{steps[i]:05d}", fault) for i, fault in zip(order, faults, strict=True)]
+
+
+def _steps(path: Path) -> int:
+    metadata = load_metadata(path)
+    if "generator" not in metadata:
+        raise WeightsError(f"{path} holds no editor: give a file that `legan export` wrote")
+    if isinstance(metadata.get("steps"), int):
+        return metadata["steps"]
+    found = re.findall(r"\d+", path.stem)
+    if not found:
+        raise WeightsError(f"{path} does not say how many steps it was trained: put the number into its name")
+    return int(found[-1])
+
+
+def _faults(steps: Sequence[int]) -> list[float]:
+    logs = [math.log(1 + step) for step in steps]
+    width = max(logs[-1] - logs[0], 1e-9)
+    return [_LAST_FAULT + (_FIRST_FAULT - _LAST_FAULT) * (logs[-1] - log) / width for log in logs]

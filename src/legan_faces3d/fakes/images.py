@@ -102,7 +102,7 @@ def held_out(settings: Sequence[str], seed: int, kind: str) -> set[str]:
 
 CLEAN_DOMAINS = ("photo", "render", "relit")
 _FACTS = ("identity", "expression", "lighting", "domain", "split", "source", "licence")
-_MIN_CONFIDENCE = 0.3  # of relit photos, where the folder tells it: what is below is no clean image
+_MIN_CONFIDENCE = 0.3  # of relit photos, where the manifest has it: below, an image does not count as clean
 _N_KEPT = 512  # decoded crops in memory
 
 

@@ -26,7 +26,7 @@ _SHAKE = 0.02  # standard deviation of misplaced landmarks, as a share of the si
 
 
 @dataclass(frozen=True)
-class Made:
+class BaseImage:
     """Pixels uint8 (size, size, 3) and landmarks (68, 2) of an image before its degradation."""
 
     image: np.ndarray
@@ -60,24 +60,24 @@ class Makers:
                 else:
                     yield image, degrade(image.degradation, made.image, made.points, image.strength, image.seed)
 
-    def _clean(self, images: Sequence[PlannedImage]) -> Iterator[Made]:
+    def _clean(self, images: Sequence[PlannedImage]) -> Iterator[BaseImage]:
         for image in images:
-            yield Made(self.catalogue.image(image.sources[0]), self.catalogue.points(image.sources[0]))
+            yield BaseImage(self.catalogue.image(image.sources[0]), self.catalogue.points(image.sources[0]))
 
-    def _graded(self, images: Sequence[PlannedImage]) -> Iterator[Made]:
+    def _graded(self, images: Sequence[PlannedImage]) -> Iterator[BaseImage]:
         """One rendering serves all lightings of a person, an expression and a grade."""
         found: dict[str, np.ndarray] = {}
         calls: dict[tuple[int, str, str], list[PlannedImage]] = {}
-        for picture in images:
-            row = self.catalogue.rows[picture.sources[0]]
-            calls.setdefault((self._person_seed(row), row["expression"], picture.setting), []).append(picture)
+        for planned in images:
+            row = self.catalogue.rows[planned.sources[0]]
+            calls.setdefault((self._person_seed(row), row["expression"], planned.setting), []).append(planned)
         for (seed, expression, _), group in calls.items():
             realism, _ = GRADES[_name(group[0])]
-            lightings = [LIGHTINGS[LIGHTING_NAMES.index(picture.facts["lighting"])] for picture in group]
+            lightings = [LIGHTINGS[LIGHTING_NAMES.index(planned.facts["lighting"])] for planned in group]
             rendering = self._get_renderer().render(seed, expression, realism=realism, lightings=lightings)
-            found |= {picture.name: image for picture, image in zip(group, rendering.images, strict=True)}
-        for picture in images:
-            yield Made(found[picture.name], self.catalogue.points(picture.sources[0]))
+            found |= {planned.name: image for planned, image in zip(group, rendering.images, strict=True)}
+        for planned in images:
+            yield BaseImage(found[planned.name], self.catalogue.points(planned.sources[0]))
 
     def _person_seed(self, row: Mapping[str, object]) -> int:
         from legan_faces3d.render.dataset import identity_seed
@@ -97,7 +97,7 @@ class Makers:
             self._renderer = Renderer()
         return self._renderer
 
-    def _relit(self, images: Sequence[PlannedImage]) -> Iterator[Made]:
+    def _relit(self, images: Sequence[PlannedImage]) -> Iterator[BaseImage]:
         for image in images:
             if len(image.sources) == 1:
                 yield from self._clean([image])
@@ -105,26 +105,26 @@ class Makers:
             before, after, other_before, other_after = map(self.catalogue.image, image.sources)
             points = self.catalogue.points(image.sources[0])
             change = LightChange(before, after, other_before, other_after, points)
-            yield Made(relight_wrongly(change, _name(image), _random(image)), points)
+            yield BaseImage(relight_wrongly(change, _name(image), _random(image)), points)
 
-    def _warps(self, images: Sequence[PlannedImage]) -> Iterator[Made]:
-        for picture in images:
-            method, gain, _ = WARPS[_name(picture)]
-            start, from_points, to_points = picture.sources
+    def _warps(self, images: Sequence[PlannedImage]) -> Iterator[BaseImage]:
+        for planned in images:
+            method, gain, _ = WARPS[_name(planned)]
+            start, from_points, to_points = planned.sources
             image, points = self.catalogue.image(start), self.catalogue.points(start)
             goal = points + gain * (self.catalogue.points(to_points) - self.catalogue.points(from_points))
-            if picture.setting.endswith("-shaky"):
-                goal = goal + _SHAKE * image.shape[0] * _random(picture).standard_normal(goal.shape)
-            yield Made(warp(image, points, goal, method), goal)
+            if planned.setting.endswith("-shaky"):
+                goal = goal + _SHAKE * image.shape[0] * _random(planned).standard_normal(goal.shape)
+            yield BaseImage(warp(image, points, goal, method), goal)
 
-    def _swaps(self, images: Sequence[PlannedImage]) -> Iterator[Made]:
+    def _swaps(self, images: Sequence[PlannedImage]) -> Iterator[BaseImage]:
         for image in images:
             host, donor = image.sources
             points = self.catalogue.points(host)
             faces = self.catalogue.image(host), points, self.catalogue.image(donor), self.catalogue.points(donor)
-            yield Made(swap_face(*faces, SWAPS[_name(image)][0], _random(image)), points)
+            yield BaseImage(swap_face(*faces, SWAPS[_name(image)][0], _random(image)), points)
 
-    def _edits(self, pictures: Sequence[PlannedImage]) -> Iterator[Made]:
+    def _edits(self, planned_images: Sequence[PlannedImage]) -> Iterator[BaseImage]:
         import torch
 
         from legan.core.conditions import expression_code, lighting_code
@@ -132,31 +132,31 @@ class Makers:
         from legan.models.editors import Codes
 
         images: dict[str, np.ndarray] = {}
-        for setting in dict.fromkeys(map(_name, pictures)):
-            chosen = [picture for picture in pictures if _name(picture) == setting]
-            x = to_network(np.stack([self.catalogue.image(picture.sources[0]) for picture in chosen]))
-            expressions = np.stack([expression_code(picture.facts["expression"]) for picture in chosen])
-            lightings = np.stack([lighting_code(picture.facts["lighting"]) for picture in chosen])
+        for setting in dict.fromkeys(map(_name, planned_images)):
+            chosen = [planned for planned in planned_images if _name(planned) == setting]
+            x = to_network(np.stack([self.catalogue.image(planned.sources[0]) for planned in chosen]))
+            expressions = np.stack([expression_code(planned.facts["expression"]) for planned in chosen])
+            lightings = np.stack([lighting_code(planned.facts["lighting"]) for planned in chosen])
             codes = Codes(torch.from_numpy(expressions), torch.from_numpy(lightings))
             edited = from_network(self._editor(setting).translate(x, codes).image)
-            images |= {picture.name: image for picture, image in zip(chosen, edited, strict=True)}
-        for picture in pictures:
-            yield Made(images[picture.name], self.catalogue.points(picture.sources[0]))
+            images |= {planned.name: image for planned, image in zip(chosen, edited, strict=True)}
+        for planned in planned_images:
+            yield BaseImage(images[planned.name], self.catalogue.points(planned.sources[0]))
 
-    def _samples(self, pictures: Sequence[PlannedImage]) -> Iterator[Made]:
+    def _samples(self, planned_images: Sequence[PlannedImage]) -> Iterator[BaseImage]:
         assert self.model is not None, "samples are planned only where a model was made"
-        for image in pictures:
+        for image in planned_images:
             recipe, random = SAMPLES[_name(image)][0], _random(image)
             points = self.model.mean_points.reshape(-1, 2)
             if recipe.n_faces:
                 images = np.stack([self.catalogue.image(row) for row in image.sources])
                 own = np.stack([self.catalogue.points(row) for row in image.sources])
                 weights = random.dirichlet(np.full(recipe.n_faces, 20.0))
-                yield Made(morph(images, own, weights), np.einsum("k,kij->ij", weights, own))
+                yield BaseImage(morph(images, own, weights), np.einsum("k,kij->ij", weights, own))
             else:
-                yield Made(sample_face(self.model, random, recipe.temperature, recipe.n_texture, recipe.bend), points)
+                yield BaseImage(sample_face(self.model, random, recipe.temperature, recipe.n_texture, recipe.bend), points)
 
-    _by_kind: ClassVar[dict[str, Callable[["Makers", Sequence[PlannedImage]], Iterator[Made]]]] = {
+    _by_kind: ClassVar[dict[str, Callable[["Makers", Sequence[PlannedImage]], Iterator[BaseImage]]]] = {
         "photo": _clean, "render": _clean, "graded": _graded, "relit": _relit,
         "warp": _warps, "swap": _swaps, "edit": _edits, "sample": _samples,
     }  # fmt: skip

@@ -1,5 +1,7 @@
 """The plan of `legan synthesize`: which fakes of which kind, drawn from which images."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -20,6 +22,82 @@ from legan_faces3d.fakes.images import (
     held_out,
     settings_of_kinds,
 )
+
+# The plan of a set of images to rate: which images, from which faces, with which fault. A pure function of catalogue and seed.
+#
+# Clean images come first: every faulty one is made so that its clean counterpart is among them, where one exists. A person keeps
+# the split that the source folder gives; a quarter of each kind's settings is seen in the split `test` alone.
+
+
+LADDER_SHARE = 0.20  # of clean test images under every degradation at all strengths
+MIN_IMAGES = 100
+
+
+def draw_plan(drawing: Drawing, n: int, kinds: Sequence[str] = FAKES) -> list[list[PlannedImage]]:
+    """Return `n` images: lists of an image and its degraded versions.
+
+    Args:
+        drawing: the faces, and nothing drawn yet.
+        n: images in all.
+        kinds: of fakes; clean and degraded images are always there.
+
+    Raises:
+        ConfigError: an unknown kind, or too few images.
+        DataError: the folders cannot give any image of a kind.
+    """
+    unknown = [kind for kind in kinds if kind not in FAKES]
+    if unknown:
+        raise ConfigError(no_such("kind", unknown[0], FAKES))
+    if n < MIN_IMAGES:
+        raise ConfigError(f"a set of {n} images is too small for all kinds and strengths: ask for at least {MIN_IMAGES}")
+    # Clean kinds first, then the fakes asked for, each from a random stream of its own.
+    counts = {kind: round(n * share) for kind, share in SHARES.items() if kind in ("photo", "render", *kinds)}
+    bases: list[PlannedImage] = []
+    for kind, count in counts.items():
+        made = KINDS[kind](drawing, count, np.random.default_rng([drawing.seed, list(SHARES).index(kind)]))
+        if kind in kinds and not made:
+            raise DataError(f"these folders cannot give images of the kind '{kind}': add people, or leave it out with --kinds")
+        bases += made[:count]
+    return _with_degraded(bases, n, drawing.seed)
+
+
+def _with_degraded(bases: list[PlannedImage], n: int, seed_of_set: int) -> list[list[PlannedImage]]:
+    """Each base with its degraded versions: ladders of clean test images, single strengths of others."""
+    random = np.random.default_rng([seed_of_set, len(SHARES)])
+    groups = {base.name: [base] for base in bases}
+    # Ladders: some clean test images under each degradation at all strengths.
+    clean = [base for base in bases if base.fault == 0 and base.facts["split"] == "test"]
+    n_steps = max(1, round(n * LADDER_SHARE / len(DEGRADATIONS) / len(STRENGTHS)))
+    for name in DEGRADATIONS:
+        for index in random.permutation(len(clean))[:n_steps]:
+            base = clean[index]
+            seed = int(random.integers(2**31))
+            groups[base.name] += [_degraded(base, name, strength, seed) for strength in STRENGTHS]
+    # The rest: single degradations of the other images, none twice.
+    left = n - sum(map(len, groups.values()))
+    others = [base for base in bases if base.fault > 0 or base.facts["split"] != "test"]
+    while left > 0 and others:
+        for index in random.permutation(len(others))[:left]:
+            base = others[index]
+            name, strength = str(random.choice(list(DEGRADATIONS))), float(random.choice(STRENGTHS))
+            made = _degraded(base, name, strength, int(random.integers(2**31)))
+            if all(other.name != made.name for other in groups[base.name]):
+                groups[base.name].append(made)
+                left -= 1
+    return list(groups.values())
+
+
+def _degraded(base: PlannedImage, name: str, strength: float, seed: int) -> PlannedImage:
+    stem = base.name.removesuffix(".png")
+    return replace(
+        base,
+        name=f"{stem}_{name}-{strength:.1f}.png",
+        degradation=name,
+        strength=strength,
+        seed=seed,
+        reference=base.reference or base.name,
+    )
+
 
 # What drawing images of any kind needs: the faces, the clean images so far, and fair draws of splits and settings.
 
@@ -334,76 +412,3 @@ KINDS: dict[str, Callable[[Drawing, int, np.random.Generator], list[PlannedImage
 
 def _shuffled(items: list, random: np.random.Generator) -> list:
     return [items[i] for i in random.permutation(len(items))]
-
-
-# The plan of a set of images to rate: which images, from which faces, with which fault. A pure function of catalogue and seed.
-#
-# Clean images come first: every faulty one is made so that its clean counterpart is among them, where one exists. A person keeps
-# the split that the source folder gives; a quarter of each kind's settings is seen in the split `test` alone.
-
-
-LADDER_SHARE = 0.20  # of clean test images under every degradation at all strengths
-MIN_IMAGES = 100
-
-
-def draw_plan(drawing: Drawing, n: int, kinds: Sequence[str] = FAKES) -> list[list[PlannedImage]]:
-    """Return `n` images: lists of an image and its degraded versions.
-
-    Args:
-        drawing: the faces, and nothing drawn yet.
-        n: images in all.
-        kinds: of fakes; clean and degraded images are always there.
-
-    Raises:
-        ConfigError: an unknown kind, or too few images.
-        DataError: the folders cannot give any image of a kind.
-    """
-    unknown = [kind for kind in kinds if kind not in FAKES]
-    if unknown:
-        raise ConfigError(no_such("kind", unknown[0], FAKES))
-    if n < MIN_IMAGES:
-        raise ConfigError(f"a set of {n} images is too small for all kinds and strengths: ask for at least {MIN_IMAGES}")
-    counts = {kind: round(n * share) for kind, share in SHARES.items() if kind in ("photo", "render", *kinds)}
-    bases: list[PlannedImage] = []
-    for kind, count in counts.items():
-        made = KINDS[kind](drawing, count, np.random.default_rng([drawing.seed, list(SHARES).index(kind)]))
-        if kind in kinds and not made:
-            raise DataError(f"these folders cannot give images of the kind '{kind}': add people, or leave it out with --kinds")
-        bases += made[:count]
-    return _with_degraded(bases, n, drawing.seed)
-
-
-def _with_degraded(bases: list[PlannedImage], n: int, seed_of_set: int) -> list[list[PlannedImage]]:
-    """Each base with its degraded versions: ladders of clean test images, single strengths of others."""
-    random = np.random.default_rng([seed_of_set, len(SHARES)])
-    groups = {base.name: [base] for base in bases}
-    clean = [base for base in bases if base.fault == 0 and base.facts["split"] == "test"]
-    n_steps = max(1, round(n * LADDER_SHARE / len(DEGRADATIONS) / len(STRENGTHS)))
-    for name in DEGRADATIONS:
-        for index in random.permutation(len(clean))[:n_steps]:
-            base = clean[index]
-            seed = int(random.integers(2**31))
-            groups[base.name] += [_degraded(base, name, strength, seed) for strength in STRENGTHS]
-    left = n - sum(map(len, groups.values()))
-    others = [base for base in bases if base.fault > 0 or base.facts["split"] != "test"]
-    while left > 0 and others:
-        for index in random.permutation(len(others))[:left]:
-            base = others[index]
-            name, strength = str(random.choice(list(DEGRADATIONS))), float(random.choice(STRENGTHS))
-            made = _degraded(base, name, strength, int(random.integers(2**31)))
-            if all(other.name != made.name for other in groups[base.name]):
-                groups[base.name].append(made)
-                left -= 1
-    return list(groups.values())
-
-
-def _degraded(base: PlannedImage, name: str, strength: float, seed: int) -> PlannedImage:
-    stem = base.name.removesuffix(".png")
-    return replace(
-        base,
-        name=f"{stem}_{name}-{strength:.1f}.png",
-        degradation=name,
-        strength=strength,
-        seed=seed,
-        reference=base.reference or base.name,
-    )

@@ -17,7 +17,7 @@ from legan_faces3d.head.noise import Stream, fractal_noise, generator, noise
 # Strands of hair that grow over a head, and the ribbons they are drawn as.
 #
 # A strand starts at a random root on the scalp and walks over the head in steps. Each step follows the style's sweep, projected onto
-# the surface, until gravity takes over; the nearest vertex of the head tells how far the strand is from the skin and keeps it at the
+# the surface, until gravity takes over; the nearest vertex of the head gives the strand's distance from the skin and keeps it at the
 # height of its layer. Ribbons of 0.5 to 1 mm are wide enough for a few thousand strands to cover the scalp, and narrow enough to read
 # as hair in a crop of 128 pixels; their own geometry casts the shadows.
 #
@@ -100,6 +100,7 @@ class _Ripple:
 def cover(local: Array, traits: HairTraits) -> Array:
     """How far points (n, 3) lie inside the hairline, metres: (n,), negative on the face and the neck."""
     x, y, z = np.abs(local[:, 0]), local[:, 1], local[:, 2]
+    # Height of the hairline: over the forehead, lower at the temples, and round the neck behind.
     front = _HAIRLINE + traits.hairline + traits.recess * smoothstep(0.018, 0.045, x) - 40 * traits.roundness * x**2
     front = front - 1.5 * np.maximum(0, x - 0.043 - 0.25 * traits.recess)  # the temples
     behind = smoothstep(0.03, 0.10, y)
@@ -108,6 +109,7 @@ def cover(local: Array, traits: HairTraits) -> Array:
     sideburn = smoothstep(0.058, 0.066, y - 0.004 * np.sin(60 * z))
     edge = np.maximum(edge, (1 - sideburn) * np.maximum(0, 0.012 - 0.3 * (y - 0.05)) - 0.5 * sideburn)
     edge = np.maximum(edge, np.where(y < 0.08, traits.sideburn, -1.0))
+    # Distance above that line; styles with a bare crown also end at a ring round it.
     inside = z - edge
     if traits.style.bare_crown:
         inside = np.minimum(inside, 0.040 - z + 0.25 * np.maximum(0, y - 0.09))
@@ -122,6 +124,7 @@ def grow(scalp: Scalp, traits: HairTraits, random: np.random.Generator) -> Stran
     points = _curl(points, traits, plan, locks, random)
     n = len(points)
 
+    # Widths taper to the tip.
     along = _along(style)
     widths = style.width * random.uniform(0.7, 1.3, (n, 1)) * (0.85 + 0.3 * along) * (1 - 0.75 * along**4)
     if style.is_long:  # a few broad strands at the back, against gaps that show the backdrop
@@ -130,6 +133,7 @@ def grow(scalp: Scalp, traits: HairTraits, random: np.random.Generator) -> Stran
     if style.ends_above is not None:
         end = scalp.eyes[2] + style.ends_above + random.normal(0, 0.004, n)
         widths = np.where(points[..., 2] < end[:, None], 0, widths)
+    # Locks share a shade, and outer layers are lighter.
     shade = (1 + 0.22 * locks(3 * plan.root) + random.normal(0, 0.16, n)) * (0.72 + 0.4 * plan.layer)
     arrays = (points, widths, normals, local, np.clip(shade, 0.3, 1.9))
     return Strands(*(array.astype(np.float32) for array in arrays))
@@ -149,6 +153,7 @@ def _make_plan(scalp: Scalp, traits: HairTraits, random: np.random.Generator) ->
     layer = random.random(n) ** 0.8
     flies = (random.random(n) < _FLYAWAY_SHARE) & (local[:, 1] > 0.04)  # single hairs across the face look like scratches
 
+    # Length and height over the skin, blended between the sides and the top of the head.
     length = (style.length[1] + (style.length[0] - style.length[1]) * top) * traits.length * random.uniform(0.8, 1.1, n)
     if not style.is_long:  # a soft hairline: short hair gets shorter towards it
         length *= 0.35 + 0.65 * smoothstep(0, 0.010, inside)
@@ -165,11 +170,13 @@ def _make_plan(scalp: Scalp, traits: HairTraits, random: np.random.Generator) ->
         length = np.where(in_fringe, drop, length)
         lift = np.where(in_fringe, 0.003 + 0.006 * layer, lift)
 
+    # Gravity, and loose strands at the temples.
     gravity = np.where(in_fringe, 0.35 * style.gravity, style.gravity)
     at_temple = (np.abs(local[:, 0]) > 0.045) & (local[:, 1] < 0.065)
     loose = at_temple & (random.random(n) < style.loose)
     sweep[loose], gravity[loose] = (0, 0.6, 0, 0.2, 0, 1), 0.95
 
+    # Deviation from the sweep: smooth over space for locks, random for single strands.
     ripples = [_Ripple(random, 0.022) for _ in range(3)]
     stray = 0.75 * np.stack([ripple(root) for ripple in ripples], axis=1)
     stray += random.normal(0, 1, (n, 3)) * (0.25 + 0.9 * flies[:, None])
@@ -184,12 +191,14 @@ def _draw_roots(scalp: Scalp, traits: HairTraits, n: int, random: np.random.Gene
     centre = scalp.local[triangles].mean(axis=1)
     inside = cover(centre, traits) + 0.0022 * _Ripple(random, 0.010)(centre)
     a, b, c = (scalp.vertices[triangles[:, i]] for i in range(3))
+    # Roots are drawn by area, within the hairline, more densely where they are seen.
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
     in_view = 0.12 + 0.88 * smoothstep(0.16, 0.07, centre[:, 1])
     if traits.style.frame:  # hair flows away from a parting, which would stay thin
         in_view = in_view * (1 + 4 * bell(centre[:, 0], traits.parting, 0.012))
     weight = area * smoothstep(-0.001, 0.006, inside) * (scalp.ear[triangles].max(axis=1) < 0.3) * in_view
     corners = triangles[random.choice(len(triangles), n, p=weight / weight.sum())]
+    # Uniform points of a triangle (Osada et al., "Shape distributions", ACM Transactions on Graphics 2002).
     u = np.sqrt(random.random((n, 1)))
     v = random.random((n, 1))
     barycentric = np.concatenate([1 - u, u * (1 - v), u * v], axis=1)[:, :, None]
@@ -207,6 +216,7 @@ def _walk(scalp: Scalp, traits: HairTraits, plan: _Plan) -> tuple[Array, Array, 
     solid = np.flatnonzero(np.isinf(from_ear) & (scalp.local[:, 2] > -0.25))
     surface, surface_normals, surface_local = scalp.vertices[solid], scalp.normals[solid], scalp.local[solid]
     tree = cKDTree(surface)
+    # All strands take their i-th step together.
     point, direction = plan.root, plan.normal
     along = _along(style)
     steps = plan.length[:, None] * np.diff(along)  # (n, k - 1)
@@ -290,6 +300,7 @@ def _curl(points: Array, traits: HairTraits, plan: _Plan, locks: _Ripple, random
         pitch, ramp = 0.055 - 0.04 * traits.curl, smoothstep(0.03, 0.12, along)
     else:
         pitch, ramp = 0.020 - 0.008 * traits.curl, smoothstep(0.0, 0.01, along)
+    # A helix round the strand: neighbours share the phase of their lock.
     phase = 2.5 * locks(points[:, 0])[:, None] + random.normal(0, 0.35, (len(points), 1)) + 2 * np.pi * along / pitch
     tangent = normalize(np.gradient(points, axis=1))
     across = normalize(np.cross(tangent, np.array([0.3, 1.0, 0.2])))
@@ -303,9 +314,11 @@ def to_ribbons(strands: Strands, random: np.random.Generator) -> Ribbons:
     n, k = points.shape[:2]
     tangent = normalize(np.gradient(points, axis=1)).astype(np.float32)
     across = normalize(np.cross(tangent, np.array([0, -1, 0], np.float32)) + 1e-4)
+    # A roll of each strip about its tangent.
     roll = random.normal(0, 0.6, (n, 1, 1)).astype(np.float32)
     across = np.cos(roll) * across + np.sin(roll) * np.cross(tangent, across)
     half = across * strands.widths[..., None] / 2
+    # Two triangles between each pair of neighbouring points.
     start = (np.arange(n)[:, None] * k + np.arange(k - 1)) * 2
     corners = np.stack([start, start + 1, start + 2, start + 3], axis=-1).reshape(-1, 4)
 
@@ -324,9 +337,9 @@ def to_ribbons(strands: Strands, random: np.random.Generator) -> Ribbons:
 
 # Hair of the head, as the rest of the renderer sees it: strands over a thin painted cap.
 #
-# The strands (`hair_strands`) are grown once per person on the head at rest and turn with the head. Below them the scalp is painted
+# The strands are grown once per person on the head at rest and turn with the head. Below them the scalp is painted
 # in the hair's colour and pushed out a little, so that no skin shows between strands. Highlights need the direction of the hair
-# (Kajiya and Kay, SIGGRAPH 1989): a strand knows its own, the painted cap takes the one away from the crown.
+# (Kajiya and Kay, SIGGRAPH 1989): a strand has its own; the painted cap takes the one away from the crown.
 
 
 _CAP_SHARE = 0.2  # the cap's thickness, as a share of the hair's height
@@ -350,10 +363,12 @@ def lay_out(head: Head, identity: Identity, neutral: Array) -> HairLayout:
     local = body.canonical - head.anchors.eyes
     rough = 0.0025 * fractal_noise(body.canonical, 180, identity.seed + 3, 3)
     covered = cover(local, traits) + rough
+    # The painted cap: a share of the hair's height, none at the hairline and on the ears.
     on_top = smoothstep(0.050, 0.085, local[:, 2])
     height = traits.style.lift[1] + (traits.style.lift[0] - traits.style.lift[1]) * on_top
     cap = _CAP_SHARE * traits.volume * height * smoothstep(0.002, 0.020, covered) * (1 - head.ear)
 
+    # Strands grow on this person's head at rest.
     vertices = head.part_vertices(BODY, neutral)
     scalp = Scalp(
         vertices=vertices,

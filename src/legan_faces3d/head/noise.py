@@ -73,5 +73,5 @@ class Stream(IntEnum):
 
 
 def generator(seed: int, stream: Stream, *more: int) -> np.random.Generator:
-    """The generator of one stream of one identity; `more` tells apart expressions and the like (non-negative numbers)."""
+    """The generator of one stream of one identity; `more` separates expressions and the like (non-negative numbers)."""
     return np.random.default_rng([seed, int(stream), *more])

@@ -78,6 +78,7 @@ def _melanin(points: FacePoints, identity: Identity, regions: Regions) -> Array:
     mottling = visible * (0.10 * fractal_noise(at, 40, seed + 5, 3) + 0.07 * noise(at, 380, seed + 7))
     tan = 0.20 * points.spot(0.03, -0.012, 0.014, 0.008) + 0.08 * smoothstep(0.03, 0.09, points.z)
     under_eyes = 0.03 * points.spot(0.028, -0.014, 0.013, 0.006) * (1 + identity.shape.age)
+    # Freckles and moles stand on the pigment of the skin; lips and lids have their own.
     melanin = skin.melanin * (1 + mottling + tan) + under_eyes
     if skin.freckles > 0.05:
         where = _cheek(points) + _nose(points) + 0.25 * smoothstep(-0.08, 0, points.z)
@@ -116,6 +117,7 @@ def bend_normals(
     points: FacePoints, normals: Array, strength: Array, rotation: Array, identity: Identity, furrows: Furrows
 ) -> Array:
     """Unit normals (n, 3) with relief; `strength` (n,) 0..1 and `rotation` (3, 3) of the head."""
+    # Gradient of the height by finite differences, turned with the head and projected onto the surface.
     flat = height(points, identity, furrows)
     slopes = []
     for axis in np.eye(3, dtype=np.float32):
@@ -184,6 +186,7 @@ _BROW_INNER, _BROW_OUTER = 0.0105, 0.0545  # metres from the middle
 def brows(points: FacePoints, identity: Identity) -> Array:
     """Opacity (n,) of the brows: an arc that thins outwards, broken into hairs."""
     hair, seed = identity.hair, identity.seed
+    # The brow's centre line and thickness, from its inner end (0) to its outer end (1).
     along = np.clip((points.x - _BROW_INNER) / (_BROW_OUTER - _BROW_INNER), -0.2, 1.2)
     on_brow = np.clip(along, 0, 1)
     height = _BROW_HEIGHT + hair.brow_height + 0.0042 * np.sin(on_brow * np.pi * 0.80) ** 1.2 - 0.0028 * along
@@ -191,6 +194,7 @@ def brows(points: FacePoints, identity: Identity) -> Array:
     thickness = hair.brow_thickness * (1.05 - 0.65 * along**2)
     thickness = thickness * smoothstep(-0.12, 0.08, along) * smoothstep(1.12, 0.72, along)
 
+    # Opacity by the distance from the centre line, broken up by slanted hairs.
     above = points.z - height
     slanted = np.stack([points.side * 900 + above * 600 * np.sign(points.side), above * 250, 0 * above], axis=1)
     hairs = noise(slanted, 1.0, seed + 8)

@@ -1,7 +1,7 @@
 """The even light of a photo, taken out: a studio's soft light in spherical harmonics, and the skin's highlights.
 
 Irradiance of distant light is nearly a second-order spherical harmonic of the normal (Ramamoorthi and Hanrahan, SIGGRAPH 2001).
-A usual studio light, dimmed by ambient occlusion, is the prior; each photo moves it a little, told from plain skin of like
+A usual studio light, dimmed by ambient occlusion, is the prior; each photo moves it a little, estimated from plain skin of like
 colour. Highlights are what is whiter than the skin's own colour (Shafer's dichromatic model, 1985).
 """
 

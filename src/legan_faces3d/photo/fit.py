@@ -14,128 +14,10 @@ from legan_faces3d.head.identity import draw_identity
 from legan_faces3d.head.landmarks import MIRROR, N_LANDMARKS, Landmarks
 from legan_faces3d.render.camera import Camera, Pose, exact_crop_camera, height_of_crop, turned_pose
 
-# A linear model of heads for fitting: principal shapes of the drawn people, and the facial actions.
-#
-# The shapes are the principal components of heads at rest that `identity` draws (a "morphable model": Blanz and Vetter, SIGGRAPH
-# 1999), each scaled to its standard deviation, so that a person is a vector of about unit normal numbers. They are computed whenever
-# a fitter is made, in about three seconds, and stored nowhere.
-
-
-N_SHAPES = 60
-_N_PEOPLE = 300  # drawn for the components; more change little
-_BACK_OF_HEAD = 0.2  # weight of what photos do not show
-# Facial actions that 68 points can tell apart, beyond those of the six expressions.
-_MORE_ACTIONS = ("mouthPucker", "mouthLeft", "mouthRight", "jawLeft", "jawRight", "mouthRollLower", "mouthRollUpper")
-
-
-@dataclass(frozen=True)
-class FitBasis:
-    """The linear head.
-
-    With shape numbers s (k,) and action numbers a (m,): base vertices `mean + s @ shapes` at the vertices `used`, plus actions.
-    """
-
-    mean: Array  # (19158, 3) float32
-    used: Array  # (n,) base vertices that the shapes move
-    shapes: Array  # (k, n, 3) float32
-    actions: tuple[str, ...]  # m names
-    landmarks: Array  # (68, 3) of the mean
-    landmarks_by_shape: Array  # (k, 68, 3)
-    landmarks_by_action: Array  # (m, 68, 3)
-
-    def neutral(self, shape: Array) -> Array:
-        """Base vertices (19158, 3) float32 of the face at rest with shape numbers (k,)."""
-        vertices = self.mean.copy()
-        vertices[self.used] += np.tensordot(shape.astype(np.float32), self.shapes, 1)
-        return vertices
-
-    def points(self, shape: Array, actions: Array) -> Array:
-        """Landmarks (68, 3)."""
-        return (
-            self.landmarks
-            + np.tensordot(shape, self.landmarks_by_shape, 1)
-            + np.tensordot(actions, self.landmarks_by_action, 1)
-        )
-
-    def usual(self, expression: str | None) -> tuple[Array, Array]:
-        """Usual action numbers (m,) of an expression and their spread (m,); None: of a face that may do anything."""
-        if expression is None:
-            means = [usual_actions(name) for name in ACTIONS]
-            typical = np.array([[mean.get(name, 0.0) for name in self.actions] for mean in means])
-            return 0.5 * typical[:2].mean(axis=0), np.maximum(0.6 * typical.max(axis=0), 0.2)
-        typical_one = np.array([usual_actions(expression).get(name, 0.0) for name in self.actions])
-        return typical_one, 0.15 + 0.35 * typical_one
-
-
-def build_basis(head: Head, landmarks: Landmarks) -> FitBasis:
-    """Draws people and takes their principal shapes."""
-    people = [draw_identity(seed).shape for seed in range(_N_PEOPLE)]
-    drawn = head.rest_shapes([p.phenotype for p in people], [p.local_changes for p in people])  # (people, n, 3)
-    middle = drawn.mean(axis=0)
-    weights = _visibility(head)
-    spread = (drawn - middle) * np.sqrt(weights)[:, None]
-    flat = spread.reshape(len(people), -1)
-    # principal directions as mixtures of people: they carry over to the unweighted vertices
-    _, vectors = np.linalg.eigh(flat @ flat.T)
-    mixtures = vectors[:, ::-1][:, :N_SHAPES] / np.sqrt(len(people))
-    signs = np.sign(mixtures[np.abs(mixtures).argmax(axis=0), np.arange(N_SHAPES)])  # eigenvectors have no sign of their own
-    shapes = np.tensordot((mixtures * signs).T, drawn - middle, 1)
-    mean = head.canonical_base.copy()
-    mean[head.used] = middle
-    names = action_names() + _MORE_ACTIONS
-    return FitBasis(
-        mean=mean,
-        used=head.used,
-        shapes=shapes.astype(np.float32),
-        actions=names,
-        landmarks=landmarks.on_face(mean).astype(np.float64),
-        landmarks_by_shape=np.stack([landmarks.of_offsets(head.used, shape) for shape in shapes]).astype(np.float64),
-        landmarks_by_action=np.stack([landmarks.of_offsets(*head.actions[name]) for name in names]).astype(np.float64),
-    )
-
-
-def _visibility(head: Head) -> Array:
-    """Weight (n,) of the used vertices: 1 on the face, less on the back of the head and the neck."""
-    offset = head.canonical_base[head.used] - head.anchors.eyes
-    front = smoothstep(0.09, 0.03, offset[:, 1]) * smoothstep(-0.18, -0.13, offset[:, 2])
-    return _BACK_OF_HEAD + (1 - _BACK_OF_HEAD) * front
-
-
-# Where the landmark network puts its points on photos, told from the head's own places (`landmarks`).
-#
-# People who mark photos put brows, the bridge of the nose and the lips a little elsewhere than the head has them, and a network trained
-# on such photos follows them. The table was made by experiments/relight/landmark_places.py with
-# the packaged network: every second photo of the training people, 66 in all. Another network needs another table.
-
-
-# millimetres to the image's right and upwards, right half of the face
-# fmt: off
-PHOTO_PLACES: dict[int, tuple[float, float]] = {
-    8: (0.0, -1.1), 9: (-1.5, -1.3), 10: (-2.5, -2.4), 11: (-2.8, -4.9), 12: (-1.3, -8.5), 13: (-0.4, -9.3),
-    14: (0.0, -9.1), 15: (0.5, -9.2), 16: (0.9, -12.0), 22: (1.9, -7.5), 23: (4.2, -5.5), 24: (5.8, -4.5),
-    25: (6.9, -6.2), 26: (7.5, -11.4), 27: (0.0, -5.8), 28: (0.0, -1.8), 29: (0.0, 2.0), 30: (0.0, 5.7),
-    33: (0.0, 1.0), 34: (0.5, 0.8), 35: (-1.9, -0.6), 42: (0.0, 0.7), 43: (0.0, 0.1), 44: (0.5, -0.1),
-    45: (-1.2, -0.5), 46: (0.6, 0.9), 47: (0.2, 0.6), 51: (0.0, -2.8), 52: (1.5, -1.6), 53: (1.9, -3.4),
-    54: (0.0, -1.1), 55: (3.2, 3.1), 56: (2.8, 1.4), 57: (0.0, 0.9), 62: (0.0, 0.0), 63: (-1.2, 0.1),
-    64: (-1.4, -0.8), 65: (-1.2, 1.1), 66: (0.0, 0.7),
-}
-# fmt: on
-
-
-def landmark_offsets() -> Array:
-    """Offsets (68, 3) in metres from the head's landmarks at rest to those of photos."""
-    offsets = np.zeros((N_LANDMARKS, 3))
-    for number, (right, up) in PHOTO_PLACES.items():
-        offsets[number] = right / 1000, 0, up / 1000
-        if number in MIRROR:
-            offsets[MIRROR[number]] = -right / 1000, 0, up / 1000
-    return offsets
-
-
 # Fitting the head to a photo: from the 68 landmarks to pose, shape, facial actions and the face crop.
 #
 # The crop's camera sees the head as the rendered set does (`camera.exact_crop_camera`); a similarity maps its pixels to the photo's,
-# so that the head's roll and the photo's scale are the similarity's. Turn, similarity, shape and actions are found together by
+# so that the head's roll and the photo's scale are the similarity's. Turn, similarity, shape and actions are solved for together by
 # Gauss-Newton steps on a ridge problem (Blanz and Vetter 1999): shape numbers are about unit normal, actions lie round what is usual
 # for the expression and between bounds, and landmarks far off count less (Cauchy's weights). What remains is moved by a smooth
 # field, a Gaussian process over the face.
@@ -171,7 +53,7 @@ class HeadFit:
     camera: Camera
     size: int  # side of the crop in pixels
     matrix: Array  # (2, 3): photo pixels -> crop pixels, a similarity
-    landmarks: Array  # (68, 2) float32: the landmarks found, in crop pixels
+    landmarks: Array  # (68, 2) float32: the photo's landmarks in crop pixels
     moves: Array  # (68, 3) metres from the fitted head's landmarks to them, turned as the head is, before `residual`
     yaw: float  # degrees, positive to the image's right
     pitch: float  # degrees, positive downwards
@@ -217,7 +99,7 @@ class HeadFitter:
         Args:
             points: (68, 2) iBUG landmarks in photo pixels, pixel centres at +0.5.
             expression: what the face is known to do, one of the six; None: unknown.
-            on_photo: where photos have their landmarks (`PHOTO_PLACES`); False: where `Landmarks` has them, for renders.
+            on_photo: where photos have their landmarks (`PHOTO_OFFSETS`); False: where `Landmarks` has them, for renders.
 
         Raises:
             ConditionError: unknown expression.
@@ -230,19 +112,23 @@ class HeadFitter:
         return self._result(state, offsets)
 
     def _result(self, state: _State, offsets: Array) -> HeadFit:
+        # The fitted head, its pose and the crop's camera.
         neutral = self.basis.neutral(state.shape)
         actions = {name: float(value) for name, value in zip(self.basis.actions, state.actions, strict=True)}
         fitted = self.head.with_actions(neutral, actions)
         pose = turned_pose(state.turn[0], state.turn[1], 0.0, self._eyes)
         height = height_of_crop(self.head.eye_centres(neutral), self.head.mouth_centre(neutral))
         camera = exact_crop_camera(height, pose.apply(self.head.eye_centres(fitted)))
+        # The crop's similarity: photo landmarks to the projected landmarks of the head, without the jaw.
         places = self.places.on_face(fitted) + offsets
         seen = pose.apply(places)
         matrix = fit_similarity(state.points, camera.project(seen, self.size).astype(np.float64), state.weights())
-        found = state.points @ matrix[:, :2].T + matrix[:, 2]
-        offset = found - camera.project(seen, self.size)  # crop pixels
+        in_crop = state.points @ matrix[:, :2].T + matrix[:, 2]
+        # Errors in the plane of the image, in metres at the depth of each landmark.
+        offset = in_crop - camera.project(seen, self.size)  # crop pixels
         metres = camera.height / self.size * (seen[:, 1] - camera.position[1]) / camera.distance
         moves = np.stack([offset[:, 0], np.zeros(N_LANDMARKS), -offset[:, 1]], axis=1) * metres[:, None]
+        # What shape and actions leave, as a smooth field over the head.
         residual = np.zeros_like(neutral)
         residual[self.basis.used] = _smooth_field(fitted[self.basis.used], places, moves @ pose.rotation, state.sigma_mm())
         return HeadFit(
@@ -253,7 +139,7 @@ class HeadFitter:
             camera=camera,
             size=self.size,
             matrix=matrix,
-            landmarks=found.astype(np.float32),
+            landmarks=in_crop.astype(np.float32),
             moves=moves.astype(np.float32),
             yaw=float(np.degrees(state.turn[0])),
             pitch=float(np.degrees(state.turn[1])),
@@ -313,12 +199,14 @@ class _State:
 
     def step(self) -> None:
         """One Gauss-Newton step."""
+        # Whitened residuals and Jacobian of the landmarks.
         crop_points = self.project(self.turn)
         predicted = self.in_photo(crop_points)
         whiten = self._whitening(predicted)
         jacobian = np.einsum("nij,njk->nik", whiten, self._jacobian(crop_points)).reshape(2 * N_LANDMARKS, -1)
         wanted = np.einsum("nij,nj->ni", whiten, self.points - predicted).ravel()
         k, m = len(self.shape), len(self.actions)
+        # Gaussian prior of the unknowns: turn, similarity (free), shape, actions.
         now = np.concatenate([self.turn, np.zeros(4), self.shape, self.actions])
         prior = np.concatenate([np.zeros(6 + k), self.usual])
         precision = np.concatenate(
@@ -327,6 +215,7 @@ class _State:
         # the unknowns are the new values themselves, so that prior and bounds speak of them
         target = jacobian.T @ (wanted + jacobian @ now) + precision * prior
         system = jacobian.T @ jacobian + np.diag(precision)
+        # Solve, with actions between their bounds and turns of limited size.
         new = _solve_bounded(system, target, np.arange(6 + k, 6 + k + m), MAX_ACTION)
         self.turn = self.turn + np.clip(new[:2] - self.turn, -0.3, 0.3)
         a, b, x, y = new[2:6]
@@ -337,6 +226,7 @@ class _State:
         """(68, 2, 2): photo pixels -> standard deviations; the jaw's points are held across their outline only."""
         sigma = self.sigma_mm() * self.pixels_per_mm()
         whiten = np.eye(2)[None] / sigma[:, None, None]
+        # Jaw points: tight across the outline, loose along it.
         along = np.gradient(predicted[_JAW], axis=0)
         along /= np.linalg.norm(along, axis=1, keepdims=True) + 1e-9
         across = np.stack([-along[:, 1], along[:, 0]], axis=1)
@@ -347,11 +237,14 @@ class _State:
     def _jacobian(self, crop_points: Array) -> Array:
         """Of the photo's points by turn, similarity, shape and actions: (68, 2, 6 + k + m)."""
         linear = self.to_photo[:, :2]
+        # By yaw and pitch: finite differences.
         turned = []
         for axis in np.eye(2):
             turned.append((self.project(self.turn + 1e-4 * axis) - crop_points) @ linear.T / 1e-4)
+        # By the similarity's four numbers.
         x, y, zero, one = crop_points[:, 0], crop_points[:, 1], np.zeros(N_LANDMARKS), np.ones(N_LANDMARKS)
         by_similarity = np.stack([np.stack([x, -y, one, zero], 1), np.stack([y, x, zero, one], 1)], axis=1)
+        # By shape and actions: derivative of the perspective projection.
         camera, pose, seen = self.camera_and_points(self.turn)
         moves = np.concatenate([self.basis.landmarks_by_shape, self.basis.landmarks_by_action]) @ pose.rotation.T
         offset = seen - camera.position
@@ -390,6 +283,127 @@ def _smooth_field(at: Array, places: Array, moves: Array, sigma_mm: Array) -> Ar
         squared = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
         return size**2 * np.exp(-np.maximum(squared, 0) / (2 * reach**2))
 
+    # Gaussian process regression with a squared exponential kernel (Rasmussen and Williams 2006, section 2.2).
     noise = np.where(np.arange(N_LANDMARKS) < len(_JAW), 2.0, 1.0) * sigma_mm / 1000
     amounts = np.linalg.solve(kernel(places, places) + np.diag(noise**2), moves)
     return (kernel(at.astype(np.float64), places) @ amounts).astype(np.float32)
+
+
+# A linear model of heads for fitting: principal shapes of the drawn people, and the facial actions.
+#
+# The shapes are the principal components of heads at rest that `identity` draws (a "morphable model": Blanz and Vetter, SIGGRAPH
+# 1999), each scaled to its standard deviation, so that a person is a vector of about unit normal numbers. They are computed whenever
+# a fitter is made, in about three seconds, and stored nowhere.
+
+
+N_SHAPES = 60
+_N_PEOPLE = 300  # drawn for the components; more change little
+_BACK_OF_HEAD = 0.2  # weight of what photos do not show
+# Facial actions that 68 points can tell apart, beyond those of the six expressions.
+_MORE_ACTIONS = ("mouthPucker", "mouthLeft", "mouthRight", "jawLeft", "jawRight", "mouthRollLower", "mouthRollUpper")
+
+
+@dataclass(frozen=True)
+class FitBasis:
+    """The linear head.
+
+    With shape numbers s (k,) and action numbers a (m,): base vertices `mean + s @ shapes` at the vertices `used`, plus actions.
+    """
+
+    mean: Array  # (19158, 3) float32
+    used: Array  # (n,) base vertices that the shapes move
+    shapes: Array  # (k, n, 3) float32
+    actions: tuple[str, ...]  # m names
+    landmarks: Array  # (68, 3) of the mean
+    landmarks_by_shape: Array  # (k, 68, 3)
+    landmarks_by_action: Array  # (m, 68, 3)
+
+    def neutral(self, shape: Array) -> Array:
+        """Base vertices (19158, 3) float32 of the face at rest with shape numbers (k,)."""
+        vertices = self.mean.copy()
+        vertices[self.used] += np.tensordot(shape.astype(np.float32), self.shapes, 1)
+        return vertices
+
+    def points(self, shape: Array, actions: Array) -> Array:
+        """Landmarks (68, 3)."""
+        return (
+            self.landmarks
+            + np.tensordot(shape, self.landmarks_by_shape, 1)
+            + np.tensordot(actions, self.landmarks_by_action, 1)
+        )
+
+    def usual(self, expression: str | None) -> tuple[Array, Array]:
+        """Usual action numbers (m,) of an expression and their spread (m,); None: of a face that may do anything."""
+        if expression is None:
+            means = [usual_actions(name) for name in ACTIONS]
+            typical = np.array([[mean.get(name, 0.0) for name in self.actions] for mean in means])
+            return 0.5 * typical[:2].mean(axis=0), np.maximum(0.6 * typical.max(axis=0), 0.2)
+        typical_one = np.array([usual_actions(expression).get(name, 0.0) for name in self.actions])
+        return typical_one, 0.15 + 0.35 * typical_one
+
+
+def build_basis(head: Head, landmarks: Landmarks) -> FitBasis:
+    """Draws people and takes their principal shapes."""
+    people = [draw_identity(seed).shape for seed in range(_N_PEOPLE)]
+    # Heads at rest, weighted by how much of them photos show.
+    drawn = head.rest_shapes([p.phenotype for p in people], [p.local_changes for p in people])  # (people, n, 3)
+    middle = drawn.mean(axis=0)
+    weights = _visibility(head)
+    spread = (drawn - middle) * np.sqrt(weights)[:, None]
+    flat = spread.reshape(len(people), -1)
+    # principal directions as mixtures of people: they carry over to the unweighted vertices
+    _, vectors = np.linalg.eigh(flat @ flat.T)
+    mixtures = vectors[:, ::-1][:, :N_SHAPES] / np.sqrt(len(people))
+    signs = np.sign(mixtures[np.abs(mixtures).argmax(axis=0), np.arange(N_SHAPES)])  # eigenvectors have no sign of their own
+    shapes = np.tensordot((mixtures * signs).T, drawn - middle, 1)
+    # The model's mean, and the landmarks' linear response to shapes and actions.
+    mean = head.canonical_base.copy()
+    mean[head.used] = middle
+    names = action_names() + _MORE_ACTIONS
+    return FitBasis(
+        mean=mean,
+        used=head.used,
+        shapes=shapes.astype(np.float32),
+        actions=names,
+        landmarks=landmarks.on_face(mean).astype(np.float64),
+        landmarks_by_shape=np.stack([landmarks.of_offsets(head.used, shape) for shape in shapes]).astype(np.float64),
+        landmarks_by_action=np.stack([landmarks.of_offsets(*head.actions[name]) for name in names]).astype(np.float64),
+    )
+
+
+def _visibility(head: Head) -> Array:
+    """Weight (n,) of the used vertices: 1 on the face, less on the back of the head and the neck."""
+    offset = head.canonical_base[head.used] - head.anchors.eyes
+    front = smoothstep(0.09, 0.03, offset[:, 1]) * smoothstep(-0.18, -0.13, offset[:, 2])
+    return _BACK_OF_HEAD + (1 - _BACK_OF_HEAD) * front
+
+
+# Offsets between the network's landmarks on photos and the mesh's landmarks (`head.landmarks`).
+#
+# People who mark photos put brows, the bridge of the nose and the lips a little elsewhere than the head has them, and a network trained
+# on such photos follows them. The table was made by experiments/relight/landmark_places.py with
+# the packaged network: every second photo of the training people, 66 in all. Another network needs another table.
+
+
+# millimetres to the image's right and upwards, right half of the face
+# fmt: off
+PHOTO_OFFSETS: dict[int, tuple[float, float]] = {
+    8: (0.0, -1.1), 9: (-1.5, -1.3), 10: (-2.5, -2.4), 11: (-2.8, -4.9), 12: (-1.3, -8.5), 13: (-0.4, -9.3),
+    14: (0.0, -9.1), 15: (0.5, -9.2), 16: (0.9, -12.0), 22: (1.9, -7.5), 23: (4.2, -5.5), 24: (5.8, -4.5),
+    25: (6.9, -6.2), 26: (7.5, -11.4), 27: (0.0, -5.8), 28: (0.0, -1.8), 29: (0.0, 2.0), 30: (0.0, 5.7),
+    33: (0.0, 1.0), 34: (0.5, 0.8), 35: (-1.9, -0.6), 42: (0.0, 0.7), 43: (0.0, 0.1), 44: (0.5, -0.1),
+    45: (-1.2, -0.5), 46: (0.6, 0.9), 47: (0.2, 0.6), 51: (0.0, -2.8), 52: (1.5, -1.6), 53: (1.9, -3.4),
+    54: (0.0, -1.1), 55: (3.2, 3.1), 56: (2.8, 1.4), 57: (0.0, 0.9), 62: (0.0, 0.0), 63: (-1.2, 0.1),
+    64: (-1.4, -0.8), 65: (-1.2, 1.1), 66: (0.0, 0.7),
+}
+# fmt: on
+
+
+def landmark_offsets() -> Array:
+    """Offsets (68, 3) in metres from the head's landmarks at rest to those of photos."""
+    offsets = np.zeros((N_LANDMARKS, 3))
+    for number, (right, up) in PHOTO_OFFSETS.items():
+        offsets[number] = right / 1000, 0, up / 1000
+        if number in MIRROR:
+            offsets[MIRROR[number]] = -right / 1000, 0, up / 1000
+    return offsets

@@ -43,7 +43,7 @@ class Layers:
     eyes: Array
     mouth: Array  # between the lips
     lips: Array
-    features: Array  # eyes, brows and mouth with a margin: what is no plain skin
+    features: Array  # eyes, brows and mouth with a margin: all but plain skin
     core: Array  # bool: surely plain skin
 
     @property
@@ -61,6 +61,7 @@ def build_layers(window: Array, inside: Array, fit: HeadFit, head_outline: Array
         head_outline: (n, 2) outline of the fitted head in crop pixels.
         resolution: N; the window's side is `WINDOW` times as many samples.
     """
+    # The crop within the window, in linear light, and the person's matte.
     unit = resolution / fit.size
     points = fit.landmarks.astype(np.float64) * unit
     margin = (window.shape[0] - resolution) // 2
@@ -71,6 +72,7 @@ def build_layers(window: Array, inside: Array, fit: HeadFit, head_outline: Array
     def filled(part: slice, blur: float = 0.4) -> Array:
         return polygon(resolution, points[part], blur * unit)
 
+    # Polygons of the landmarks: eyes, lips, mouth, brows; plain skin is the face without them.
     eyes = np.maximum(filled(_LEFT_EYE), filled(_RIGHT_EYE))
     mouth, lips = filled(_INNER_LIPS), filled(_OUTER_LIPS, 0.8)
     brows = np.maximum(*(_stroke(resolution, points[part], 3.4 * unit) for part in (_LEFT_BROW, _RIGHT_BROW)))
@@ -144,6 +146,7 @@ def _person(window: Array, inside: Array, points: Array, head_outline: Array) ->
     shrink = _MATTE_SIDE / side
     image = cv2.resize(window, (_MATTE_SIDE, _MATTE_SIDE), interpolation=cv2.INTER_AREA)
     points, outline = points * shrink, cv2.convexHull((head_outline * shrink).astype(np.float32)).reshape(-1, 2)
+    # Regions in units of the face's width: face, head, and the neck and shoulders below.
     width = float(np.ptp(points[:17, 0]))
     chin, middle = points[8], points[:17, 0].mean()
     face = _shrunk(polygon(_MATTE_SIDE, _face_outline(points)), 0.04 * width) > 0.5
@@ -153,6 +156,7 @@ def _person(window: Array, inside: Array, points: Array, head_outline: Array) ->
     )
     below = polygon(_MATTE_SIDE, np.clip(neck * width + [middle, chin[1]], -_MATTE_SIDE, 2 * _MATTE_SIDE))
 
+    # GrabCut's labels: the face is surely the person, the surroundings of the head surely not.
     marks = np.full(image.shape[:2], cv2.GC_PR_BGD, np.uint8)
     marks[(_grown(head, 0.10 * width) > 0.5) | (below > 0.5)] = cv2.GC_PR_FGD
     marks[face] = cv2.GC_FGD
@@ -183,6 +187,7 @@ def _skin(light: Array, core: Array, face: Array, unit: float) -> Array:
     """How likely each sample is skin, by colour alone, smoothed."""
     logs = np.log(light + 0.004)
     features = np.stack([0.45 * logs.mean(axis=2), logs[..., 0] - logs[..., 1], logs[..., 1] - logs[..., 2]], axis=-1)
+    # Robust mean and covariance of the colours of plain skin; distances are Mahalanobis distances.
     sample = features[core] if core.sum() > 50 else features[face > 0.5]
     centre = np.median(sample, axis=0)
     near = np.linalg.norm((sample - centre) / (sample.std(axis=0) + 1e-3), axis=1) < 2.5
@@ -222,18 +227,21 @@ def complete(gbuffer: GBuffer, layers: Layers, fit: HeadFit, eye_radius: float) 
     """The same over all samples of the person, `layers.person` > `MIN_COVER`."""
     resolution = gbuffer.resolution
     _, directions = fit.camera.rays(resolution)
+    # Normals and depth of the head, extended over the gaps from samples away from its outline.
     covered = gbuffer.image(np.ones(len(gbuffer.pixels), np.float32))
     sure = cv2.erode(covered, np.ones((3, 3)))
     normals = fill(gbuffer.image(gbuffer.normal), sure)
     depth = fill(gbuffer.image((gbuffer.position - fit.camera.position)[:, 1:2]), sure)[..., 0]
     normals = _with_hair(normals, covered, layers, resolution / fit.size)
 
+    # Positions along the camera's rays; hair lies a little before the head.
     pixels = np.flatnonzero(layers.person.ravel() > MIN_COVER)
     direction = directions[pixels]
     hair = layers.hair.ravel()[pixels]
     distance = depth.ravel()[pixels] / direction[:, 1] - _HAIR_LIFT * hair
     position = (fit.camera.position + direction * distance[:, None]).astype(np.float32)
     normal = normals.reshape(-1, 3)[pixels]
+    # Normals: eyeballs in the eyes, and nothing that is seen faces away from the camera.
     eye = layers.eyes.ravel()[pixels][:, None]
     normal = normalize((1 - eye) * normal + eye * _eyeball_normals(position, gbuffer.eye_centres, eye_radius))
     away = dot(normal, direction)
@@ -284,6 +292,7 @@ def _eyeball_normals(position: Array, centres: Array, radius: float) -> Array:
     """Normals (n, 3) of the nearer eyeball at points on or before it."""
     left = np.abs(position[:, 0] - centres[0, 0]) < np.abs(position[:, 0] - centres[1, 0])
     offset = position - np.where(left[:, None], centres[0], centres[1])
+    # A sphere's normal from the offset in the image plane, kept within its outline.
     across = offset[:, [0, 2]] / radius
     across *= np.minimum(1, 0.9 / (np.linalg.norm(across, axis=1, keepdims=True) + 1e-9))
     depth = np.sqrt(1 - (across**2).sum(axis=1))

@@ -167,7 +167,7 @@ class Reexpresser:
 def new_actions(fit: HeadFit, expression: str, target: str, seed: int) -> dict[str, float]:
     """Facial actions of a person who makes `target`: those of the rendered set, and half of what is the person's own at rest.
 
-    A person's smile has one strength, which `seed` tells.
+    A person's smile has one strength, drawn from `seed`.
 
     Raises:
         ConditionError: unknown expression, or one that the photo has already.

@@ -31,8 +31,8 @@ _LEAST, _MOST = 0.5, 1.18  # of new light to old; brighter folds look like scars
 _WRINKLE_UP = 0.45  # wrinkles are shaded by a light from above: an even one would hardly show them
 _GROOVE = 260.0  # share of light that a groove loses, per metre of depth
 _GUM = np.array([0.22, 0.05, 0.045], np.float32)
-_FOLDS_TAKEN = 0.75  # share of what a smile's folds darken that can be told from the skin's own marks
-# A white of the photo is told from the whites of the eyes: medians over London's smiles.
+_FOLDS_TAKEN = 0.75  # share of what a smile's folds darken that can be separated from the skin's own marks
+# The photo's white is estimated from the whites of the eyes: medians over London's smiles.
 _SCLERA, _WHITE = 0.29, 0.74
 # arrays of a G-buffer that have one entry a sample
 _PER_SAMPLE = (
@@ -43,7 +43,7 @@ _LUMINANCE = np.array([0.3, 0.5, 0.2], np.float32)
 
 
 def occlusion_of(view: FaceView, step: int, random: np.random.Generator) -> Array:
-    """Ambient occlusion (N, N), told from every `step`-th sample a side."""
+    """Ambient occlusion (N, N), computed at every `step`-th sample a side."""
     gbuffer, n = view.gbuffer, view.resolution
     rows, columns = np.divmod(gbuffer.pixels, n)
     chosen = (rows % step == step // 2) & (columns % step == step // 2)
@@ -61,7 +61,7 @@ def occlusion_of(view: FaceView, step: int, random: np.random.Generator) -> Arra
 
 
 def light_of_photo(light: Array, parts: Parts, occlusion: Array) -> EvenLight:
-    """The even light of a photo (N, N, 3), told from the skin of its face.
+    """The even light of a photo (N, N, 3), estimated from the skin of its face.
 
     Raises:
         UnusablePhotoError: the skin is overexposed.
@@ -129,7 +129,7 @@ def without_folds(head: Head, light: Array, new: Parts, amount: float, unit: flo
 
 
 def white_of_photo(light: Array, parts: Parts, unit: float) -> Array:
-    """Linear RGB (3,) that a white surface would have in the photo's light, told from the whites of the eyes."""
+    """Linear RGB (3,) that a white surface would have in the photo's light, estimated from the whites of the eyes."""
     eyes = cv2.erode(parts.eyes.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=max(1, round(0.4 * unit))) > 0
     if eyes.sum() < 20 * unit:
         return np.full(3, _WHITE)

@@ -47,7 +47,7 @@ class Movers:
 
 @dataclass(frozen=True)
 class Parts:
-    """Boolean images (N, N), except where told."""
+    """Boolean images (N, N), except where noted."""
 
     view: FaceView
     body: Array

@@ -152,12 +152,14 @@ def draw_camera(
     """
     settings = SETTINGS[view]
     random = generator(seed, Stream.POSE, take(expression, view), _number(view), 1)
+    # Height of the crop's frame; a turned face is framed by its projection.
     middle = posed_eyes.mean(axis=0)
     crop_height = height_of_crop(neutral_eyes, neutral_mouth)
     if view == View.TURNED and pose is not None:
         seen_eyes, seen_mouth = pose.apply(neutral_eyes), pose.apply(neutral_mouth[None])[0]
         crop_height = height_of_crop(seen_eyes * [1, 0, 1], seen_mouth)
         middle[0] += _MOUTH_SHARE * (seen_mouth - seen_eyes.mean(axis=0))[0]
+    # Frame and distance within the ranges of the view.
     height = crop_height * random.uniform(*settings.frame)
     distance = random.uniform(*settings.distance)
     # the crop holds the eyes at EYES_Y; a wider frame keeps the crop's own centre in its middle
@@ -203,8 +205,10 @@ def develop_matte(covered: Array, size: int) -> Array:
 
 
 def _develop_one(image: Array, size: int, samples_per_axis: int, random: np.random.Generator) -> Array:
+    # Optics and sensor pixels: blur, then average over each pixel's samples.
     light = cv2.GaussianBlur(image, (0, 0), samples_per_axis * _OPTICS_BLUR)
     light = cv2.resize(light, (size, size), interpolation=cv2.INTER_AREA) * _EXPOSURE
+    # Glare adds a wide blur; noise has variance proportional to the signal, and a constant (photon and read noise).
     light = light + _GLARE * cv2.GaussianBlur(light, (0, 0), _GLARE_BLUR)
     deviation = np.sqrt(np.maximum(light, 0) * _SHOT_NOISE + _READ_NOISE)
     light = np.maximum(light + random.normal(0, 1, light.shape) * deviation, 0)

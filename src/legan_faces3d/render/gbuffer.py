@@ -17,61 +17,6 @@ from legan_faces3d.head.noise import noise
 from legan_faces3d.render.camera import Camera, Pose
 from legan_faces3d.render.realism import FULL, Realism, clustered, clusters, facet_normals
 
-# Ray casting with Embree (the only file that imports embreex).
-
-
-@dataclass(frozen=True)
-class Hits:
-    """First hits of n rays. `triangle` is -1 where a ray met nothing; the hit is (1 - u - v) a + u b + v c."""
-
-    triangle: Array  # (n,) int64
-    u: Array  # (n,) float32
-    v: Array  # (n,) float32
-    distance: Array  # (n,) float32, in units of the ray's direction
-
-    @property
-    def found(self) -> Array:
-        return self.triangle >= 0
-
-    def weights(self, rays: Array | slice) -> Array:
-        """Weights (k, 3) of the corners of the triangles that some rays hit."""
-        u, v = self.u[rays], self.v[rays]
-        return np.stack([1 - u - v, u, v], axis=1)
-
-
-class RayScene:
-    """Triangles that rays can be cast against."""
-
-    def __init__(self, vertices: Array, triangles: Array) -> None:
-        """Args: vertices (n, 3), triangles (m, 3) of vertex numbers. Raises LeganError when embreex is not installed."""
-        try:
-            from embreex.mesh_construction import TriangleMesh
-            from embreex.rtcore_scene import EmbreeScene
-        except ImportError as error:
-            raise LeganError('rendering needs embreex: pip install "legan[render]"') from error
-        self._scene = EmbreeScene()
-        # Embree reads float32 and int32 only, and the mesh must outlive the scene
-        self._mesh = TriangleMesh(self._scene, vertices.astype(np.float32), triangles.astype(np.int32))
-
-    def first_hits(self, origins: Array, directions: Array) -> Hits:
-        """Nearest triangle along each of n rays; both arguments (n, 3)."""
-        found = self._scene.run(_rays(origins), _rays(directions), query="INTERSECT", output=True)
-        return Hits(
-            triangle=found["primID"].astype(np.int64),
-            u=np.array(found["u"]),
-            v=np.array(found["v"]),
-            distance=np.array(found["tfar"]),
-        )
-
-    def visible(self, origins: Array, directions: Array) -> Array:
-        """True (n,) where nothing lies along the ray; cheaper than `first_hits`."""
-        return self._scene.run(_rays(origins), _rays(directions), query="OCCLUDED") < 0  # Embree: -1 is a miss
-
-
-def _rays(vectors: Array) -> Array:
-    return np.ascontiguousarray(vectors, dtype=np.float32)
-
-
 # What each camera ray sees: position, normal, canonical coordinates and material of every covered pixel sample.
 #
 # Nothing here depends on the light, so one G-buffer serves all twenty lightings.
@@ -200,6 +145,7 @@ def build_gbuffer(
     scene = RayScene(scene_mesh.vertices, scene_mesh.triangles)
     hits = scene.first_hits(origins, directions)
 
+    # Interpolate position and normal over the triangles hit; normals face the camera.
     pixels = np.flatnonzero(hits.found)
     triangle = hits.triangle[pixels]
     corners = scene_mesh.triangles[triangle]
@@ -237,6 +183,7 @@ def _build_scene(head: Head, person: Person, base_vertices: Array, pose: Pose, r
     solid, n_body = head.solid, head.n_body
     vertices = head.solid_vertices(base_vertices)
     normals = mesh.vertex_normals(vertices, solid.triangles, solid.accumulate)
+    # Hair cap and shirt stand off the body along its normals.
     vertices[:n_body] += normals[:n_body] * (person.layout.cap + person.shirt)[:, None]
     if realism.cell:
         vertices[:n_body] = clustered(vertices[:n_body], clusters(solid.canonical[:n_body], realism.cell))
@@ -244,6 +191,7 @@ def _build_scene(head: Head, person: Person, base_vertices: Array, pose: Pose, r
     if realism.cell:
         normals[:n_body] = clustered(normals[:n_body], clusters(solid.canonical[:n_body], realism.cell))
 
+    # Pose the solid parts, then add strands and glasses.
     n_rest = len(vertices) - n_body
     scene = SceneMesh(
         vertices=pose.apply(vertices),
@@ -275,6 +223,7 @@ def _cast_lashes(
     hits: Hits,
 ) -> Array:
     """Opacity (rays,) of the lashes: their strips with a pattern of hairs, denser on the upper lid."""
+    # The strips of both lids, a little towards the camera.
     parts = [
         mesh.TriangleMesh(pose.apply(head.part_vertices(name, base_vertices)), head.parts[name].triangles)
         for name in LASH_PARTS
@@ -282,6 +231,7 @@ def _cast_lashes(
     lashes = mesh.join(parts)
     lashes.vertices[:, 1] -= _LASH_OFFSET
     canonical = np.concatenate([head.parts[name].canonical for name in LASH_PARTS])
+    # Lashes count where they lie before the face, or before the backdrop.
     over = RayScene(lashes.vertices, lashes.triangles).first_hits(origins, directions)
     rays = np.flatnonzero(over.found & ((over.distance < hits.distance + _LASH_REACH) | ~hits.found))
     opacity = np.zeros(len(origins), np.float32)
@@ -291,3 +241,58 @@ def _cast_lashes(
         on_upper_lid = at[:, 2] > head.anchors.eyes[2] - 0.002
         opacity[rays] = np.clip(identity.eyes.lashes * hairs * (0.12 + 0.75 * on_upper_lid), 0, 1)
     return opacity
+
+
+# Ray casting with Embree (the only file that imports embreex).
+
+
+@dataclass(frozen=True)
+class Hits:
+    """First hits of n rays. `triangle` is -1 where a ray met nothing; the hit is (1 - u - v) a + u b + v c."""
+
+    triangle: Array  # (n,) int64
+    u: Array  # (n,) float32
+    v: Array  # (n,) float32
+    distance: Array  # (n,) float32, in units of the ray's direction
+
+    @property
+    def found(self) -> Array:
+        return self.triangle >= 0
+
+    def weights(self, rays: Array | slice) -> Array:
+        """Weights (k, 3) of the corners of the triangles that some rays hit."""
+        u, v = self.u[rays], self.v[rays]
+        return np.stack([1 - u - v, u, v], axis=1)
+
+
+class RayScene:
+    """Triangles that rays can be cast against."""
+
+    def __init__(self, vertices: Array, triangles: Array) -> None:
+        """Args: vertices (n, 3), triangles (m, 3) of vertex numbers. Raises LeganError when embreex is not installed."""
+        try:
+            from embreex.mesh_construction import TriangleMesh
+            from embreex.rtcore_scene import EmbreeScene
+        except ImportError as error:
+            raise LeganError('rendering needs embreex: pip install "legan[render]"') from error
+        self._scene = EmbreeScene()
+        # Embree reads float32 and int32 only, and the mesh must outlive the scene
+        self._mesh = TriangleMesh(self._scene, vertices.astype(np.float32), triangles.astype(np.int32))
+
+    def first_hits(self, origins: Array, directions: Array) -> Hits:
+        """Nearest triangle along each of n rays; both arguments (n, 3)."""
+        found = self._scene.run(_rays(origins), _rays(directions), query="INTERSECT", output=True)
+        return Hits(
+            triangle=found["primID"].astype(np.int64),
+            u=np.array(found["u"]),
+            v=np.array(found["v"]),
+            distance=np.array(found["tfar"]),
+        )
+
+    def visible(self, origins: Array, directions: Array) -> Array:
+        """True (n,) where nothing lies along the ray; cheaper than `first_hits`."""
+        return self._scene.run(_rays(origins), _rays(directions), query="OCCLUDED") < 0  # Embree: -1 is a miss
+
+
+def _rays(vectors: Array) -> Array:
+    return np.ascontiguousarray(vectors, dtype=np.float32)

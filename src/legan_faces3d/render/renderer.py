@@ -171,9 +171,9 @@ class Renderer:
         gbuffer = build_gbuffer(self.head, person, base, pose, camera, size * self._samples_per_axis, realism)
         clock.lap("g-buffer")
         lightings = _draw_lightings(seed, expression, view) if lightings is None else list(lightings)
-        pictures = self._shade(person, expression, view, gbuffer, furrows(actions), lightings, realism, clock)
+        radiance = self._shade(person, expression, view, gbuffer, furrows(actions), lightings, realism, clock)
         number = EXPRESSIONS.index(expression)
-        images = sensor.develop(pictures, size, generator(seed, Stream.SENSOR, number))
+        images = sensor.develop(radiance, size, generator(seed, Stream.SENSOR, number))
         clock.lap("sensor")
         self.seconds = clock.seconds
         points = pose.apply(self.landmarks.on_face(base))

@@ -1,10 +1,10 @@
-// The raters' pages: times an answer, takes keys, loads the next pictures early, and keeps an answer until the server has it.
+// The raters' pages: times an answer, takes keys, preloads the next images, and keeps an answer until the server has it.
 "use strict";
 const main = document.getElementById("main");
 const preloaded = new Map();
 let shownAt = 0, hiddenAt = 0, hiddenFor = 0, sending = false;
 
-// Time with the page visible, from when all pictures are drawn.
+// Time with the page visible, from when all images are drawn.
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) hiddenAt = performance.now();
   else { hiddenFor += performance.now() - hiddenAt; hiddenAt = 0; }
@@ -29,7 +29,7 @@ function setRating(slider, value) {
 
 function bindSlider(slider) {
   slider.addEventListener("input", () => setRating(slider, slider.value));
-  // A click on the middle changes no value, so the browser tells of no input.
+  // A click on the middle changes no value, so the browser sends no input event.
   slider.addEventListener("pointerup", () => setRating(slider, slider.value));
 }
 
@@ -40,9 +40,9 @@ function bindItem() {
   if (!form) { main.querySelector("[autofocus]")?.focus(); return; }
   shownAt = 0;
   hiddenAt = document.hidden ? performance.now() : 0;
-  const pictures = [...main.querySelectorAll("img.judged")];
-  pictures.forEach(fit);
-  Promise.all(pictures.map((picture) => picture.decode())).then(
+  const images = [...main.querySelectorAll("img.judged")];
+  images.forEach(fit);
+  Promise.all(images.map((image) => image.decode())).then(
     () => { shownAt = performance.now(); hiddenFor = 0; if (document.hidden) hiddenAt = shownAt; preload(); },
     () => {
       main.querySelector(".broken").hidden = false;
@@ -59,36 +59,36 @@ function bindItem() {
   (slider || main).focus({ preventScroll: true });
 }
 
-// The picture's size on the page, in CSS pixels; the style sheet keeps it within the screen.
-function fit(picture) {
-  const width = Number(picture.getAttribute("width")), height = Number(picture.getAttribute("height"));
-  picture.style.setProperty("--width", `${Math.round(Number(picture.dataset.size) * width / Math.max(width, height))}px`);
-  picture.style.setProperty("--ratio", width / height);
+// The image's size on the page, in CSS pixels; the style sheet keeps it within the screen.
+function fit(image) {
+  const width = Number(image.getAttribute("width")), height = Number(image.getAttribute("height"));
+  image.style.setProperty("--width", `${Math.round(Number(image.dataset.size) * width / Math.max(width, height))}px`);
+  image.style.setProperty("--ratio", width / height);
 }
 
 function preload() {
-  const names = document.getElementById("preload").dataset.pictures.split(" ").filter(Boolean);
+  const names = document.getElementById("preload").dataset.images.split(" ").filter(Boolean);
   for (const name of [...preloaded.keys()]) if (!names.includes(name)) preloaded.delete(name);
   for (const name of names) {
     if (preloaded.has(name)) continue;
-    const picture = new Image();
-    picture.src = `/picture/${name}`;
-    picture.decode().catch(() => {});
-    preloaded.set(name, picture);
+    const image = new Image();
+    image.src = `/picture/${name}`;
+    image.decode().catch(() => {});
+    preloaded.set(name, image);
   }
 }
 
 function measure(form) {
-  const picture = main.querySelector("img.judged:not(.original img)").getBoundingClientRect();
+  const image = main.querySelector("img.judged:not(.original img)").getBoundingClientRect();
   form.elements.seconds.value = seconds().toFixed(3);
-  form.elements.display_width.value = picture.width.toFixed(1);
-  form.elements.display_height.value = picture.height.toFixed(1);
+  form.elements.display_width.value = image.width.toFixed(1);
+  form.elements.display_height.value = image.height.toFixed(1);
   form.elements.pixel_ratio.value = window.devicePixelRatio.toFixed(3);
 }
 
 const wait = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-// Sends until the server has answered: an answer sent twice is stored once. The page shows when it is not saved yet.
+// Sends until the server responds: an answer sent twice is stored once. The page says while it is not saved.
 async function send(form, submitter) {
   if (sending) return;
   sending = true;
@@ -104,7 +104,7 @@ async function send(form, submitter) {
         break;
       }
     } catch (error) {
-      if (!(error instanceof TypeError)) throw error;  // TypeError: the network is away
+      if (!(error instanceof TypeError)) throw error;  // TypeError: no connection
     }
     note.textContent = note.dataset.text;
     note.hidden = false;

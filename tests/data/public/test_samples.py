@@ -57,7 +57,7 @@ def test_subfolders_are_people(tmp_path):
 
 @pytest.mark.parametrize("read", [read_progan, read_stylegan, read_folder])
 def test_missing_and_empty_folders_say_what_to_do(tmp_path, read):
-    with pytest.raises(DataError, match="no folder"):
+    with pytest.raises(DataError, match="not a folder"):
         read(tmp_path / "nothing")
     with pytest.raises(DataError, match="holds no images"):
         read(tmp_path)

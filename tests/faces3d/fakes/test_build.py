@@ -14,8 +14,9 @@ from tests.shard_jobs import make_shards_here
 from legan.core.errors import ConfigError, DataError
 from legan.data.manifest import QUALITY_COLUMNS, image_names, read_bytes, read_manifest
 from legan.data.simulated_raters import naturalness
+from legan.requests import SynthesisRequest
 from legan_faces3d.fakes import build
-from legan_faces3d.fakes.build import Request, in_words, synthesize
+from legan_faces3d.fakes.build import in_words, synthesize
 from legan_faces3d.fakes.make import Makers
 
 
@@ -41,7 +42,7 @@ def folders(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def request_(folders):
-    return Request((folders.renders,), (folders.relit,), folders.editors, n=240, seed=1)
+    return SynthesisRequest((folders.renders,), (folders.relit,), folders.editors, n=240, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -110,12 +111,12 @@ def test_folder_of_something_else_is_refused(tmp_path, request_):
 
 
 def test_bad_folders_and_numbers_give_one_line(tmp_path, folders):
-    with pytest.raises(DataError, match="is no data set"):
-        synthesize(Request((tmp_path,)), tmp_path / "out")
+    with pytest.raises(DataError, match="is not a data set"):
+        synthesize(SynthesisRequest((tmp_path,)), tmp_path / "out")
     with pytest.raises(DataError, match="holds no editors"):
-        synthesize(Request((folders.renders,), editors=tmp_path, n=200), tmp_path / "out")
+        synthesize(SynthesisRequest((folders.renders,), editors=tmp_path, n=200), tmp_path / "out")
     with pytest.raises(ConfigError, match="workers"):
-        synthesize(Request((folders.renders,)), tmp_path / "out", n_workers=0)
+        synthesize(SynthesisRequest((folders.renders,)), tmp_path / "out", n_workers=0)
     assert not (tmp_path / "out").exists()
 
 
@@ -123,4 +124,4 @@ def test_graded_renders_need_a_rendered_set(tmp_path, folders):
     renders = make_rendered_set(tmp_path / "renders", 10)
     (renders / "settings.json").unlink()
     with pytest.raises(DataError, match="leave 'graded' out"):
-        synthesize(Request((renders,), n=200, kinds=("graded",)), tmp_path / "out")
+        synthesize(SynthesisRequest((renders,), n=200, kinds="graded"), tmp_path / "out")

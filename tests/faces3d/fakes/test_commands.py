@@ -9,9 +9,9 @@ from legan.cli import app
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["synthesize", "--renders", "{empty}", "--out", "{out}"], "is no data set"),
+        (["synthesize", "--renders", "{empty}", "--out", "{out}"], "is not a data set"),
         (["import", "stylegan={empty}", "--out", "{out}"], "holds no images"),
-        (["import", "photo={empty}/nothing", "--out", "{out}"], "is no folder"),
+        (["import", "photo={empty}/nothing", "--out", "{out}"], "is not a folder"),
         (["import", "photo", "--out", "{out}"], "write NAME=DIR"),
     ],
 )

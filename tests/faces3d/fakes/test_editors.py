@@ -38,7 +38,7 @@ def test_the_packaged_editor_stands_alone():
 def test_folders_without_editors_say_so(tmp_path):
     with pytest.raises(DataError, match="holds no editors"):
         find_editors(tmp_path)
-    with pytest.raises(DataError, match="no folder"):
+    with pytest.raises(DataError, match="not a folder"):
         find_editors(tmp_path / "nothing")
     save_weights(tmp_path / "x1.safetensors", {}, {"model": "quality"})
     with pytest.raises(WeightsError, match="no editor"):

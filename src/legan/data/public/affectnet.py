@@ -41,7 +41,7 @@ def read_affectnet(folder: Path) -> list[SourceImage]:
             f"{folder} holds neither training.csv and validation.csv nor train_set/ and val_set/: name AffectNet's folder"
         )
     found = (image for path, split in places for image in _listed(folder, path, split))
-    return required(found, folder, "Manually_Annotated_Images/<folder>/<picture>")
+    return required(found, folder, "Manually_Annotated_Images/<folder>/<image>")
 
 
 def _listed(folder: Path, path: Path, split: str) -> Iterator[SourceImage]:

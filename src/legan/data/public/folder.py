@@ -47,4 +47,4 @@ def read_expressions(folder: Path) -> list[SourceImage]:
         split = next((_SPLITS[part.lower()] for part in parts[:-2] if part.lower() in _SPLITS), "")
         name = "-".join((*parts[:-1], path.stem))
         images.append(SourceImage(path, name, "photo", f"photo/{folder.resolve().name}", parts[-2], split))
-    return required(images, folder, "<expression>/<picture>")
+    return required(images, folder, "<expression>/<image>")

@@ -78,7 +78,7 @@ def _encode(text: Any, encoding: Any = "latin1") -> bytes:
 
 
 class _Reader(pickle.Unpickler):
-    """Builds plain things; the three names that it knows are functions of this module, never what the file names.
+    """Builds plain things; the three names that it accepts are functions of this module, never what the file names.
 
     Args:
         data: the file.

@@ -43,12 +43,12 @@ def images_in(folder: Path) -> list[Path]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError(f"{folder} is no folder: name the one that holds the images")
+        raise DataError(f"{folder} is not a folder: name the one that holds the images")
     return images_in_folder(folder)
 
 
 def _in_utf8(image: SourceImage) -> SourceImage:
-    """What was told by names, as text that a manifest holds."""
+    """What was read from names, as text that a manifest holds."""
     identity, kind, setting, expression = map(utf8_name, (image.identity, image.kind, image.setting, image.expression))
     return replace(image, identity=identity, kind=kind, setting=setting, expression=expression)
 
@@ -57,7 +57,7 @@ def required(found: Iterable[SourceImage], folder: Path, layout: str) -> list[So
     """Return the images as a list.
 
     Raises:
-        DataError: there are none; the message tells the layout that was expected.
+        DataError: there are none; the message names the expected layout.
     """
     images = [_in_utf8(image) for image in found]
     if not images:
@@ -72,7 +72,7 @@ def lines_of(path: Path, what: str) -> Iterator[tuple[int, str]]:
     """Yield number (from 1) and text of each line that is not empty, without a byte order mark and white space at its ends.
 
     Raises:
-        DataError: no such file, or one that is no text.
+        DataError: no such file, or one that is not text.
     """
     if not Path(path).is_file():
         raise DataError(f"{path} does not exist: it is {what}")
@@ -82,7 +82,7 @@ def lines_of(path: Path, what: str) -> Iterator[tuple[int, str]]:
                 if line.strip():
                     yield number, composed(line.strip())
         except UnicodeDecodeError:
-            raise DataError(f"{path} is no text file: it should be {what}") from None
+            raise DataError(f"{path} is not a text file: it should be {what}") from None
 
 
 def wrong_line(path: Path, number: int, line: str, form: str) -> DataError:

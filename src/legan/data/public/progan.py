@@ -26,7 +26,7 @@ def read_progan(folder: Path) -> list[SourceImage]:
         data = face_data(path.relative_to(folder))
         if data is not None:
             images.append(SourceImage(path, f"progan-{_name(path, folder)}", "progan", f"progan/{data or 'faces'}"))
-    return required(images, folder, "100k-generated-images/celebahq-1024x1024/<picture>")
+    return required(images, folder, "100k-generated-images/celebahq-1024x1024/<image>")
 
 
 def face_data(path: Path) -> str | None:

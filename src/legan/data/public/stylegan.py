@@ -29,4 +29,4 @@ def read_stylegan(folder: Path) -> list[SourceImage]:
         setting = "-".join(part for part in (data or "faces", f"psi{truncation[1]}" if truncation else "") if part)
         name = inner.with_suffix("").as_posix().replace("/", "-")
         images.append(SourceImage(path, f"{kind}-{name}", kind, f"{kind}/{setting}"))
-    return required(images, folder, "100k-generated-images/ffhq-1024x1024/<picture>")
+    return required(images, folder, "100k-generated-images/ffhq-1024x1024/<image>")

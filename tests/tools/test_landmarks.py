@@ -1,6 +1,7 @@
 """Training of the landmark network: images keep their points, batches are functions of the step, a short run gives weights."""
 
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -9,27 +10,23 @@ import pytest
 import torch
 from tests.face_sets import row
 from tests.train.tasks import same
+from tools.landmarks import images as landmark_images
+from tools.landmarks.images import held_out_image, pattern, training_image
+from tools.landmarks.train import RECIPE, WEIGHTS, LandmarkBatches, LandmarkTask, MarkedFaces, map_loss
 from torch.distributions import Categorical, kl_divergence
 
 from legan.core.errors import ConfigError, DataError
 from legan.core.weights import load_metadata
 from legan.data.manifest import split_of, write_manifest
 from legan.faces.landmarks import load_landmark_net
-from legan.train import landmarks as landmark_images
-from legan.train.landmarks import (
-    WEIGHTS,
-    LandmarkBatches,
-    LandmarkTask,
-    MarkedFaces,
-    held_out_image,
-    map_loss,
-    pattern,
-    train_landmarks,
-    training_image,
-)
+from legan.train.loop import Outcome, Rehearsal
 from legan.train.run_folder import newest_checkpoint
 
 SIZE = 256
+
+
+def train_landmarks(data: Path, run: Path, settings: Sequence[str] = ()) -> Outcome | Rehearsal:
+    return RECIPE.train("default", [data], run, settings)
 
 
 def plain_face(shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -150,7 +147,7 @@ def test_photos_take_their_share_of_the_images(tmp_path: Path) -> None:
 def test_short_training_writes_weights_and_continues(tmp_path: Path) -> None:
     data = write_set(tmp_path / "set")
     photos = write_set(tmp_path / "photos", n_identities=3)
-    few = ["batch_size=2", "loop.n_steps=2", f"photos={photos}"]
+    few = ["data.batch_size=2", "loop.n_steps=2", f"data.photos={photos}"]
     outcome = train_landmarks(data, tmp_path / "run", few)
     assert outcome.finished
     weights = tmp_path / "run" / WEIGHTS
@@ -171,7 +168,7 @@ def test_short_training_writes_weights_and_continues(tmp_path: Path) -> None:
 def test_one_step_and_one_equal_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Statistics of the batch normalisation are in the checkpoint and in the average."""
     data = write_set(tmp_path / "set")
-    words = ["batch_size=2", "loop.n_steps=2"]
+    words = ["data.batch_size=2", "loop.n_steps=2"]
     train_landmarks(data, tmp_path / "whole", words)
     with monkeypatch.context() as patch:
         plain = LandmarkTask.after_step
@@ -180,7 +177,7 @@ def test_one_step_and_one_equal_two(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert train_landmarks(data, tmp_path / "parts", words).finished
     whole, parts = newest_checkpoint(tmp_path / "whole"), newest_checkpoint(tmp_path / "parts")
     assert whole is not None and same(whole, parts)
-    average = whole["networks"]["average"]
+    average = whole["networks"]["ema"]
     moved = [name for name in average if name.endswith("running_mean") and average[name].abs().sum() > 0]
     assert moved, "the average has statistics too"
 
@@ -191,4 +188,4 @@ def test_what_cannot_be_trained_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="val"):
         train_landmarks(write_set(tmp_path / "few", n_identities=5), tmp_path / "run2")
     with pytest.raises(ConfigError, match="batch_size"):
-        train_landmarks(write_set(tmp_path / "set"), tmp_path / "run3", ["batch_size=1"])
+        train_landmarks(write_set(tmp_path / "set"), tmp_path / "run3", ["data.batch_size=1"])

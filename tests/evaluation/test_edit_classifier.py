@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.face_sets import make_face_set
 
-from legan.evaluation.measure import accuracies, asked_of, describe, fit_ridge, learn
+from legan.evaluation.edit_classifier import accuracies, changes_of, describe, fit_ridge, train_edit_classifier
 from legan.evaluation.report import best, explanations, is_best
 from legan.evaluation.statistics import METRICS, is_edited
 from legan.evaluation.tasks import from_data_set
@@ -37,16 +37,16 @@ def test_ridge_is_scikit_learns_on_either_side() -> None:
 
 
 def test_it_learns_from_people_who_are_not_evaluated_and_sees_true_edits(evaluation_set: Any) -> None:
-    classifier = learn([evaluation_set])
+    classifier = train_edit_classifier([evaluation_set])
     assert classifier is not None and set(classifier.models) == {"expression", "lighting"}
     (words,) = classifier.provenance["learned_from"]
     assert words == "drawn/train (192 images of 8 people)"
-    assert classifier.provenance["sha256"] == learn([evaluation_set]).provenance["sha256"]
+    assert classifier.provenance["sha256"] == train_edit_classifier([evaluation_set]).provenance["sha256"]
     seen = accuracies(classifier, evaluation_set)
     assert seen["expression"] > 0.8 and seen["lighting"] > 0.6
 
     # The true edits are seen; sources as they are show what was asked for by mistake alone.
-    questions, asked = np.arange(24), asked_of(evaluation_set)
+    questions, asked = np.arange(24), changes_of(evaluation_set)
     assert asked.any(1).all() and not asked.all()
     true = classifier.sees(evaluation_set.library.images(evaluation_set.truth), evaluation_set.target, asked)
     idle = classifier.sees(evaluation_set.library.images(evaluation_set.source[questions]), evaluation_set.target, asked)
@@ -54,7 +54,7 @@ def test_it_learns_from_people_who_are_not_evaluated_and_sees_true_edits(evaluat
 
 
 def test_what_was_never_seen_cannot_be_judged(evaluation_set: Any) -> None:
-    classifier = learn([evaluation_set])
+    classifier = train_edit_classifier([evaluation_set])
     assert classifier is not None
     target = evaluation_set.target.copy()
     target[:, 1] = 16  # a light that the data does not have
