@@ -24,6 +24,9 @@ format:  ## mend lint and format where a machine can
 test:  ## run the tests
 	$(PYTHON) -m pytest
 
+quick:  ## run the tests but the slow ones
+	$(PYTHON) -m pytest -m 'not slow'
+
 bench:  ## print the speed of rendering and training
 	$(PYTHON) benchmarks/render.py
 	$(PYTHON) benchmarks/train_step.py
@@ -36,4 +39,4 @@ comparison:  ## evaluate them again: make comparison EVALUATE="data/rendered:tes
 	$(PYTHON) experiments/comparison/report.py $(foreach word,$(EVALUATE),--data $(word)) --runs $(RUNS) --out $(RUNS)/report $(OPTIONS)
 	cd $(RUNS)/report && cp report.json table.* curves.* orderings.md weights.json $(CURDIR)/experiments/comparison/results
 
-.PHONY: help setup demo check format test bench baselines comparison
+.PHONY: help setup demo check format test quick bench baselines comparison

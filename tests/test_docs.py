@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import typer
 from PIL import Image
+from tools.commands_page import commands_page
 
 import legan
 from legan.cli import app
@@ -49,7 +50,10 @@ def commands(text: str) -> list[list[str]]:
     """The words of every line that calls legan."""
     blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
     return [
-        shlex.split(line, comments=True)[1:] for block in blocks for line in block.splitlines() if line.startswith("legan ")
+        shlex.split(line.split(" > ")[0], comments=True)[1:]
+        for block in blocks
+        for line in block.splitlines()
+        if line.startswith("legan ")
     ]
 
 
@@ -59,7 +63,9 @@ def commands_of_script(text: str) -> list[list[str]]:
     return [shlex.split(re.sub(r"\$\w+", "8", line)) for line in lines]
 
 
-@pytest.mark.parametrize(("page", "n_least"), [("docs/augment.md", 15), ("docs/evaluate.md", 3), ("runs/toy.sh", 5)])
+@pytest.mark.parametrize(
+    ("page", "n_least"), [("docs/augment.md", 15), ("docs/evaluate.md", 3), ("docs/commands.md", 25), ("runs/toy.sh", 5)]
+)
 def test_commands_of_a_page_exist(page: str, n_least: int) -> None:
     """Each line is parsed as the command line would, options and all, and not run."""
     text = (ROOT / page).read_text()
@@ -166,3 +172,22 @@ def test_architecture_has_each_folder_and_the_layers_of_pyproject() -> None:
         assert [folder.name for folder in folders if f"{folder.name}/" not in own] == []
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     assert layers.split("\n")[:-1] == next(one["layers"] for one in contracts if one["name"] == "layers")
+
+
+def test_the_page_of_commands_is_that_of_the_code() -> None:
+    assert (DOCS / "commands.md").read_text() == commands_page(), "run `python tools/commands_page.py`"
+
+
+def test_an_option_without_help_is_an_error() -> None:
+    command_line = typer.Typer()
+
+    @command_line.command()
+    def first(size: int = 1) -> None:
+        """A command."""
+
+    @command_line.command()
+    def second() -> None:
+        """Another."""
+
+    with pytest.raises(ValueError, match="legan first `--size` has no help"):
+        commands_page(command_line)

@@ -47,3 +47,11 @@ def test_names_are_listed_once_and_nothing_is_loaded_before_its_use() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'edits'"):
         legan.edits  # noqa: B018
+
+
+def test_a_data_set_is_one_folder_or_several(folder: Path) -> None:
+    path = folder / "data" / "rendered"
+    one, several = legan.load_dataset(path, "val"), legan.load_dataset([path], "val")
+    assert len(one) == len(several) == 36 and (one.images([5]) == several.images([5])).all()
+    with pytest.raises(legan.LeganError, match="no data"):
+        legan.load_dataset([])

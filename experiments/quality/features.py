@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from legan.data.degradations import STRENGTHS
 from legan.data.public.lago2022 import read_generators, read_lago2022
 from legan.data.ratings import image_labels
 from legan.metrics.agreement import bootstrap
@@ -39,7 +40,7 @@ CANDIDATES = (FeatureTrainingConfig(width=0.3), FeatureTrainingConfig(width=0.5)
 FAULT_WEIGHT = {"eyes": 1.5, "jpeg": 3.0}
 PHOTO_SCORE, PHOTO_NOISE, MADE_NOISE = 5.5, 30.0, 10.0
 BELOW = {"relit": 0.6, "reexpressed": 0.6, "edit": 1.2, "early": 2.2}
-LICENCE = "CC BY-NC 4.0"
+LICENCE = "CC-BY-NC-4.0"
 DATA = (
     "Ratings of 202 faces by 600 people (Lago et al. 2022, doi 10.1109/MSP.2021.3120982; no licence stated); the faces are FFHQ "
     "photographs (Creative Commons, some non-commercial) and outputs of NVIDIA's ProGAN, StyleGAN and StyleGAN2; ladders of faults on "
@@ -233,7 +234,13 @@ def main() -> None:
     if words.json:
         words.json.write_text(json.dumps(found, indent=1) + "\n")
     if words.out:
-        metadata = {**config_metadata(head, best), "data": DATA, "licence": LICENCE, "known_faults": list(KNOWN_FAULTS)}
+        n_ladders = int((material.steps["split"] == "train").sum()) // len(STRENGTHS)
+        metadata = {
+            **config_metadata(head, replace(best, n_ladders=n_ladders)),
+            "data": DATA,
+            "licence": LICENCE,
+            "known_faults": list(KNOWN_FAULTS),
+        }
         save_features(words.out, head.network(load_efficientnet()), metadata)
 
 

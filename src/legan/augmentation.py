@@ -580,8 +580,8 @@ def build_maker(recipe: Recipe) -> ShardMaker:
 
 # `legan augment`: a labelled face data set with synthetic images added to its training people; run again, it continues.
 #
-# The result is a data set folder as the first was, its images and the new ones together: `apply/augment_plan.py` decides what is
-# made of which image, `apply/augment_shards.py` makes it. Nobody outside the split `train` is ever edited.
+# The result is a data set folder as the first was, its images and the new ones together: the plan says which edits each image gets,
+# `Maker` makes them. Images outside the split `train` are never edited.
 
 
 VERSION = 2  # raised when the images change, so that a resumed folder never mixes two looks

@@ -1,4 +1,4 @@
-"""Do two images show one person? The match score of their faces, by an embedding that the answer names."""
+"""Do two images show one person? The match score of their faces, and the answer that the embedding's thresholds give."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +12,7 @@ from PIL import Image
 from legan.core.errors import ImageError
 from legan.core.images import image_list
 from legan.faces.align import Faces, ImageInput, prepared_crop
-from legan.faces.embeddings import PACKAGED, Embedding, load_embedding
+from legan.faces.embeddings import PACKAGED, Answer, Embedding, load_embedding
 from legan.metrics.verification import match_scores
 
 
@@ -20,12 +20,14 @@ from legan.metrics.verification import match_scores
 class Match:
     """The match score of two images: the cosine of their embeddings, in [-1, 1], higher for one person.
 
-    Scores of different embeddings are not comparable; no threshold is known here.
+    Scores of different embeddings are not comparable. `answer` is "same", "unsure" or "different" by the thresholds measured for the
+    embedding, None where there are none; `two_people` and `one_person` are the shares of pairs of two people, and of one person, that
+    got this answer there: for "same" the false-match rate is `two_people`, for "different" the false non-match rate `one_person`.
 
     Example:
         >>> one = legan.match("photo.jpg", "other.jpg")
-        >>> -1 <= one.score <= 1, one.embedding
-        (True, 'packaged')
+        >>> -1 <= one.score <= 1, one.embedding, one.answer in ("same", "unsure", "different")
+        (True, 'packaged', True)
     """
 
     a: str
@@ -33,9 +35,17 @@ class Match:
     score: float
     embedding: str
     provenance: dict[str, Any]
+    answer: Answer | None = None
+    two_people: float | None = None
+    one_person: float | None = None
 
     def __str__(self) -> str:
-        return f"match score {self.score:.3f} (cosine, {self.embedding})"
+        words = f"match score {self.score:.3f} (cosine, {self.embedding})"
+        if self.answer is None:
+            return f"{words}; no thresholds are known for this embedding"
+        return (
+            f"{self.answer}: {words}; so answered: {self.two_people:.2%} of pairs of two people, {self.one_person:.2%} of one"
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The match as plain values."""
@@ -80,8 +90,7 @@ def match(
     (names_a, vectors_a), (names_b, vectors_b) = ((names * (n // len(names)), vectors) for names, vectors in pairs)
     scores = match_scores(*(np.broadcast_to(vectors, (n, vectors.shape[1])) for vectors in (vectors_a, vectors_b)))
     matches = [
-        Match(name_a, name_b, float(score), embedding.name, embedding.provenance)
-        for name_a, name_b, score in zip(names_a, names_b, scores, strict=True)
+        _judged(name_a, name_b, float(score), embedding) for name_a, name_b, score in zip(names_a, names_b, scores, strict=True)
     ]
     return matches if lengths else matches[0]
 
@@ -99,6 +108,14 @@ def match_images(a: ImageInput, b: ImageInput, identity: str = PACKAGED, faces: 
         ImageError, FaceError, WeightsError: an image that cannot be read, or without a face; an unknown embedding.
     """
     return match(a, b, identity, faces, device)  # type: ignore[return-value]
+
+
+def _judged(a: str, b: str, score: float, embedding: Embedding) -> Match:
+    thresholds = embedding.thresholds
+    if thresholds is None:
+        return Match(a, b, score, embedding.name, embedding.provenance)
+    answer = thresholds.answer(score)
+    return Match(a, b, score, embedding.name, embedding.provenance, answer, *thresholds.rates(answer))
 
 
 @lru_cache(maxsize=1)

@@ -34,7 +34,8 @@ class Option:
 Seed = Annotated[int, Option("Seed of all random draws: the same seed gives the same result.")]
 Device = Annotated[str, Option("Where the networks run: cpu, cuda, cuda:1, mps.")]
 Identity = Annotated[
-    str, Option("Identity embedding of the match score: packaged, dlib, lightcnn9, lightcnn29, insightface, or a weights file.")
+    str,
+    Option("Identity embedding of the match score: packaged, dlib, lightcnn, lightcnn9, lightcnn29, insightface, or weights."),
 ]
 EditorWeights = Annotated[
     Path | None,
@@ -190,7 +191,7 @@ class FilterRequest:
             ConfigError: no bound is given, one is out of range, or a match without a reference.
         """
         if self.keep is None and self.min_quality is None and self.min_match is None:
-            raise ConfigError("nothing to filter by: give --keep 0.7, --min-quality 5, or --min-match 0.5 with --reference")
+            raise ConfigError("nothing to filter by: give --keep 0.7, --min-quality 5, or --min-match 0.85 with --reference")
         check_range("--keep", self.keep, 0, 1)
         check_range("--min-quality", self.min_quality, 0, 10)
         check_range("--min-match", self.min_match, -1, 1)

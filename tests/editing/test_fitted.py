@@ -14,7 +14,10 @@ from legan.editing import editor as editing
 from legan.editing.editor import load_editor
 from legan.editing.folders import edit_files
 from legan.editing.marks import read_mark
+from legan.evaluation.measure import Candidate, Predictor
+from legan.evaluation.tasks import EvaluationSet
 from legan.faces.detect import Face
+from legan.faces.landmarks import locate_in_crop
 from legan.requests import EditRequest
 
 SIDE = 240
@@ -128,3 +131,25 @@ def test_what_only_the_edit_can_tell_is_refused_too(editor, photo, monkeypatch, 
     codes = editor.networks.target_codes(to_network(x), "squint", None)
     image, refused = editor.networks.attempt(to_network(x), codes)
     assert refused.all() and np.array_equal(from_network(image), x)
+
+
+def test_evaluation_measures_the_inputs_where_it_refuses(editor, photo, monkeypatch) -> None:
+    good = np.asarray(editor.prepare(photo).crops[0].image)
+    images, wild = np.stack([good, good[:, ::-1]]), np.random.default_rng(0).uniform(0, 128, (68, 2)).astype(np.float32)
+    monkeypatch.setattr(
+        "legan.editing.fitted.locate_in_crop", lambda crop: locate_in_crop(crop) if np.array_equal(crop, good) else wild
+    )
+
+    class Crops:
+        person = np.array([0, 1])
+
+        def images(self, indices: np.ndarray) -> np.ndarray:
+            return images[indices]
+
+    both, none = np.arange(2), np.zeros(0, int)
+    target = np.array([[0, LIGHTING_NAMES.index("04")]] * 2)
+    questions = EvaluationSet("two", "", Crops(), both, np.full(2, -1), none, both, target, ("good", "wild"))
+    predictor = Predictor(Candidate("fitted", editor.networks.checksum, weights=Path("fitted")), questions, "cpu")
+    edited, refused = predictor.predict(both)
+    assert refused.tolist() == [False, True] and np.array_equal(edited[1], images[1])
+    assert np.abs(edited[0].astype(int) - images[0]).mean() > 2

@@ -13,9 +13,8 @@ from typer.testing import CliRunner
 
 import legan
 from legan.cli import app
-from legan.core.errors import ConditionError, FaceError, ImageError, WeightsError
+from legan.core.errors import ConditionError, FaceError, ImageError
 from legan.core.images import load_photo
-from legan.editing import editor as module
 from legan.editing.editor import Editor, load_editor, read_crops
 from legan.editing.folders import edit_files
 from legan.editing.marks import read_mark
@@ -30,12 +29,8 @@ SMILE = ("smile", "left")
 
 
 @pytest.fixture
-def editor(tiny_editor: Path, monkeypatch: pytest.MonkeyPatch) -> Editor:
-    # The packaged embedding in every place, whether dlib's is installed or not.
-    monkeypatch.setattr(module, "PREFERRED", ("packaged",))
-    module.preferred_embedding.cache_clear()
-    yield load_editor(tiny_editor)
-    module.preferred_embedding.cache_clear()
+def editor(tiny_editor: Path) -> Editor:
+    return load_editor(tiny_editor)
 
 
 def test_readings_are_those_of_the_saved_photo(editor: Editor, photo: Path, known_faces: Know) -> None:
@@ -68,21 +63,6 @@ def test_without_a_critic_nothing_is_seen(editor: Editor, tiny_generator: Path) 
     assert [(face.expression, face.lighting) for face in found.faces] == [(None, None)] * 2
     assert "expression" not in str(found) and str(found).count(" critic=none") == 2
     assert found.as_json()["faces"][0]["lighting"] is None
-
-
-def test_the_packaged_embedding_stands_in_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    def load(name: str) -> object:
-        asked.append(name)
-        if name == "dlib":
-            raise WeightsError("dlib's file is not installed")
-        return load_embedding(name)
-
-    monkeypatch.setattr(module, "load_embedding", load)
-    module.preferred_embedding.cache_clear()
-    assert module.preferred_embedding().name == "packaged" and asked == ["dlib", "packaged"]
-    module.preferred_embedding.cache_clear()
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png"])

@@ -97,7 +97,7 @@ def test_unknown_names_and_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.safetensors").write_bytes(b"nonsense")
     with pytest.raises(WeightsError, match="safetensors"):
         load_embedding(tmp_path / "x.safetensors")
-    assert set(NAMES) == {"packaged", "dlib", "lightcnn9", "lightcnn29", "insightface"}
+    assert set(NAMES) == {"packaged", "dlib", "lightcnn", "lightcnn9", "lightcnn29", "insightface"}
 
 
 def test_a_device_that_is_not_there() -> None:

@@ -17,6 +17,7 @@ from legan.core.weights import save_weights
 from legan.evaluation.expression import ExpressionClassifier
 from legan.models.critic import Critic, CriticConfig
 from legan.models.editors import load_networks
+from legan.models.face_resnet import FaceResNet, load_face_resnet
 from legan.models.from_weights import network_of_config
 from legan.models.generator import Generator, GeneratorConfig
 from legan.models.lightcnn import LightCNN, load_lightcnn
@@ -62,6 +63,7 @@ def cases() -> dict[str, Case]:
         ),
         "quality": (Quality(QUALITY).state_dict(), {"model": MODEL, "network": asdict(QUALITY)}, load_quality_net, ("network",)),
         "identity": (LightCNN(TINY).state_dict(), {"lightcnn": asdict(TINY)}, load_lightcnn, ("lightcnn",)),
+        "face_resnet": (FaceResNet().state_dict(), {"face_resnet": {"rank": 160}}, load_face_resnet, ("face_resnet",)),
         "expression": (
             LightCNN(replace(TINY, n_classes=3)).state_dict(),
             {"lightcnn": asdict(replace(TINY, n_classes=3)), "labels": ["a", "b", "c"]},

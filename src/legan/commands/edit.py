@@ -76,7 +76,7 @@ def match(
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Compute the match score of two photos' faces: the cosine similarity of their identity embeddings, higher for one person.
+    """Say whether two photos show the same person or different people, or that it is unsure; with how often that is wrong.
 
     Example:
 

@@ -67,7 +67,7 @@ def augment(
 
     Examples:
 
-      legan augment data/faces --policy relight:2 --min-quality 4 --min-match 0.5 --workers 2 -o data/more
+      legan augment data/faces --policy relight:2 --min-quality 4 --min-match 0.85 --workers 2 -o data/more
 
       legan augment affectnet=AffectNet/ --policy balance-expressions --ratio 1.0 -o data/balanced
     """

@@ -158,7 +158,7 @@ def filter_faces(
 
       legan filter generated/ --keep 0.7 -o kept/
 
-      legan filter generated/ --min-quality 5 --min-match 0.5 --reference photos/ -o kept/
+      legan filter generated/ --min-quality 5 --min-match 0.85 --reference photos/ -o kept/
     """
     from legan.quality.filter import filter_images
 

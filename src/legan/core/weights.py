@@ -30,7 +30,7 @@ SIMULATED = "simulated"  # the packaged quality model of simulated raters, by na
 # Kinds of the entries of the metadata; lists are of texts.
 _KINDS: dict[str, type] = {
     "model": str, "data": str, "licence": str, "version": str, "commit": str, "steps": int, "seed": int, "known_faults": list,
-    "labels": list, "generator": dict, "critic": dict, "network": dict, "lightcnn": dict,
+    "labels": list, "generator": dict, "critic": dict, "network": dict, "lightcnn": dict, "face_resnet": dict, "thresholds": dict,
 }  # fmt: skip
 _KEY = "legan"  # the one metadata entry; safetensors metadata maps text to text
 

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
-from legan.core.errors import ConditionError, FaceError, ImageError, WeightsError
+from legan.core.errors import ConditionError, FaceError, ImageError
 from legan.core.geometry import warp
 from legan.core.images import (
     Photo,
@@ -39,7 +39,7 @@ from legan.editing.loader import FITTED, load_crop_editor
 from legan.editing.marks import Mark, marked_metadata, of_photo
 from legan.faces.align import AlignedCrop, align, grouped
 from legan.faces.detect import MIN_FACE_SIDE, detect
-from legan.faces.embeddings import PACKAGED, Embedding, load_embedding
+from legan.faces.embeddings import Embedding, load_embedding
 from legan.faces.native import CropFields, Person, PhotoFields, find_person
 from legan.faces.paste import paste
 from legan.faces.suitability import suitable_faces
@@ -482,9 +482,6 @@ def _mask_image(masks: np.ndarray, size: int) -> Image.Image:
 # the edit itself.
 
 
-PREFERRED = ("dlib", PACKAGED)  # the embedding that the first of these names and is installed
-
-
 @dataclass(frozen=True)
 class Seen:
     """The class that an editor's critic holds most probable."""
@@ -552,7 +549,7 @@ def _rounded(values: dict[str, Any]) -> dict[str, Any]:
 
 def read_crops(before: Sequence[Image.Image], after: Sequence[Image.Image], networks: CropEditor) -> Readings:
     """Measure edits of face crops, aligned alike before and after; `networks` are the editor's, for its critic."""
-    embedding = preferred_embedding()
+    embedding = _embedding()
     matches = match_scores(embedding.embed(before), embedding.embed(after))
     scores = [score_crops(crops).tolist() for crops in (before, after)]
     expressions, lightings = _seen(after, networks)
@@ -561,14 +558,9 @@ def read_crops(before: Sequence[Image.Image], after: Sequence[Image.Image], netw
 
 
 @lru_cache(maxsize=1)
-def preferred_embedding() -> Embedding:
-    """The first embedding of `PREFERRED` whose file is installed, loaded once."""
-    for name in PREFERRED[:-1]:
-        try:
-            return load_embedding(name)
-        except WeightsError:  # its package is not installed; the readings name the one that stands in
-            continue
-    return load_embedding(PREFERRED[-1])
+def _embedding() -> Embedding:
+    """The packaged identity network, loaded once."""
+    return load_embedding()
 
 
 def _seen(crops: Sequence[Image.Image], networks: CropEditor) -> tuple[list[Seen | None], list[Seen | None]]:

@@ -1,6 +1,6 @@
 """The networks and the classifier that images are measured with, chosen by name or file; results name the ones that were used.
 
-`lightcnn`, the identity network that comes with legan, needs no download. `lightcnn9`, `lightcnn29`, `inception` (the network of FID),
+`lightcnn`, a small LightCNN that comes with legan, needs no download. `lightcnn9`, `lightcnn29`, `inception` (the network of FID),
 `alex` and `vgg` (those of LPIPS) are files that the user has, in the folder that `LEGAN_MODELS` names. Anything else is a path: weights of
 `legan train identity`, or an official LightCNN checkpoint.
 """
@@ -189,7 +189,7 @@ def _published(name: str, net: nn.Module) -> _Loaded:
 def _lightcnn(name: str | Path, choices: tuple[str, ...], device: str) -> FeatureNetwork:
     word = DEFAULT if str(name) == PACKAGED else str(name)
     if word == DEFAULT:
-        path = packaged("identity")
+        path = packaged("lightcnn")
     elif word in _LIGHTCNNS:
         path = model_file(word, *KNOWN_FILES[word])
     else:

@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from pydantic.dataclasses import dataclass as config_dataclass
+from torch import Tensor, nn
 
+from legan.core.config import dict_to_config
 from legan.core.device import check_device
 from legan.core.errors import ImageError, WeightsError, nearest
 from legan.core.files import sha256_of
@@ -20,12 +22,14 @@ from legan.core.geometry import warp
 from legan.core.images import from_network, from_unit, to_network
 from legan.core.weights import PACKAGED, packaged
 from legan.faces.landmarks import fit_similarity
-from legan.models.lightcnn import LightCNN, load_lightcnn
+from legan.models.identity import load_identity_network
+from legan.models.lightcnn import LightCNN
 
 # The identity embedding to compare faces by, chosen by name or file; whatever uses it says which one it was.
 #
-# `packaged` is the network that comes with legan; `dlib` a pretrained one from PyPI; `lightcnn9`, `lightcnn29` and `insightface` are files
-# that the user has, found where `KNOWN_FILES` says; anything else is a path.
+# `packaged` is the network that comes with legan, distilled from dlib's; `dlib` that network itself, from PyPI; `lightcnn` a small one that
+# comes with legan too, trained on renders and few people; `lightcnn9`, `lightcnn29` and `insightface` are files that the user has, found
+# where `KNOWN_FILES` says; anything else is a path.
 
 
 MODELS_VARIABLE = "LEGAN_MODELS"  # the folder of downloaded networks; by default ~/.cache/legan/models
@@ -34,10 +38,54 @@ KNOWN_FILES = {
     "lightcnn29": ("LightCNN_29Layers_checkpoint.pth.tar", "https://github.com/AlfredXiangWu/LightCNN"),
     "insightface": ("w600k_r50.onnx", "https://github.com/deepinsight/insightface"),
 }
-NAMES = (PACKAGED, "dlib", *KNOWN_FILES)
+NAMES = (PACKAGED, "dlib", "lightcnn", *KNOWN_FILES)
 _INSIGHTFACE_FOLDER = Path("~/.insightface/models/buffalo_l")  # where insightface itself downloads to
 
 Crops = Sequence[Image.Image] | Image.Image | Tensor
+
+
+Answer = Literal["same", "unsure", "different"]
+
+
+@config_dataclass(frozen=True)
+class Thresholds:
+    """From which match score two faces are called the same person's, below which different people's, and how often wrongly.
+
+    Measured on people whom the network did not learn from (`experiments/identity/people.py`).
+
+    Args:
+        same: score from which the answer is "same".
+        different: score below which it is "different"; between the two it is "unsure".
+        two_called_same, two_called_different: shares of pairs of two people; the first is the false-match rate.
+        one_called_same, one_called_different: shares of pairs of one person.
+        n_two, n_one: pairs of two people and of one.
+    """
+
+    same: float
+    different: float
+    two_called_same: float
+    two_called_different: float
+    one_called_same: float
+    one_called_different: float
+    n_two: int
+    n_one: int
+
+    def answer(self, score: float) -> Answer:
+        """What to call a pair of this score."""
+        return "same" if score >= self.same else "different" if score < self.different else "unsure"
+
+    def rates(self, answer: Answer) -> tuple[float, float]:
+        """Shares of pairs of two people, and of one person, that get this answer."""
+        two = {"same": self.two_called_same, "different": self.two_called_different}
+        one = {"same": self.one_called_same, "different": self.one_called_different}
+        return two.get(answer, 1 - sum(two.values())), one.get(answer, 1 - sum(one.values()))
+
+
+# As measured for the packaged network, whose thresholds stand in its weights.
+_OF_DLIB = Thresholds(
+    same=0.939, different=0.896, two_called_same=0.0009, two_called_different=0.951, one_called_same=0.9143,
+    one_called_different=0.0048, n_two=192081, n_one=1050,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,11 +96,13 @@ class Embedding:
         name: how results name it.
         network: crops (B, 3, S, S) in [-1, 1] -> numbers (B, d) of any length.
         provenance: file, SHA-256, and what the file says about itself.
+        thresholds: of its match scores; None where nobody has measured them.
     """
 
     name: str
     network: Callable[[Tensor], np.ndarray]
     provenance: dict[str, Any] = field(default_factory=dict)
+    thresholds: Thresholds | None = None
 
     def embed(self, crops: Crops, batch_size: int = 32) -> np.ndarray:
         """Aligned crops, PIL images of one size or a float tensor (B, 3, S, S) in [0, 1] -> unit vectors (B, d) float32.
@@ -73,7 +123,7 @@ def load_embedding(name: str | Path = PACKAGED, device: str = "cpu") -> Embeddin
     Args:
         name: one of `NAMES`; or a path: `.safetensors` of `legan train identity`, an `.onnx` of insightface, or an official
             LightCNN checkpoint.
-        device: where a LightCNN runs; the others run on the CPU.
+        device: where a network of legan or a LightCNN runs; the others run on the CPU.
 
     Raises:
         ConfigError: this machine has no such device.
@@ -83,8 +133,8 @@ def load_embedding(name: str | Path = PACKAGED, device: str = "cpu") -> Embeddin
     word = str(name)
     if word == "dlib":
         return _dlib()
-    if word == PACKAGED:
-        return _own(packaged("identity"), PACKAGED, device)
+    if word in (PACKAGED, "lightcnn"):
+        return _own(packaged("identity" if word == PACKAGED else word), word, device)
     path = _known_file(word) if word in KNOWN_FILES else Path(name).expanduser()
     if not path.is_file():
         looks_like_path = path.suffix or len(path.parts) > 1
@@ -122,9 +172,10 @@ def model_file(name: str, file: str, home: str, other_folders: Sequence[Path] = 
 
 
 def _own(path: Path, name: str, device: str) -> Embedding:
-    net, metadata = load_lightcnn(path)
+    net, metadata = load_identity_network(path)
     facts: dict[str, Any] = {key: metadata[key] for key in ("model", "steps", "seed", "data", "licence") if key in metadata}
-    return Embedding(name, _runner(net, device), {"file": path.name, "sha256": sha256_of(path), **facts})
+    thresholds = dict_to_config(Thresholds, metadata["thresholds"]) if "thresholds" in metadata else None
+    return Embedding(name, _runner(net, device), {"file": path.name, "sha256": sha256_of(path), **facts}, thresholds)
 
 
 def _official(path: Path, name: str, device: str) -> Embedding:
@@ -137,7 +188,7 @@ def _dlib() -> Embedding:
 
     embedder = DlibEmbedder()
     facts = {"file": embedder.path.name, "sha256": sha256_of(embedder.path), "model": "dlib ResNet", "licence": "CC0-1.0"}
-    return Embedding("dlib", lambda x: embedder(from_network(x)), facts)
+    return Embedding("dlib", lambda x: embedder(from_network(x)), facts, _OF_DLIB)
 
 
 def _insightface(path: Path, name: str) -> Embedding:
@@ -147,7 +198,7 @@ def _insightface(path: Path, name: str) -> Embedding:
     return Embedding(name, lambda x: embedder(from_network(x)), facts)
 
 
-def _runner(net: LightCNN, device: str) -> Callable[[Tensor], np.ndarray]:
+def _runner(net: nn.Module, device: str) -> Callable[[Tensor], np.ndarray]:
     net = net.requires_grad_(False).to(device)
 
     @torch.inference_mode()

@@ -197,7 +197,7 @@ def grey(x: Tensor) -> Tensor:
 
 
 def load_lightcnn(path: Path | None = None) -> tuple[LightCNN, dict[str, Any]]:
-    """Return a network in evaluation mode, and its metadata; None is the packaged one.
+    """Return a network in evaluation mode, and its metadata; None is the packaged one called `lightcnn`.
 
     Args:
         path: safetensors of `legan train identity` or `legan train expression`, or an official checkpoint
@@ -206,7 +206,7 @@ def load_lightcnn(path: Path | None = None) -> tuple[LightCNN, dict[str, Any]]:
     Raises:
         WeightsError: the weights are missing, damaged, or not a LightCNN's.
     """
-    path = weights_file(path, "identity")
+    path = weights_file(path, "lightcnn")
     if path.suffix != ".safetensors":
         net = LightCNN.from_checkpoint(path)
         return net, {"model": "LightCNN-29" if any(net.config.n_residual) else "LightCNN-9"}

@@ -26,7 +26,7 @@ from legan.core.files import sha256_of
 from legan.core.weights import weights_file
 from legan.models.critic import CriticOutput
 from legan.models.efficientnet import efficientnet_file, load_efficientnet
-from legan.models.lightcnn import load_lightcnn
+from legan.models.identity import load_identity_network
 from legan.models.quality import load_quality_net
 from legan.train.config import GANOptimizerConfig, LoopConfig, OptimizerConfig
 from legan.train.probe import Edit, Probe
@@ -266,10 +266,10 @@ def load_identity(path: Path | None, dtype: torch.dtype | None, device: torch.de
     """Return the identity network: weights of `legan train identity`, an official LightCNN checkpoint, or None for the packaged ones.
 
     Raises:
-        WeightsError: missing or damaged, or not a LightCNN.
+        WeightsError: missing or damaged, or not an identity network.
     """
     path = weights_file(path, "identity")
-    return _frozen(load_lightcnn(path)[0], path, dtype, device)
+    return _frozen(load_identity_network(path)[0], path, dtype, device)
 
 
 def load_quality(path: Path | None, dtype: torch.dtype | None, device: torch.device) -> Frozen:

@@ -18,6 +18,7 @@ from legan_faces3d.render.camera import Camera, Pose
 from legan_faces3d.render.gbuffer import GBuffer, Hits, Material, RayScene
 
 _PIERCED = 0.008  # metres: skin that lies nearer behind a tooth has been pierced by it
+_MARGIN = 1e-4  # of a ray's slope, far less than a pixel; covers rounding
 _HIDDEN_BEHIND = 0.0015  # metres of skin between a point and what is seen in its place: then it is hidden
 
 
@@ -98,15 +99,28 @@ def _without_pierced(head: Head, vertices: Array, hits: Hits, origins: Array, di
     if not len(inner):
         return hits
     body = head.parts[BODY]
-    behind = RayScene(vertices[: head.n_body], body.triangles).first_hits(origins[inner], directions[inner])
+    near = _near_rays(vertices[: head.n_body], body.triangles, origins[inner], directions[inner])
+    if not len(near):
+        return hits
+    behind = RayScene(vertices[: head.n_body], body.triangles[near]).first_hits(origins[inner], directions[inner])
     weights = behind.weights(slice(None))
-    uv = (body.corner_uv[behind.triangle] * weights[:, :, None]).sum(axis=1)
+    uv = (body.corner_uv[near[behind.triangle]] * weights[:, :, None]).sum(axis=1)
     pierced = behind.found & (head.masks.mouth(uv) < 0.3) & (behind.distance - hits.distance[inner] < _PIERCED)
     rays = inner[pierced]
     triangle, u, v, distance = hits.triangle.copy(), hits.u.copy(), hits.v.copy(), hits.distance.copy()
-    triangle[rays], u[rays], v[rays] = behind.triangle[pierced], behind.u[pierced], behind.v[pierced]
+    triangle[rays], u[rays], v[rays] = near[behind.triangle[pierced]], behind.u[pierced], behind.v[pierced]
     distance[rays] = behind.distance[pierced]
     return Hits(triangle, u, v, distance)
+
+
+def _near_rays(vertices: Array, triangles: Array, origins: Array, directions: Array) -> Array:
+    """Numbers of the triangles that a camera's rays may hit, so that a scene of few can be built: those within the rays' rectangle."""
+    slopes = directions[:, [0, 2]] / directions[:, [1]]
+    offset = vertices - origins[0]
+    of_vertices = offset[:, [0, 2]] / offset[:, [1]]
+    corners = of_vertices[triangles]  # (m, 3, 2)
+    overlaps = (corners.max(1) >= slopes.min(0) - _MARGIN) & (corners.min(1) <= slopes.max(0) + _MARGIN)
+    return np.flatnonzero(overlaps.all(1))
 
 
 @dataclass(frozen=True)
