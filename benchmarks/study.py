@@ -27,7 +27,8 @@ import httpx2
 import numpy as np
 from PIL import Image
 
-from legan_study.create import StudyRequest, create_study
+from legan.requests import StudyRequest
+from legan_study.create import create_study
 from legan_study.results import read_records
 from legan_study.study import open_study
 
@@ -80,8 +81,8 @@ def make(folder: Path, load: Load) -> Path:
         Image.fromarray(random_.integers(0, 255, (128, 128, 3), np.uint8)).save(folder / "source" / f"{i:04d}.png")
     request = StudyRequest(
         folder / "source",
-        "rating",
         folder / "study",
+        "rating",
         n_practice=0,
         raters_per_item=load.raters_per_item,
         database=load.database,

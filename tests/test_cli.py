@@ -355,7 +355,7 @@ def test_training_on_a_set_with_a_missing_image(legan: Legan, tmp_path: Path) ->
         (["train", "stargan", "--run", "r", "--preset", "light"], "unknown preset 'light': choose from paper, lite"),
         (["train", "starganv2", "--run", "r", "--set", "network.domains=pears"], "setting network.domains='pears' is wrong"),
         (["train", "legan", "--run", "r", "--data", "nowhere"], "nowhere"),
-        (["export", "nowhere", "-o", "e.safetensors"], "nowhere is no run folder"),
+        (["export", "nowhere", "-o", "e.safetensors"], "nowhere is not a run folder"),
         (["export", "nowhere.safetensors", "-o", "e.onnx"], "nowhere.safetensors does not exist"),
         (["render", "--identities", "0", "-o", "d"], "identities must be at least 1"),
     ],

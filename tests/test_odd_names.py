@@ -13,10 +13,10 @@ from legan.data.manifest import read_manifest, write_manifest
 from legan.data.public.folder import read_expressions, read_folder
 from legan.quality.filter import filter_images
 from legan.quality.scorer import score_images
-from legan.requests import FilterRequest
+from legan.requests import FilterRequest, StudyRequest
 from legan_faces3d.photos import list_photos
 from legan_study import store as tables
-from legan_study.create import StudyRequest, create_study
+from legan_study.create import create_study
 from legan_study.study import open_study
 
 NAME = r"b\xe9b\xe9.png"
@@ -53,7 +53,7 @@ def test_filter(folder: Path, tmp_path: Path, tiny_quality: Path) -> None:
 
 
 def test_study(folder: Path, tmp_path: Path) -> None:
-    create_study(StudyRequest(folder, "rating", tmp_path / "study", n_practice=0))
+    create_study(StudyRequest(folder, tmp_path / "study", "rating", n_practice=0))
     with open_study(tmp_path / "study") as study, study.store.reading() as connection:
         names = set(connection.execute(select(tables.item.c.name)).scalars())
     assert names == {NAME, "plain.png", r"Ren\xe9/a.png", r"Ren\xe9/b.png"}

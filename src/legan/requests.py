@@ -314,18 +314,23 @@ class AugmentationRequest:
 
 @dataclass(frozen=True)
 class StudyRequest:
-    """What `legan study create` makes."""
+    """What `legan study create` creates."""
 
-    source: Annotated[Path, Option("Data set folder, folder of images, or a folder with one folder a model.", "--from")]
-    out: Annotated[Path, Option("Folder to make for the study.", "-o")]
+    source: Annotated[Path, Option("Data set folder, folder of images, or a folder for each model.", "--from")]
+    out: Annotated[Path, Option("New folder for the study.", "-o")]
     kind: Annotated[str, Option("rating: how natural, 0..10; preference: the best of two to four models.")] = "rating"
     title: Annotated[str, Option("Shown on every page.")] = "Face study"
-    gold: Annotated[Path | None, Option("CSV of items with a known answer: image, low, high; or image, best.")] = None
-    practice: Annotated[Path | None, Option("Folder of images to practise on, laid out as the source.")] = None
-    n_practice: Annotated[int, Option("Items to practise on; taken from the source without --practice.")] = 3
-    n_items: Annotated[int | None, Option("Items to draw from the source; all by default.")] = None
+    gold: Annotated[
+        Path | None,
+        Option(
+            "CSV of items with a known answer: image, low, high; or image, best. Images are in the source or beside the file."
+        ),
+    ] = None
+    practice: Annotated[Path | None, Option("Folder of practice images, laid out as the source.")] = None
+    n_practice: Annotated[int, Option("Practice items; drawn from the source without --practice.")] = 3
+    n_items: Annotated[int | None, Option("Number of items to draw from the source; default: all.")] = None
     raters_per_item: Annotated[int, Option("Answers that each item gets.", min=1)] = 3
-    database: Annotated[str | None, Option("PostgreSQL URL, in place of a file in the folder.")] = None
+    database: Annotated[str | None, Option("PostgreSQL URL, instead of a file in the folder.")] = None
     seed: Seed = 0
 
 
@@ -335,8 +340,9 @@ class Address:
 
     host: Annotated[str, Option("Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Option("Port to listen on.")] = 8000
-    admin: Annotated[str, Option("Admin pages: off, on (beside the raters'), only (nothing else).")] = "off"
-    public_url: Annotated[str, Option("Where raters reach it through a proxy: https://...")] = ""
-    proxy: Annotated[str, Option("Addresses of the proxy, such as 127.0.0.1, with commas: its X-Forwarded-For is trusted.")] = (
-        ""
-    )
+    admin: Annotated[str, Option("Admin pages: off, on (in addition to the raters'), only.")] = "off"
+    public_url: Annotated[str, Option("Address for raters, through a proxy: https://...")] = ""
+    proxy: Annotated[
+        str,
+        Option("The proxy's addresses or networks, such as 127.0.0.1, separated by commas: its X-Forwarded-For is trusted."),
+    ] = ""

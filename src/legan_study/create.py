@@ -22,43 +22,13 @@ from legan.core.errors import StudyError
 from legan.core.files import make_folder, write_atomic
 from legan.core.images import Photo, encode_photo
 from legan.core.listing import utf8_name
+from legan.requests import StudyRequest
 from legan_study import store as tables
 from legan_study.config import DATABASE, IMAGES, KINDS, StudyConfig, write_keys, write_settings
 from legan_study.sources import GoldAnswer, SourceItem, read_gold, read_items
 from legan_study.store import INPUT, Store
 
 SQLITE = f"sqlite:///{DATABASE}"
-
-
-@dataclass(frozen=True)
-class StudyRequest:
-    """The arguments of `create_study`.
-
-    Args:
-        source: folder of the images.
-        kind: rating or preference.
-        out: folder to create.
-        title: of the study.
-        gold: CSV file of the items with a known answer, or None. Their images are in `source` or beside the file.
-        practice: folder of images to practise on, laid out as `source`; None: `n_practice` of the source are drawn.
-        n_practice: items to practise on.
-        n_items: items to draw from the source; None for all.
-        raters_per_item: answers that each item gets.
-        database: URL, or None for SQLite in the folder.
-        seed: of all draws.
-    """
-
-    source: Path
-    kind: str
-    out: Path
-    title: str = "Face study"
-    gold: Path | None = None
-    practice: Path | None = None
-    n_practice: int = 3
-    n_items: int | None = None
-    raters_per_item: int = 3
-    database: str | None = None
-    seed: int = 0
 
 
 @dataclass(frozen=True)

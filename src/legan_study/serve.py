@@ -22,6 +22,7 @@ from starlette.exceptions import HTTPException
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from legan.core.errors import StudyError
+from legan.requests import Address
 from legan_study.admin import admin_routes
 from legan_study.check import consent_faults, text_faults
 from legan_study.config import Texts, check_password
@@ -98,24 +99,6 @@ def _add_error_pages(app: FastAPI, renderer: Renderer, texts: Texts) -> None:
 
 ADMIN_CHOICES = ("off", "on", "only")
 BACKLOG = 128  # connections waiting to be accepted
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where to serve.
-
-    Args:
-        host, port: that the server listens on.
-        admin: off, on (also the admin pages) or only (no other pages).
-        public_url: the address for raters, through a proxy, such as https://study.example.org.
-        proxy: addresses or networks of the proxy, separated by commas, whose X-Forwarded-For is trusted; empty: no proxy is.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8000
-    admin: str = "off"
-    public_url: str = ""
-    proxy: str = ""
 
 
 def serve_study(folder: Path, address: Address, say: Callable[[str], None]) -> None:

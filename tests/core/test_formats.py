@@ -28,8 +28,9 @@ from legan.editing.marks import read_mark
 from legan.evaluation import verification
 from legan.faces.align import prepare
 from legan.quality import ratings
+from legan.requests import StudyRequest
 from legan_faces3d.fakes.images import Catalogue
-from legan_study.create import StudyRequest, create_study
+from legan_study.create import create_study
 
 SOURCE = Path(formats.__file__).parent.parent
 
@@ -55,8 +56,8 @@ READERS: dict[str, Callable[[Path, Path], Any]] = {
     "faces to synthesize from": lambda folder, out: Catalogue([folder]).image(0),
     "augment": lambda folder, out: augment_shards.aligned_crop(folder, row("p", "", "", path="a.png", name="a"), 128),
     "bin set": lambda folder, out: verification.aligned_crop((folder / "a.png").read_bytes(), "a"),
-    "study of a data set": lambda folder, out: create_study(StudyRequest(folder, "rating", out, n_practice=0)),
-    "study of a folder": lambda folder, out: create_study(StudyRequest(without_manifest(folder), "rating", out, n_practice=0)),
+    "study of a data set": lambda folder, out: create_study(StudyRequest(folder, out, "rating", n_practice=0)),
+    "study of a folder": lambda folder, out: create_study(StudyRequest(without_manifest(folder), out, "rating", n_practice=0)),
     "mark": lambda folder, out: read_mark(folder / "a.png"),
     "import": lambda folder, out: import_faces("photo", folder, out),
 }

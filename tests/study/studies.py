@@ -19,8 +19,9 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from tests.face_sets import draw_face
 
-from legan_study.create import StudyRequest, create_study
-from legan_study.serve import Address, Limits, make_server
+from legan.requests import Address, StudyRequest
+from legan_study.create import create_study
+from legan_study.serve import Limits, make_server
 from legan_study.study import Study, open_study
 
 CONSENT = 'consent = "We ask how natural faces look.\\n\\nTaking part is voluntary."'
@@ -58,7 +59,7 @@ def set_up(folder: Path, *settings: str, texts: tuple[str, ...] = ()) -> None:
 def make_study(folder: Path, *settings: str, n: int = 12, n_practice: int = 2, **options: object) -> Path:
     """A rating study of `n` items that count, without breaks, gold and repeats unless a setting says otherwise."""
     source = write_images(folder.parent / f"{folder.name}-pictures", n + n_practice)
-    create_study(StudyRequest(source, "rating", folder, n_practice=n_practice, **options))  # type: ignore[arg-type]
+    create_study(StudyRequest(source, folder, "rating", n_practice=n_practice, **options))  # type: ignore[arg-type]
     set_up(folder, "repeats_per_rater = 0", "break_every = 0", *settings)
     return folder
 

@@ -9,10 +9,11 @@ import pytest
 from tests.study.conftest import Clock
 from tests.study.studies import Taker, counts_are_true, make_study, records_of, set_up, taker, write_images
 
+from legan.requests import StudyRequest
 from legan_study import raters
 from legan_study.assignment import make_plan
 from legan_study.config import StudyConfig
-from legan_study.create import StudyRequest, create_study
+from legan_study.create import create_study
 from legan_study.results import in_words, status
 from legan_study.serve import make_app
 from legan_study.study import Study, mark_missing, open_study
@@ -108,7 +109,7 @@ def test_plan_mixes_gold_and_repeats_late_enough(tmp_path: Path) -> None:
     source = write_images(tmp_path / "pictures", 34)
     gold = tmp_path / "gold.csv"
     gold.write_text("image,low,high\nf00.png,6,10\nf01.png,0,4\n")
-    create_study(StudyRequest(source, "rating", tmp_path / "study", gold=gold, n_practice=2))
+    create_study(StudyRequest(source, tmp_path / "study", "rating", gold=gold, n_practice=2))
     with open_study(tmp_path / "study") as opened:
         config = StudyConfig(items_per_rater=20, gold_per_rater=5, repeats_per_rater=4, repeat_distance=10)
         plans = set()
@@ -125,7 +126,7 @@ def test_gold_and_repeats_are_told_apart_in_the_records_only(tmp_path: Path) -> 
     source = write_images(tmp_path / "pictures", 16)
     gold = tmp_path / "gold.csv"
     gold.write_text("image,low,high\nf00.png,6,10\nf01.png,0,4\n")
-    create_study(StudyRequest(source, "rating", tmp_path / "study", gold=gold, n_practice=2))
+    create_study(StudyRequest(source, tmp_path / "study", "rating", gold=gold, n_practice=2))
     set_up(tmp_path / "study", "repeats_per_rater = 2", "break_every = 5", "gold_per_rater = 2")
     with open_study(tmp_path / "study") as opened:
         rater = taker(make_app(opened))

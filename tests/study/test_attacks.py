@@ -206,9 +206,10 @@ def test_too_many_requests(study: Study, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_nothing_on_the_page_tells_the_file_or_the_model(tmp_path: Path) -> None:
     from tests.study.studies import write_compared
 
-    from legan_study.create import StudyRequest, create_study
+    from legan.requests import StudyRequest
+    from legan_study.create import create_study
 
-    create_study(StudyRequest(write_compared(tmp_path / "compared", 4), "preference", tmp_path / "study", n_practice=1))
+    create_study(StudyRequest(write_compared(tmp_path / "compared", 4), tmp_path / "study", "preference", n_practice=1))
     with open_study(tmp_path / "study") as study:
         rater = taker(make_app(study))
         page, firsts = rater.enter(), set()
@@ -231,9 +232,10 @@ def test_nothing_on_the_page_tells_the_file_or_the_model(tmp_path: Path) -> None
 def test_the_original_and_other_items_cannot_be_picked(tmp_path: Path) -> None:
     from tests.study.studies import write_compared
 
-    from legan_study.create import StudyRequest, create_study
+    from legan.requests import StudyRequest
+    from legan_study.create import create_study
 
-    create_study(StudyRequest(write_compared(tmp_path / "compared", 4), "preference", tmp_path / "study", n_practice=1))
+    create_study(StudyRequest(write_compared(tmp_path / "compared", 4), tmp_path / "study", "preference", n_practice=1))
     with open_study(tmp_path / "study") as study:
         rater = taker(make_app(study))
         page = rater.enter()

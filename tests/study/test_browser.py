@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from tests.study.studies import make_study, records_of, serving, set_up, write_compared
 
-from legan_study.create import StudyRequest, create_study
+from legan.requests import StudyRequest
+from legan_study.create import create_study
 from legan_study.export import export_study
 from legan_study.study import open_study
 
@@ -112,7 +113,7 @@ def test_rating_by_keyboard_with_a_reload(browser: Any, tmp_path: Path) -> None:
 
 
 def test_preference_on_a_phone(browser: Any, tmp_path: Path) -> None:
-    create_study(StudyRequest(write_compared(tmp_path / "compared", 7), "preference", tmp_path / "study", n_practice=1))
+    create_study(StudyRequest(write_compared(tmp_path / "compared", 7), tmp_path / "study", "preference", n_practice=1))
     set_up(tmp_path / "study", "repeats_per_rater = 0", "break_every = 3")
     page, faults = new_page(browser, phone=True, scheme="dark")
     choices = ["tie", "picked", "picked", "none", "picked", "picked", "picked"]

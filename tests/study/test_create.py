@@ -13,10 +13,11 @@ from tests.study.studies import make_study, write_compared, write_images
 
 from legan.core.errors import ConfigError, DataError, ImageError, LeganError, StudyError
 from legan.data.manifest import image_names, read_manifest, write_manifest
+from legan.requests import StudyRequest
 from legan_study import store as tables
 from legan_study.check import check_study
 from legan_study.config import StudyConfig, read_keys, read_settings, write_settings
-from legan_study.create import StudyRequest, create_study
+from legan_study.create import create_study
 from legan_study.study import open_study
 
 
@@ -34,7 +35,7 @@ def test_a_data_set_gives_no_images_from_elsewhere(tmp_path: Path, name: str) ->
     own = {"path": name.format(folder=tmp_path), "key": "", "offset": None, "n_bytes": None}
     write_manifest([{**rows[0], **own}, *({**row, "offset": int(row["offset"])} for row in rows[1:])], data)
     with pytest.raises(DataError, match="outside of it"):
-        create_study(StudyRequest(data, "rating", tmp_path / "study"))
+        create_study(StudyRequest(data, tmp_path / "study", "rating"))
     assert not (tmp_path / "study").exists()
 
 
@@ -43,7 +44,7 @@ def test_names_that_are_not_utf_8(tmp_path: Path, kind: str) -> None:
     source = write_compared(tmp_path / "compared", 4) if kind == "preference" else write_images(tmp_path / "pictures", 4)
     for path in list(source.rglob("f00.png")):
         path.rename(path.with_name(os.fsdecode(b"f\xff.png")))
-    create_study(StudyRequest(source, kind, tmp_path / "study", n_practice=0))
+    create_study(StudyRequest(source, tmp_path / "study", kind, n_practice=0))
     assert r"f\xff" in {name.removesuffix(".png") for name in names(tmp_path / "study")}
 
 
@@ -57,7 +58,7 @@ def test_a_study_serves_no_files_from_elsewhere(tmp_path: Path) -> None:
 
 def test_from_a_data_set(tmp_path: Path) -> None:
     data = make_face_set(tmp_path / "data", n_identities=2, size=32, lightings=(0,))
-    made = create_study(StudyRequest(data, "rating", tmp_path / "study", n_practice=2))
+    made = create_study(StudyRequest(data, tmp_path / "study", "rating", n_practice=2))
     assert (made.n_main, made.n_practice) == (10, 2)
     assert names(tmp_path / "study") | names(tmp_path / "study", "practice") == set(image_names(read_manifest(data)))
     with open_study(tmp_path / "study") as study:
@@ -70,7 +71,7 @@ def test_copies_tell_nothing(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x010E] = "made by StarGAN"
     image.save(source / "f02.jpg", exif=exif, quality=90)
-    made = create_study(StudyRequest(source, "rating", tmp_path / "study", n_practice=0))
+    made = create_study(StudyRequest(source, tmp_path / "study", "rating", n_practice=0))
     files = list((tmp_path / "study" / "pictures").iterdir())
     assert len(files) == made.n_main == 3 and {file.suffix for file in files} == {".png"}
     for file in files:
@@ -80,7 +81,7 @@ def test_copies_tell_nothing(tmp_path: Path) -> None:
 
 def test_pixels_are_kept(tmp_path: Path) -> None:
     source = write_images(tmp_path / "source", 3)
-    create_study(StudyRequest(source, "rating", tmp_path / "study", n_practice=0))
+    create_study(StudyRequest(source, tmp_path / "study", "rating", n_practice=0))
     kept = {Image.open(file).tobytes() for file in (tmp_path / "study" / "pictures").iterdir()}
     assert kept == {Image.open(file).convert("RGB").tobytes() for file in source.iterdir()}
 
@@ -90,7 +91,7 @@ def test_draws_are_repeatable_and_roles_exclude_each_other(tmp_path: Path) -> No
     gold = tmp_path / "gold.csv"
     gold.write_text("image,low,high\nf03.png,7,10\n")
     for name in ("a", "b"):
-        create_study(StudyRequest(source, "rating", tmp_path / name, gold=gold, n_practice=3, n_items=8, seed=4))
+        create_study(StudyRequest(source, tmp_path / name, "rating", gold=gold, n_practice=3, n_items=8, seed=4))
     roles = [names(tmp_path / "a", role) for role in ("main", "gold", "practice")]
     assert [len(role) for role in roles] == [8, 1, 3] and len(set.union(*roles)) == 12 and roles[1] == {"f03.png"}
     assert roles == [names(tmp_path / "b", role) for role in ("main", "gold", "practice")]
@@ -104,7 +105,7 @@ def test_gold_and_practice_from_elsewhere(tmp_path: Path) -> None:
     (extra / "gold.csv").write_text("image,low,high\nbad.png,0,3\n")
     practice = write_images(tmp_path / "practice", 5)
     made = create_study(
-        StudyRequest(source, "rating", tmp_path / "study", gold=extra / "gold.csv", practice=practice, n_practice=2)
+        StudyRequest(source, tmp_path / "study", "rating", gold=extra / "gold.csv", practice=practice, n_practice=2)
     )
     assert (made.n_main, made.n_gold, made.n_practice) == (4, 1, 2)
 
@@ -112,15 +113,15 @@ def test_gold_and_practice_from_elsewhere(tmp_path: Path) -> None:
 def test_preference(tmp_path: Path) -> None:
     source = write_compared(tmp_path / "compared", 4, ("a", "b", "c"))
     (source / "b" / "f00.png").rename(source / "b" / "f00.webp")  # endings may differ
-    made = create_study(StudyRequest(source, "preference", tmp_path / "study", n_practice=1))
+    made = create_study(StudyRequest(source, tmp_path / "study", "preference", n_practice=1))
     assert made.models == ("a", "b", "c") and made.n_main == 3 and made.notes == ()
     Image.open(source / "a" / "f01.png").resize((32, 32)).save(source / "a" / "f01.png")
-    made = create_study(StudyRequest(source, "preference", tmp_path / "other", n_practice=0))
+    made = create_study(StudyRequest(source, tmp_path / "other", "preference", n_practice=0))
     assert "differ in size" in made.notes[0] and names(tmp_path / "other") == {"f00", "f01", "f02", "f03"}
 
 
 def test_secrets_are_for_the_owner_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    create_study(StudyRequest(write_images(tmp_path / "source", 3), "rating", tmp_path / "study", n_practice=0))
+    create_study(StudyRequest(write_images(tmp_path / "source", 3), tmp_path / "study", "rating", n_practice=0))
     for name in ("secrets.toml", "study.sqlite"):
         assert stat.S_IMODE((tmp_path / "study" / name).stat().st_mode) == 0o600
     keys = read_keys(tmp_path / "study")
@@ -209,7 +210,7 @@ def test_gold_of_preferences_is_named_with_or_without_its_ending(tmp_path: Path,
     write_compared(tmp_path / "compared", 4)
     gold = tmp_path / "gold.csv"
     gold.write_text(f"image,best\n{name},legan\n")
-    made = create_study(StudyRequest(tmp_path / "compared", "preference", tmp_path / "study", gold=gold, n_practice=0))
+    made = create_study(StudyRequest(tmp_path / "compared", tmp_path / "study", "preference", gold=gold, n_practice=0))
     assert (made.n_main, made.n_gold) == (3, 1)
 
 

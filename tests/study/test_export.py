@@ -13,8 +13,9 @@ from typer.testing import CliRunner, Result
 from legan.cli import app as cli
 from legan.core.errors import StudyError
 from legan.data.ratings import read_gold, read_ratings
+from legan.requests import StudyRequest
 from legan_study.config import StudyConfig
-from legan_study.create import StudyRequest, create_study
+from legan_study.create import create_study
 from legan_study.export import analyse, bradley_terry, export_study
 from legan_study.results import agreement_so_far, in_words, status
 from legan_study.serve import make_app
@@ -35,7 +36,7 @@ def rated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rated")
     source = write_images(folder / "pictures", 14)
     (folder / "gold.csv").write_text("image,low,high\nf00.png,5,10\n")
-    create_study(StudyRequest(source, "rating", folder / "study", gold=folder / "gold.csv", n_practice=1))
+    create_study(StudyRequest(source, folder / "study", "rating", gold=folder / "gold.csv", n_practice=1))
     set_up(folder / "study", "repeats_per_rater = 2", "break_every = 0", "simulated = true")
     with open_study(folder / "study") as study:
         application = make_app(study)
@@ -68,7 +69,7 @@ def test_items_that_a_spreadsheet_would_run(tmp_path: Path) -> None:
     for name, path in zip(names, sorted(write_images(tmp_path / "drawn", 6).iterdir()), strict=True):
         path.rename(tmp_path / "pictures" / name)
     (tmp_path / "gold.csv").write_text("image,low,high\n'=HYPERLINK(1).png,0,10\n")
-    create_study(StudyRequest(tmp_path / "pictures", "rating", tmp_path / "study", gold=tmp_path / "gold.csv", n_practice=0))
+    create_study(StudyRequest(tmp_path / "pictures", tmp_path / "study", "rating", gold=tmp_path / "gold.csv", n_practice=0))
     set_up(tmp_path / "study", "repeats_per_rater = 0", "break_every = 0")
     with open_study(tmp_path / "study") as study:
         for _ in range(2):
@@ -134,7 +135,7 @@ def test_status_while_all_say_the_same(tmp_path: Path) -> None:
 
 
 def test_preference_export(tmp_path: Path) -> None:
-    create_study(StudyRequest(write_compared(tmp_path / "compared", 6), "preference", tmp_path / "study", n_practice=1))
+    create_study(StudyRequest(write_compared(tmp_path / "compared", 6), tmp_path / "study", "preference", n_practice=1))
     set_up(tmp_path / "study", "repeats_per_rater = 0", "break_every = 0")
     with open_study(tmp_path / "study") as study:
         application = make_app(study)

@@ -142,7 +142,7 @@ def test_a_training_can_start_from_an_exported_editor(run: Path, faces: Path, tm
 
 
 def test_export_refuses_what_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no run folder: it has no config\.toml"):
+    with pytest.raises(ConfigError, match=r"not a run folder: it has no config\.toml"):
         export_run(tmp_path, tmp_path / "x.safetensors")
     with pytest.raises(WeightsError, match=r"ends in \.safetensors"):
         export_run(tmp_path, tmp_path / "x.pt")

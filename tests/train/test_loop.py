@@ -13,8 +13,9 @@ from legan.core.config import load_config
 from legan.core.device import mixed_dtype
 from legan.core.errors import ConfigError, DataError, LeganError
 from legan.train import hooks
+from legan.train.config import LoopConfig
 from legan.train.loop import Rehearsal, rehearse, run_task
-from legan.train.run_folder import LoopConfig, held_run, list_checkpoints, newest_checkpoint
+from legan.train.run_folder import held_run, list_checkpoints, newest_checkpoint
 from legan.train.task import Update, reseed
 
 

@@ -14,16 +14,15 @@ from tools.landmarks.images import held_out_image, training_image
 from torch import Tensor
 from torch.nn import functional
 
-from legan.core.config import config_to_dict, read_toml
+from legan.core.config import read_toml
 from legan.core.errors import ConfigError, DataError
 from legan.core.images import from_network, to_network
-from legan.core.weights import save_weights
 from legan.data.manifest import read_manifest, read_pixels
 from legan.faces.landmarks import INPUT_SIZE, N_POINTS, LandmarkNet
 from legan.train.config import LoopConfig, OptimizerConfig, parse_config
-from legan.train.export import data_facts, named_faults, provenance, trained_state
+from legan.train.export import trained_state, write_network
 from legan.train.recipes import Recipe
-from legan.train.run_folder import CONFIG, training_length
+from legan.train.run_folder import CONFIG
 from legan.train.supervised import AveragedTask
 from legan.train.task import Batch, Update
 
@@ -163,17 +162,16 @@ class LandmarkTask(AveragedTask):
 
     def evaluate(self, step: int) -> Mapping[str, float]:
         """Mean distance on held-out identities, in percent of the distance between the eyes."""
-        found = self._find()
-        error = (found - self.held_out_points).norm(dim=2)
+        points = self._find()
+        error = (points - self.held_out_points).norm(dim=2)
         left, right = self.held_out_points[:, 36:42].mean(1), self.held_out_points[:, 42:48].mean(1)
         error = 100 * error / (left - right).norm(dim=1)[:, None]
         return {"held_out/error": float(error.mean()), "held_out/eyes": float(error[:, _EYES].mean())}
 
     def samples(self, step: int) -> np.ndarray:
-        """Held-out images with the points found."""
+        """Held-out images with the network's points."""
         images = from_network(self.held_out[:24]).repeat(2, axis=1).repeat(2, axis=2)
-        found = self._find()[:24].numpy() * 2
-        for image, points in zip(images, found, strict=True):
+        for image, points in zip(images, self._find()[:24].numpy() * 2, strict=True):
             for x, y in points:
                 cv2.circle(image, (int(x), int(y)), 1, (0, 255, 0), -1)
         rows = [np.concatenate(list(images[i : i + 8]), axis=1) for i in range(0, len(images) - 7, 8)]
@@ -230,22 +228,8 @@ def export_landmarks(run: Path, out: Path, known_faults: Sequence[str] = ()) -> 
     Raises:
         WeightsError: the run has no checkpoint that can be read.
     """
-    config, state = parse_config(LandmarkConfig, read_toml(run / CONFIG)), trained_state(run)
-    folders, training = state["extra"]["data"], config_to_dict(config)
-    training["data"] |= {"folders": [Path(folder).name for folder in config.data.folders]}
-    if config.data.photos:
-        training["data"]["photos"] = config.data.photos.name
-    metadata = {
-        "model": "legan-landmarks",
-        "training": training,
-        **training_length(state["n_steps_done"], config.data.batch_size, None),
-        "seed": config.loop.seed,
-        **data_facts(folders),
-        **named_faults(known_faults),
-        **provenance(),
-    }
-    save_weights(out, state["networks"]["ema"], metadata, half=True)
-    return metadata
+    config = parse_config(LandmarkConfig, read_toml(run / CONFIG))
+    return write_network(out, config, trained_state(run), {"model": "legan-landmarks"}, known_faults)
 
 
 RECIPE = Recipe(LandmarkConfig, {"default": LandmarkConfig()}, build_landmarks, export_landmarks, WEIGHTS)

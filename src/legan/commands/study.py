@@ -1,14 +1,14 @@
 """`legan study`: rating and preference studies."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from legan.commands import options as command
-from legan.commands.options import Json
+from legan.commands.options import Json, options, show
 from legan.core.errors import StudyError
+from legan.requests import Address, StudyRequest
 
 _EXTRA = ("fastapi", "sqlalchemy", "itsdangerous", "uvicorn", "starlette", "choix")
 
@@ -33,20 +33,9 @@ Folder = Annotated[Path, typer.Argument(help="Folder of the study.", show_defaul
 
 
 @app.command()
+@options
 def create(
-    source: Annotated[Path, typer.Option("--from", help="Data set folder, folder of images, or a folder for each model.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="New folder for the study.")],
-    kind: Annotated[
-        str, typer.Option(help="rating: how natural, 0..10; preference: the best of two to four models.")
-    ] = "rating",
-    title: Annotated[str, typer.Option(help="Shown on every page.")] = "Face study",
-    gold: Annotated[Path | None, typer.Option(help="Items with a known answer: image, low, high; or image, best.")] = None,
-    practice: Annotated[Path | None, typer.Option(help="Folder of practice images.")] = None,
-    n_practice: Annotated[int, typer.Option(help="Practice items; drawn from the source without --practice.")] = 3,
-    n_items: Annotated[int | None, typer.Option(help="Number of items to draw from the source; default: all.")] = None,
-    raters_per_item: Annotated[int, typer.Option(min=1, help="Answers that each item gets.")] = 3,
-    database: Annotated[str | None, typer.Option(help="PostgreSQL URL, instead of a file in the folder.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
+    request: StudyRequest,
     as_json: Json = False,
 ) -> None:
     """Create a study from images. Names, formats and metadata, which could reveal the model, are not copied.
@@ -58,22 +47,18 @@ def create(
       legan study create --from compared/ --kind preference --out studies/models    # compared/stargan, compared/legan, compared/input
     """
     from legan.core.workers import counted_progress
-    from legan_study.create import StudyRequest, create_study
+    from legan_study.create import create_study
 
-    request = StudyRequest(source, kind, out, title, gold, practice, n_practice, n_items, raters_per_item, database, seed)
     with counted_progress("copying images") as progress:
         created = create_study(request, progress)
-    typer.echo(json.dumps(created.as_json()) if as_json else str(created))
+    show(created, as_json)
 
 
 @app.command()
+@options
 def serve(
     folder: Folder,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
-    admin: Annotated[str, typer.Option(help="Admin pages: off, on (in addition to the raters'), only.")] = "off",
-    public_url: Annotated[str, typer.Option(help="Address for raters, through a proxy: https://...")] = "",
-    proxy: Annotated[str, typer.Option(help="The proxy's address, such as 127.0.0.1: its X-Forwarded-For is trusted.")] = "",
+    address: Address,
 ) -> None:
     """Serve a study until Ctrl-C. An answer that the page accepts is on the disk.
 
@@ -83,9 +68,9 @@ def serve(
 
       legan study serve studies/natural --admin only --port 8001    # for yourself; the password is in secrets.toml
     """
-    from legan_study.serve import Address, serve_study
+    from legan_study.serve import serve_study
 
-    serve_study(folder, Address(host, port, admin, public_url, proxy), say=lambda line: typer.echo(line, err=True))
+    serve_study(folder, address, say=lambda line: typer.echo(line, err=True))
 
 
 @app.command()
@@ -101,7 +86,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
 
     with open_study(folder) as study:
         figures = results.status(study)
-    typer.echo(json.dumps(figures) if as_json else results.in_words(figures))
+    show(figures, as_json, results.in_words(figures))
 
 
 @app.command()
@@ -122,7 +107,7 @@ def export(
     with open_study(folder) as study:
         exported = export_study(study, out)
     files = {"files": [str(path) for path in exported.files], "n_answers": exported.n_answers}
-    typer.echo(json.dumps(files) if as_json else str(exported))
+    show(files, as_json, str(exported))
 
 
 @app.command()
@@ -143,7 +128,7 @@ def check(
     from legan_study.check import report
 
     lines, values = report(folder, rater, texts)
-    typer.echo(json.dumps(values) if as_json else "\n".join(lines))
+    show(values, as_json, "\n".join(lines))
     raise typer.Exit(1 if isinstance(values, list) and values else 0)
 
 

@@ -66,6 +66,47 @@ def write_editor(
     return metadata
 
 
+def write_network(
+    out: Path,
+    config: Any,
+    state: Mapping[str, Any],
+    what: Mapping[str, Any],
+    known_faults: Sequence[str] = (),
+    without: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """Write the averaged network `ema` of a checkpoint as float16 safetensors and return the metadata.
+
+    The metadata is that of `write_editor` without `init` and `judges`; `known_faults` stands in it where there are some.
+
+    Args:
+        out: file to write.
+        config: the run's; it has `loop` and `data`.
+        state: the checkpoint, as `trained_state` gives it.
+        what: the metadata that says which network this is.
+        known_faults: sentences, kept in the metadata.
+        without: tensors whose names begin so are left out.
+
+    Raises:
+        LeganError: `out` cannot be written.
+    """
+    training = config_to_dict(config)
+    paths = {name: value for name, value in vars(config.data).items() if isinstance(value, Path)}
+    training["data"] |= {name: path.name for name, path in paths.items()}
+    training["data"]["folders"] = [Path(folder).name for folder in config.data.folders]
+    metadata = {
+        **what,
+        "training": training,
+        **training_length(state["n_steps_done"], config.data.batch_size, None),
+        "seed": config.loop.seed,
+        **data_facts(state["extra"]["data"]),
+        **({"known_faults": list(known_faults)} if known_faults else {}),
+        **provenance(),
+    }
+    tensors = {name: tensor for name, tensor in state["networks"]["ema"].items() if not name.startswith(without)}
+    save_weights(out, tensors, metadata, half=True)
+    return metadata
+
+
 def trained_state(run: Path) -> dict[str, Any]:
     """Return the newest checkpoint of a run.
 
@@ -85,11 +126,6 @@ def data_facts(folders: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     )
     licences = sorted({licence for folder in folders for licence in folder["licence"]})
     return {"data": "; ".join(words), "data_folders": list(folders), "licence": ", ".join(licences)}
-
-
-def named_faults(known_faults: Sequence[str]) -> dict[str, list[str]]:
-    """Return the metadata `known_faults`; none without any."""
-    return {"known_faults": list(known_faults)} if known_faults else {}
 
 
 def provenance() -> dict[str, str]:

@@ -21,15 +21,14 @@ from legan.core.config import config_to_dict, read_toml
 from legan.core.device import autocast, mixed_dtype
 from legan.core.errors import ConfigError, DataError
 from legan.core.images import to_network
-from legan.core.weights import save_weights
 from legan.data.faces import LabelledFaces
 from legan.metrics.verification import one_vs_rest_auc
 from legan.models import lightcnn
 from legan.models.lightcnn import INPUT_SIZE, LightCNN, LightCNNConfig, standardise
 from legan.train.config import LoopConfig, OptimizerConfig, parse_config
-from legan.train.export import data_facts, named_faults, provenance, trained_state
+from legan.train.export import trained_state, write_network
 from legan.train.identity import SGD, CropDataConfig, changed
-from legan.train.run_folder import CONFIG, training_length
+from legan.train.run_folder import CONFIG
 from legan.train.supervised import AveragedTask
 from legan.train.task import Batch, Update
 
@@ -193,18 +192,6 @@ def export_expression(run: Path, out: Path, known_faults: Sequence[str] = ()) ->
         WeightsError: the run has no checkpoint that can be read.
     """
     config, state = parse_config(ExpressionConfig, read_toml(run / CONFIG)), trained_state(run)
-    labels, training = list(state["extra"]["labels"]), config_to_dict(config)
-    training["data"]["folders"] = [Path(folder).name for folder in config.data.folders]
-    metadata = {
-        "model": MODEL,
-        "lightcnn": config_to_dict(replace(config.network, n_classes=len(labels))),
-        "labels": labels,
-        "training": training,
-        **training_length(state["n_steps_done"], config.data.batch_size, None),
-        "seed": config.loop.seed,
-        **data_facts(state["extra"]["data"]),
-        **named_faults(known_faults),
-        **provenance(),
-    }
-    save_weights(out, state["networks"]["ema"], metadata, half=True)
-    return metadata
+    labels = list(state["extra"]["labels"])
+    lightcnn = config_to_dict(replace(config.network, n_classes=len(labels)))
+    return write_network(out, config, state, {"model": MODEL, "lightcnn": lightcnn, "labels": labels}, known_faults)

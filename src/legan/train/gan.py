@@ -96,7 +96,7 @@ class EditorTask(Task):
         return (step + 1) % self.n_critic == 0
 
     def learning_rates(self, step: int) -> Mapping[str, Sequence[float]]:
-        """The rates that the optimizers were made with, times the schedule's share."""
+        """The optimizers' initial rates times the schedule's share."""
         return scheduled_rates(self._rates, self.config.optimizer.lr_share(step, self.config.loop.n_steps))
 
     def after_step(self, step: int) -> None:

@@ -30,7 +30,7 @@ FIGURES = {"right": "accuracy", "val/right": "val/accuracy"}  # names in logs of
 
 @dataclass
 class Progress:
-    """Where a training stands; the loop updates it after each step, before the hooks see it.
+    """Where a training stands; the loop updates it after each step, before it calls the hooks.
 
     `batch_size` counts the images of a step over all processes; `logs` holds the means since the last log, and only at
     logging steps.
@@ -45,7 +45,7 @@ class Progress:
 
     @property
     def is_last(self) -> bool:
-        """Whether no further step follows: the training is finished, or was asked to stop."""
+        """Whether no further step follows: the training is finished or stopped."""
         return self.stopped or self.n_steps_done >= self.n_steps
 
 

@@ -17,15 +17,14 @@ from legan.core.config import config_to_dict, read_toml
 from legan.core.device import autocast, mixed_dtype
 from legan.core.errors import ConfigError
 from legan.core.images import jpeg_round_trip, to_network
-from legan.core.weights import save_weights
 from legan.data.batches import apply_tones, draw_tones
 from legan.data.faces import LabelledFaces
 from legan.metrics.verification import all_pairs, auc, draw_pairs, score_pairs, tar_at_far
 from legan.models import lightcnn
 from legan.models.lightcnn import INPUT_SIZE, LightCNN, LightCNNConfig, standardise
 from legan.train.config import LoopConfig, OptimizerConfig, parse_config
-from legan.train.export import data_facts, named_faults, provenance, trained_state
-from legan.train.run_folder import CONFIG, training_length
+from legan.train.export import trained_state, write_network
+from legan.train.run_folder import CONFIG
 from legan.train.supervised import AveragedTask
 from legan.train.task import Batch, Update
 
@@ -67,8 +66,8 @@ class MarginConfig:
     """What the features learn from: cross entropy over the training people.
 
     Args:
-        kind: "softmax" as published; "cosface" (Wang et al., CVPR 2018) or "arcface" (Deng et al., CVPR 2019), which ask for a
-            margin between people in the cosine that faces are later compared by.
+        kind: "softmax" as published; "cosface" (Wang et al., CVPR 2018) or "arcface" (Deng et al., CVPR 2019), which put a
+            margin between people into the cosine that faces are later compared by.
         margin: of the cosine (cosface) or of the angle in radians (arcface).
         scale: what the cosines are multiplied by.
         n_rise_steps: steps over which the margin grows from nothing.
@@ -214,7 +213,7 @@ WEIGHTS = "identity.safetensors"  # in the run folder, when the training is fini
 
 _N_HELD_OUT = 12  # images a person and domain in each evaluation
 _FAR = 1e-2
-_N_PAIRED = 1000  # images of which every pair is looked at; of more, as many pairs are drawn
+_N_PAIRED = 1000  # up to so many images, all pairs are scored; of more, as many pairs are drawn
 
 
 class IdentityBatches:
@@ -291,7 +290,7 @@ class IdentityTask(AveragedTask):
         self.held_out, self.picked = held_out, _spread(held_out)
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
-        """One update: cross entropy, with the margin that the step asks for."""
+        """One update: cross entropy, with the margin at this step."""
         net: LightCNN = self.networks["net"].train()  # type: ignore[assignment]
         margin, person = self.config.margin, batch["person"]
         with autocast(self.dtype, self.device):
@@ -391,18 +390,5 @@ def export_identity(run: Path, out: Path, known_faults: Sequence[str] = ()) -> d
         WeightsError: the run has no checkpoint that can be read.
     """
     config, state = parse_config(IdentityConfig, read_toml(run / CONFIG)), trained_state(run)
-    training = config_to_dict(config)
-    training["data"]["folders"] = [Path(folder).name for folder in config.data.folders]
-    metadata = {
-        "model": "legan-identity",
-        "lightcnn": config_to_dict(config.network),
-        "training": training,
-        **training_length(state["n_steps_done"], config.data.batch_size, None),
-        "seed": config.loop.seed,
-        **data_facts(state["extra"]["data"]),
-        **named_faults(known_faults),
-        **provenance(),
-    }
-    tensors = {name: tensor for name, tensor in state["networks"]["ema"].items() if not name.startswith("fc2.")}
-    save_weights(out, tensors, metadata, half=True)
-    return metadata
+    what = {"model": "legan-identity", "lightcnn": config_to_dict(config.network)}
+    return write_network(out, config, state, what, known_faults, without=("fc2.",))

@@ -64,7 +64,7 @@ class LossConfig:
             they take the place of the scaled input, which is sharp.
         texture: total variation of the gain of light, where the generator gives light apart: light is smooth, grain is the photo's.
         landmarks: distance in pixels between the displacement and the way that known landmarks went, where the data holds the true
-            image and both images' landmarks: shows the generator at once that a mouth's corner moves, which colours tell slowly.
+            image and both images' landmarks: a direct gradient for where a mouth's corner moves; that of colours is slow.
         eyes, mouth: how much more than elsewhere an error of `pair` and `gradient` counts in the middle of these regions.
     """
 
@@ -96,7 +96,7 @@ class LeganConfig:
     """Everything that decides a training of LEGAN.
 
     Args:
-        edits: which edits a generator learns that keeps what it is not asked for, such as the preset `fields`.
+        edits: which edits are learned by a generator that keeps an attribute without a target, such as that of the preset `fields`.
         precision: "bf16", "fp32", or "auto": bfloat16 where the hardware has it. Penalties are float32 always.
         channels_last: memory layout of images and weights.
         init: an exported editor whose generator and critic the training starts from, instead of random weights.
@@ -449,16 +449,16 @@ def build_legan(config: LeganConfig, device: torch.device) -> tuple[LeganTask, "
 
 def _judges(config: LeganConfig, device: torch.device) -> dict[str, Frozen]:
     """The frozen networks whose loss weights are above 0."""
-    dtype, found = mixed_dtype(config.precision, device), {}
+    dtype, judges = mixed_dtype(config.precision, device), {}
     # Making them draws random numbers; those of the trained networks stay the same with and without.
     with torch.random.fork_rng([]):
         if config.loss.identity > 0:
-            found["identity"] = load_identity(config.identity, dtype, device)
+            judges["identity"] = load_identity(config.identity, dtype, device)
         if config.loss.quality > 0:
-            found["quality"] = load_quality(config.quality, dtype, device)
+            judges["quality"] = load_quality(config.quality, dtype, device)
         if config.loss.perceptual > 0:
-            found["perceptual"] = load_perceptual(config.perceptual, device)
-    return found
+            judges["perceptual"] = load_perceptual(config.perceptual, device)
+    return judges
 
 
 def start_from(task: LeganTask, path: Path) -> None:
@@ -510,8 +510,8 @@ def shaped_as_init(config: LeganConfig, init: Path, run: Path) -> LeganConfig:
 def export_legan(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dict[str, Any]:
     """Write the editor of a run; arguments, result and errors as for `write_editor`.
 
-    Tensors are named `generator.*` and `critic.*`, whose class heads recognise a face's own expression and lighting; a training that no
-    loss term of needed a critic leaves none of the latter.
+    Tensors are named `generator.*` and `critic.*`, whose class heads recognise a face's own expression and lighting; a training
+    without loss terms of the critic writes none of the latter.
     """
     config = parse_config(LeganConfig, read_toml(run / CONFIG))
     shapes, others = {"generator": config_to_dict(config.generator)}, ("critic",) if config.loss.needs_critic else ()

@@ -28,7 +28,7 @@ from legan.train.hooks import Hook, Progress, standard_hooks
 from legan.train.run_folder import held_run, load_task_state, newest_checkpoint, open_run, remove_leftovers
 from legan.train.task import Batch, Batches, Task, networks_of, reseed
 
-# The training loop: runs any task on one device or several. The only file that knows Lightning Fabric.
+# The training loop: runs any task on one device or several. The only file that imports Lightning Fabric.
 #
 # Networks stay plain modules; gradients are averaged over the processes after each backward, as in StyleGAN3's loop, so that a
 # task may call its networks in any order, take gradients of gradients, and update one network while another only passes gradients on.
@@ -236,7 +236,7 @@ def _check_finite(value: Tensor, what: str, step: int, logs: Any) -> None:
         parts = ", ".join(f"{name} {float(torch.as_tensor(part).detach()):.4g}" for name, part in logs.items())
         raise LeganError(
             f"{what} is {float(value)} at step {step + 1}{f' ({parts})' if parts else ''}: the last checkpoint is kept; "
-            "start a new run with a lower learning rate, or look at the data of this step"
+            "start a new run with a lower learning rate, or check the data of this step"
         )
 
 
@@ -321,12 +321,12 @@ def _stop_signal() -> Iterator[threading.Event]:
         yield stop
         return
 
-    def ask(number: int, frame: FrameType | None) -> None:
+    def request_stop(number: int, frame: FrameType | None) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:

@@ -92,7 +92,8 @@ class Probe:
             edits = self._edited(edit, np.full(len(self.targets), face), expression, lighting)
             rows.append(np.concatenate([source, from_network(edits)]))
             wanted = (
-                np.where(asked < 0, of[face], asked) for asked, of in ((expression, data.expression), (lighting, data.lighting))
+                np.where(target < 0, of[face], target)
+                for target, of in ((expression, data.expression), (lighting, data.lighting))
             )
             truth = data.truth[(data.take[face], *wanted)]
             truth = np.where((lighting < 0) & (data.lighting[face] < 0), -1, truth)  # under its own light there is none

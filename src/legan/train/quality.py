@@ -98,7 +98,7 @@ class RankedBatches:
 
 
 def clean_images(images: RatedImages) -> np.ndarray:
-    """Numbers of the images that have no known fault; all of them where the data does not tell."""
+    """Numbers of the images that have no known fault; all of them where the data has no such column."""
     is_clean = np.ones(len(images), bool)
     for column, clean in (("degradation", "none"), ("fault", 0)):
         if column in images.rows:
@@ -142,10 +142,10 @@ class QualityTrainingConfig:
 
     Args:
         init: weights to start from (fine-tuning), instead of random ones.
-        loss: "margin" asks nothing inside the raters' disagreement; "nll" is the likelihood of the ratings and needs the head
+        loss: "margin" is zero inside the raters' disagreement; "nll" is the likelihood of the ratings and needs the head
             "mean-std"; "squared-hinge" and "l2" for comparison.
         margin: how many standard deviations of an image's ratings the losses "margin" and "squared-hinge" forgive; 1 is the paper's
-            (as we read it), 0 makes the first the mean absolute error. Where raters differ more than images do, 1 asks for little.
+            (as we read it), 0 makes the first the mean absolute error. Where raters differ more than images do, 1 leaves little to learn.
         spread: weight of the squared error of the predicted spread, where the network has that head and `loss` does not teach it.
         rank: weight of the order on ladders: a clean training image under one fault that grows (`RankedBatches`), whose
             score is to fall; 0 for none. The weights' `training` says so.
@@ -250,8 +250,8 @@ class QualityTask(AveragedTask):
 
     def evaluate(self, step: int) -> Mapping[str, float]:
         """Agreement of the averaged network with the rating means of held-out images."""
-        found = figures(self._scores(), self.held_out.mean)
-        return {f"val/{name}": value for name, value in found.items() if np.isfinite(value)}
+        agreement = figures(self._scores(), self.held_out.mean)
+        return {f"val/{name}": value for name, value in agreement.items() if np.isfinite(value)}
 
     def samples(self, step: int) -> np.ndarray:
         """The eight held-out images with the lowest scores, and below them the eight with the highest."""
@@ -330,7 +330,7 @@ def export_quality(run: Path, out: Path, known_faults: Sequence[str] = ()) -> di
         "known_faults": list(known_faults),
         **provenance(),
     }
-    # An image made of two names both of their licences.
+    # An image composed of two names both of their licences.
     metadata["licence"] = join_licences([*licences, init["licence"] if init else None])
     save_weights(out, state["networks"]["ema"], metadata, half=True)
     return metadata

@@ -128,7 +128,7 @@ RECIPES = {
     ),
 }
 
-# Runs of earlier versions do not name their recipe: the first of these settings that they have tells it.
+# Runs of earlier versions do not name their recipe: the first of these settings that they have identifies it.
 _FORMER = {"labels": "quality", "margin": "identity", "folders": "expression", "generator": "legan"}
 
 
@@ -139,7 +139,7 @@ def recipe_of(run: Path) -> Recipe:
         ConfigError: not a run folder, or one of another training.
     """
     if not (run / CONFIG).is_file():
-        raise ConfigError(f"{run} is no run folder: it has no {CONFIG}; name the folder given to `legan train ... --run`")
+        raise ConfigError(f"{run} is not a run folder: it has no {CONFIG}; name the folder given to `legan train ... --run`")
     settings = read_toml(run / CONFIG)
     former = next((name for key, name in _FORMER.items() if key in settings), None)
     name = settings.get("model", former)

@@ -74,14 +74,14 @@ def _check_changes(run: Path, differing: Mapping[str, tuple[Any, Any]]) -> None:
 
 def differing_keys(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
     """Return dotted key to (old, new) value of all leaves that differ between two nested mappings."""
-    found: dict[str, tuple[Any, Any]] = {}
+    differing: dict[str, tuple[Any, Any]] = {}
     for key in dict.fromkeys([*old, *new]):
         a, b = old.get(key), new.get(key)
         if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found |= differing_keys(a, b, f"{prefix}{key}.")
+            differing |= differing_keys(a, b, f"{prefix}{key}.")
         elif a != b:
-            found[f"{prefix}{key}"] = (a, b)
-    return found
+            differing[f"{prefix}{key}"] = (a, b)
+    return differing
 
 
 @contextmanager
@@ -98,7 +98,7 @@ def held_run(run: Path) -> Iterator[None]:
 # Checkpoints of a run: `checkpoints/step_000500.pt`, written whole or not at all, the last ones kept.
 #
 # They are read with `weights_only=True`: a file from elsewhere can run no code. A checkpoint is what `torch.save` writes, a ZIP archive,
-# and its SHA-256 stands in the archive's comment: one that was cut off or overwritten is told from a whole one, wherever the fault is.
+# and its SHA-256 stands in the archive's comment: a file that was cut off or overwritten is recognised, wherever the fault is.
 
 
 FOLDER = "checkpoints"
@@ -165,17 +165,17 @@ def save_checkpoint(task: Task, run: Path, n_steps_done: int, n_kept: int = 2) -
         kept = list_checkpoints(run)
         last = f"the last good checkpoint is {kept[-1]}" if kept else "there is no earlier checkpoint"
         raise LeganError(f"{error} (the checkpoint takes {buffer.tell() / 1e6:.0f} MB; {last})") from error
-    found = list_checkpoints(run)
-    at = found.index(path) + 1
-    for old in (*found[: max(0, at - n_kept)], *found[at:]):  # later ones could not be read: this run went on without them
+    paths = list_checkpoints(run)
+    at = paths.index(path) + 1
+    for old in (*paths[: max(0, at - n_kept)], *paths[at:]):  # later ones could not be read: this run went on without them
         old.unlink(missing_ok=True)
     return path
 
 
 def list_checkpoints(run: Path) -> list[Path]:
     """Checkpoints of a run by step, the newest last."""
-    found = [p for p in (Path(run) / FOLDER).glob("step_*.pt") if re.fullmatch(r"step_\d+\.pt", p.name)]
-    return sorted(found, key=lambda path: int(path.stem.removeprefix("step_")))
+    paths = [p for p in (Path(run) / FOLDER).glob("step_*.pt") if re.fullmatch(r"step_\d+\.pt", p.name)]
+    return sorted(paths, key=lambda path: int(path.stem.removeprefix("step_")))
 
 
 def remove_leftovers(run: Path) -> None:
@@ -239,7 +239,7 @@ def _seal(buffer: io.BytesIO) -> None:
 
 
 def is_whole(data: bytes) -> bool:
-    """Whether a checkpoint's bytes are those that were written. Files of earlier versions have no seal: the archive's own sums tell."""
+    """Whether a checkpoint is as it was written. Those of earlier versions have no seal: the archive's own checksums decide."""
     if data[-_N_SEAL : -_N_SEAL + len(_SEAL)] == _SEAL:
         return hashlib.sha256(memoryview(data)[:-_N_SEAL]).hexdigest().encode() == data[-_N_SEAL + len(_SEAL) :]
     if data[-_N_END : -_N_END + len(_END)] != _END or data[-2:] != b"\0\0":
@@ -277,7 +277,7 @@ def describe_init(path: Path) -> dict[str, Any]:
 
 
 def total_steps(metadata: Mapping[str, Any]) -> int | None:
-    """Return the steps of all trainings that wrote a weights file, from its metadata; None where it does not tell all of them."""
+    """Return the steps of all trainings that wrote a weights file, from its metadata; None where some are not recorded."""
     steps = metadata.get("steps")
     started_from = metadata.get("init") or (metadata.get("training") or {}).get("init")
     before = metadata.get("n_steps_before", None if started_from else 0)

@@ -39,7 +39,7 @@ class StarGANv2LossConfig:
         cycle: L1 between x and G(G(x, s), E(x)).
         penalty: weight of the discriminator's mean squared gradient at reals; 0.5 is the published R1 of weight 1.
         penalty_every: steps between penalties; raise `penalty` by as much.
-        penalty_fraction: share of the batch that the penalty looks at.
+        penalty_fraction: share of the batch that the penalty is computed on.
     """
 
     adversarial: float = 1.0
@@ -114,7 +114,7 @@ PRESETS = {
 # The discriminator and then the generator learn from styles that the mapping network makes of noise, and each again from styles that
 # the encoder reads from reference images. Mapping network and encoder learn beside the generator in the third update alone.
 #
-# A face under its own even light is no example of a lighting: where domains have to do with light the discriminator does not see it
+# A face under its own even light is no example of a lighting: where domains have to do with light the discriminator does not get it
 # among the reals, and its own style, for the way back, is read as that of room light (`starganv2.domain_of`).
 
 
@@ -198,7 +198,7 @@ class StarGANv2Task(EditorTask):
         self, kind: str, x_real: Tensor, own: DomainCode, x_fake: Tensor, target: Tensor, step: int
     ) -> Update:
         weights = self.config.loss
-        # Adversarial: reals up in their own domain, fakes down in the target's. Without a single real only the fakes speak.
+        # Adversarial: reals up in their own domain, fakes down in the target's. Without a single real, the loss of the fakes alone.
         fake = self._judge(x_fake, target)
         real = self._judge(x_real, own.domain)[own.is_known]
         adversarial = losses.nonsaturating_critic(real if len(real) else fake.new_full((1,), torch.inf), fake)

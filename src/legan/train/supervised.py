@@ -33,7 +33,7 @@ class AveragedTask(Task):
         self.data = [dict(folder) for folder in data]
 
     def learning_rates(self, step: int) -> Mapping[str, Sequence[float]]:
-        """The rate that the optimizer was made with, times the schedule's share."""
+        """The optimizer's initial rate times the schedule's share."""
         return scheduled_rates(self._rates, self._optimizer.lr_share(step, self._n_steps))
 
     def after_step(self, step: int) -> None:

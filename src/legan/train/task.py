@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-# What a training is: its networks, its optimizers and its updates. `train/loop.py` owns all the rest and knows no model.
+# What a training is: its networks, its optimizers and its updates. `train/loop.py` owns all the rest and is the same for every model.
 #
 # A task owns the algorithm. Each `yield Update(net, loss, logs)` becomes zero_grad, backward and one optimizer step of that
 # network, and only that network's parameters receive gradients; so critic steps are an `if`, and four optimizers are four yields.
@@ -128,7 +128,7 @@ def scheduled_rates(base: Mapping[str, Sequence[float]], share: float) -> dict[s
 
 
 def base_rates(optimizers: Mapping[str, Optimizer]) -> dict[str, list[float]]:
-    """Return the learning rate of each parameter group of optimizers that were just made."""
+    """Return the learning rate of each parameter group of new optimizers."""
     return {name: [group["lr"] for group in optimizer.param_groups] for name, optimizer in optimizers.items()}
 
 
