@@ -48,7 +48,10 @@ EditorWeights = Annotated[
 ]
 QualityWeights = Annotated[
     Path | None,
-    Option("Weights of the quality model Q that `legan train quality` wrote, instead of the packaged ones.", "--quality"),
+    Option(
+        "Weights of the quality model Q that `legan train quality` wrote, or `simulated`, instead of the packaged ones.",
+        "--quality",
+    ),
 ]
 FaceSearch = Annotated[
     "Faces", Option("auto: 128x128 images are face crops, others are searched; aligned: all are crops; detect: none is.")

@@ -7,7 +7,16 @@ from torch import Tensor, nn
 
 from legan.core.errors import ConfigError
 from legan.models.blocks import count_gflop, count_parameters
-from legan.models.quality import PRESETS, Quality, QualityConfig, preset
+from legan.models.quality import (
+    PRESETS,
+    FeatureQuality,
+    FeatureQualityConfig,
+    Quality,
+    QualityConfig,
+    kernels,
+    preset,
+    statistics,
+)
 
 
 class TestQuality(ModelTester):
@@ -25,6 +34,44 @@ class TestTwoHeads(TestQuality):
                 return torch.stack(self.predict(x), 1)  # type: ignore[arg-type]
 
         return Both(QualityConfig(size=32, width=4, n_layers=3, n_hidden=8, head="mean-std"))
+
+
+def small_features(seed: int = 0) -> FeatureQuality:
+    """Q on features with a random head, whose body reads images of 64 pixels."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        net = FeatureQuality(FeatureQualityConfig(size=32, enlarged=64, n_directions=6, n_centres=9))
+        for name, std in (("directions", 0.2), ("centres", 1.0), ("weights", 1.0)):
+            nn.init.normal_(getattr(net, name), std=std)
+    return net
+
+
+class TestFeatureQuality(ModelTester):
+    def make(self) -> nn.Module:
+        return small_features()
+
+    def inputs(self, n: int) -> tuple[Tensor, ...]:
+        return (torch.rand(n, 3, 32, 32, generator=torch.Generator().manual_seed(n)) * 2 - 1,)
+
+
+def test_q_on_features_stays_within_its_scale_whatever_the_head_says() -> None:
+    net = small_features()
+    far = 1e4 * torch.randn(64, net.shift.numel(), generator=torch.Generator().manual_seed(0))
+    score, spread = net.judge(far)
+    assert score.min() >= 0 and score.max() <= 10 and score.std() > 1
+    assert spread is not None and spread.min() > 0
+
+
+def test_kernels_are_one_at_their_centres_and_fall_with_the_squared_distance() -> None:
+    centres = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
+    found = kernels(torch.tensor([[0.0, 0.0], [0.0, 1.0]]), centres)
+    torch.testing.assert_close(found[:, :2], torch.exp(-torch.tensor([[0.0, 25.0], [1.0, 18.0]])))
+    assert torch.equal(found[:, 2:], torch.tensor([[0.0, 0.0], [0.0, 1.0]]))
+
+
+def test_statistics_are_means_and_deviations_over_places() -> None:
+    stage = torch.tensor([[[[1.0, 3.0], [1.0, 3.0]], [[2.0, 2.0], [2.0, 2.0]]]])
+    torch.testing.assert_close(statistics([stage]), torch.tensor([[2.0, 2.0, 1.0, 0.001]]), atol=1e-4, rtol=0)
 
 
 def test_paper_preset_is_the_papers_network() -> None:

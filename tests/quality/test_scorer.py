@@ -11,8 +11,11 @@ from torchmetrics import Metric
 
 import legan
 from legan.core.errors import ConfigError, FaceError, ImageError, WeightsError
+from legan.core.files import sha256_of
+from legan.core.weights import asset, packaged
+from legan.data.degradations import degrade
 from legan.quality.metric import QualityScore
-from legan.quality.scorer import QualityLoss, load_quality
+from legan.quality.scorer import QualityLoss, jittered, load_quality
 
 
 def unit(*images: Image.Image) -> torch.Tensor:
@@ -118,3 +121,34 @@ def test_metric_is_the_mean_score_whatever_the_batches(tiny_quality: Path) -> No
     metric.reset()
     metric.update(images)
     torch.testing.assert_close(metric.compute(), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_simulated_is_the_small_network_of_simulated_raters_by_name() -> None:
+    scorer = load_quality("simulated")
+    assert "simulated" in scorer.metadata["data"] and scorer.checksum == sha256_of(packaged("quality-simulated"))
+    assert "people" in load_quality().metadata["data"]
+
+
+def test_the_packaged_q_finds_faults_unnatural() -> None:
+    faces = [
+        np.asarray(Image.open(path).convert("RGB").resize((128, 128))) for path in sorted(asset("faces").glob("r*.png"))[:3]
+    ]
+    scorer = load_quality(precision="fp32")
+    clean = scorer.predict_crops(np.stack(faces)).score
+    noisy = scorer.predict_crops(np.stack([degrade("noise", face, np.full((68, 2), 64.0), 1.0, 0) for face in faces])).score
+    half = np.stack(faces)
+    half[:, :, :70] = half[:, :, 70:71]
+    cut = scorer.predict_crops(half).score
+    assert (clean - noisy).min() > 0.5 and (clean - cut).mean() > 0.5
+
+
+def test_jitter_moves_images_a_little_each_time_anew_and_lets_gradients_through() -> None:
+    torch.manual_seed(0)
+    smooth = (
+        torch.nn.functional.interpolate(torch.rand(2, 3, 8, 8), (128, 128), mode="bicubic").clamp(0, 1).requires_grad_(True)
+    )
+    first, second = jittered(smooth), jittered(smooth)
+    assert first.shape == smooth.shape and not torch.equal(first, second)
+    assert 0 < (first - smooth).abs().mean() < 0.15
+    first.sum().backward()
+    assert smooth.grad is not None and smooth.grad.any()

@@ -49,6 +49,11 @@ def summary() -> list[PresetSummary]:
         with torch.device("meta"):  # shapes are enough to count, and 45 million weights take long to draw
             q = quality.Quality(quality_config).eval()
             rows.append(_row(name, "quality", q, torch.zeros(1, 3, quality_config.size, quality_config.size)))
+    with torch.device("meta"):
+        on_features = quality.FeatureQuality().eval()
+        rows.append(
+            _row("features", "quality", on_features, torch.zeros(1, 3, on_features.config.size, on_features.config.size))
+        )
     return [*rows, *_baselines()]
 
 

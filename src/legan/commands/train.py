@@ -17,6 +17,8 @@ app.add_typer(train_app, name="train")
 Data = Annotated[list[Path] | None, typer.Option(help="Data set folder with manifest.parquet; may be repeated.")]
 Preset = Annotated[str, typer.Option(help="lite: for a laptop; paper: as published.")]
 
+FEATURES = "features"  # the preset of Q that is solved, not trained step by step
+
 
 def train(
     name: str,
@@ -104,7 +106,9 @@ def train_quality(
     run: Run,
     data: Annotated[list[Path] | None, typer.Option(help="Data set folder that was rated; may be repeated.")] = None,
     ratings: Annotated[Path | None, typer.Option(help="Labels (name,mean,std,split) or ratings.csv.")] = None,
-    preset: Annotated[str, typer.Option(help="lite: minutes on a laptop; paper: the paper's network.")] = "lite",
+    preset: Annotated[
+        str, typer.Option(help="features: 100 to 150 rated images do; lite: a small network; paper: the paper's.")
+    ] = "lite",
     init: Annotated[Path | None, typer.Option(help="Weights to start from, fine-tuning: a file or `packaged`.")] = None,
     settings: Settings = None,
     devices: Devices = 1,
@@ -114,11 +118,21 @@ def train_quality(
 
     Examples:
 
+      legan train quality --preset features --data data/rated --ratings ratings.csv --run runs/q
+
       legan train quality --data data/synthesized --ratings labels.csv --run runs/q
 
       legan train quality --data data/people --ratings people.csv --run runs/q2 --init runs/q/quality.safetensors \
           --set optimizer.lr=2e-4
     """
+    if preset == FEATURES:
+        from legan.core.errors import ConfigError
+        from legan.train.quality_features import train_features
+
+        if init is not None or devices != 1 or dry_run:
+            raise ConfigError("the preset features solves one linear system: leave out --init, --devices and --dry-run")
+        typer.echo(str(train_features(data or [], ratings, run, settings or [])))
+        return
     train("quality", run, data, preset, settings, devices, dry_run, init=init, labels=ratings)
 
 

@@ -26,6 +26,7 @@ _UNREADABLE = (
 )  # fmt: skip
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 PACKAGED = "packaged"  # what users call weights that come with the package, in every option that takes a weights file
+SIMULATED = "simulated"  # the packaged quality model of simulated raters, by name
 # Kinds of the entries of the metadata; lists are of texts.
 _KINDS: dict[str, type] = {
     "model": str, "data": str, "licence": str, "version": str, "commit": str, "steps": int, "seed": int, "known_faults": list,
@@ -58,9 +59,13 @@ def packaged(name: str) -> Path:
 def weights_file(given: str | Path | None, name: str) -> Path:
     """Return the weights file that a user means: None and the word `packaged` are the package's own weights called `name`.
 
+    `simulated` is the packaged quality model that learned from simulated raters.
+
     Raises:
         WeightsError: the package does not hold them.
     """
+    if (name, str(given)) == ("quality", SIMULATED):
+        return packaged("quality-simulated")
     return packaged(name) if given is None or str(given) == PACKAGED else Path(given)
 
 

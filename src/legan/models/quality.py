@@ -1,6 +1,10 @@
 """Q: one face crop in, how natural people find it out, from 0 (unnatural) to 10 (hyper-realistic).
 
 LEGAN poster, "Quality estimation model": six 4x4 stride-2 convolutions of 64 to 2048 filters, each with LeakyReLU 0.01; fc 256; fc 1.
+
+`FeatureQuality` is another Q: a few hundred rated images cannot teach a network to see, but they can teach what to make of what it sees.
+The means and standard deviations of a frozen body's stages describe a face; the score is a sum of Gaussian kernels round known faces and
+a plane (Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, section 2.7), squashed into the scale.
 """
 
 from dataclasses import replace
@@ -15,12 +19,16 @@ from torch.nn import functional as F
 from legan.core.errors import ConfigError, WeightsError, no_such
 from legan.core.geometry import CROP_SIZE
 from legan.core.weights import load_weights, weights_file
+from legan.models.efficientnet import STAGES, EfficientNetLite0
 from legan.models.from_weights import network_of_config
 
 MODEL = "legan-quality"  # in the metadata of weights files
 MIDDLE_SCORE, TOP_SCORE = 5.0, 10.0
 SLOPE = 0.01  # of LeakyReLU below 0
 _MIN_SPREAD = 0.05  # keeps a likelihood finite
+SQUASH = 4 / TOP_SCORE  # of Q on features: its slope is 1 in the middle of the scale
+N_STATISTICS = 2 * sum(stage.n_out for stage in STAGES)  # a mean and a standard deviation for each channel of each stage
+_EPSILON = 1e-6  # under the root of a variance, which has no slope at 0
 
 
 @dataclass(frozen=True)
@@ -100,6 +108,89 @@ class Quality(nn.Module):
             self.out.bias.fill_(1.0)[0] = MIDDLE_SCORE
 
 
+@dataclass(frozen=True)
+class FeatureQualityConfig:
+    """Shape of Q on features.
+
+    Args:
+        body: the network whose features are read.
+        size: side of the input in pixels.
+        enlarged: side to which the input is enlarged for the body, which was trained on larger images.
+        n_directions: principal directions of the statistics that are kept.
+        n_centres: faces that kernels stand on.
+        head: "mean-std": a score and how far raters will disagree.
+    """
+
+    body: Literal["efficientnet-lite0"] = "efficientnet-lite0"
+    size: int = CROP_SIZE
+    enlarged: int = 224
+    n_directions: int = 256
+    n_centres: int = 704
+    head: Literal["mean-std"] = "mean-std"
+
+
+class FeatureQuality(nn.Module):
+    """Q(x) -> scores (B,) within 0..10; x is (B, 3, size, size) in [-1, 1].
+
+    `features` is the body; `shift` (N,) and `directions` (D, N) bring its statistics to coordinates; `centres` (M, D) are kernels' places;
+    `weights` (2, M + D) and `bias` (2,) make score and spread of them.
+    """
+
+    shift: Tensor
+    directions: Tensor
+    centres: Tensor
+    weights: Tensor
+    bias: Tensor
+
+    def __init__(self, config: FeatureQualityConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or FeatureQualityConfig()
+        self.features = EfficientNetLite0()
+        n, m = config.n_directions, config.n_centres
+        self.register_buffer("shift", torch.zeros(N_STATISTICS))
+        self.register_buffer("directions", torch.zeros(n, N_STATISTICS))
+        self.register_buffer("centres", torch.zeros(m, n))
+        self.register_buffer("weights", torch.zeros(2, m + n))
+        self.register_buffer("bias", torch.tensor([MIDDLE_SCORE, 1.0]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.predict(x).score
+
+    def predict(self, x: Tensor) -> QualityOutput:
+        """Return scores (B,) within 0..10 and spreads (B,) above 0."""
+        return self.judge(self.statistics(x))
+
+    def statistics(self, x: Tensor) -> Tensor:
+        """Means and standard deviations over places of each stage's channels: (B, N), float32."""
+        size = (self.config.enlarged, self.config.enlarged)
+        x = F.interpolate(x, size, mode="bilinear", align_corners=False)
+        return statistics(self.features(x.contiguous(memory_format=torch.channels_last)))
+
+    def judge(self, statistics: Tensor) -> QualityOutput:
+        """Return scores and spreads (B,) of statistics (B, N)."""
+        # The head stays in float32: bfloat16 has no score between 5 and 5.03.
+        with torch.autocast("cpu" if statistics.is_meta else statistics.device.type, enabled=False):
+            place = (statistics.float() - self.shift) @ self.directions.T  # (B, D)
+            out = kernels(place, self.centres) @ self.weights.T + self.bias  # (B, 2)
+        score = TOP_SCORE * torch.sigmoid(SQUASH * (out[:, 0] - MIDDLE_SCORE))
+        return QualityOutput(score, F.softplus(out[:, 1]) + _MIN_SPREAD)
+
+
+def kernels(place: Tensor, centres: Tensor) -> Tensor:
+    """exp(-|place - centre|^2) for each centre, and the places themselves: (B, D), (M, D) -> (B, M + D)."""
+    distance = place.square().sum(1)[:, None] + centres.square().sum(1) - 2 * place @ centres.T  # (B, M)
+    return torch.cat([torch.exp(-distance.clamp_min(0)), place], 1)
+
+
+def statistics(stages: list[Tensor]) -> Tensor:
+    """Mean and standard deviation over places, stage after stage: (B, C, h, w) each -> (B, 2 * sum of C), float32."""
+    parts = []
+    for stage in stages:
+        y = stage.float()
+        parts += [y.mean((2, 3)), (y.var((2, 3), unbiased=False) + _EPSILON).sqrt()]
+    return torch.cat(parts, 1)
+
+
 def preset(name: str, **changes: object) -> QualityConfig:
     """Return the shape called `name`, with fields changed.
 
@@ -111,7 +202,7 @@ def preset(name: str, **changes: object) -> QualityConfig:
     return replace(PRESETS[name], **changes)  # type: ignore[arg-type]
 
 
-def load_quality_net(path: str | Path | None = None) -> tuple[Quality, dict[str, Any]]:
+def load_quality_net(path: str | Path | None = None) -> tuple[Quality | FeatureQuality, dict[str, Any]]:
     """Return Q ready to run, frozen, and what its weights file says about itself; None is the file that comes with the package.
 
     Raises:
@@ -121,5 +212,10 @@ def load_quality_net(path: str | Path | None = None) -> tuple[Quality, dict[str,
     tensors, metadata = load_weights(path)
     if metadata.get("model") != MODEL:
         raise WeightsError(f"{path} holds no quality network: give a file that `legan train quality` led to")
-    net = network_of_config(Quality, QualityConfig, metadata.get("network"), tensors, path)
+    values = metadata.get("network")
+    net: Quality | FeatureQuality
+    if isinstance(values, dict) and "body" in values:
+        net = network_of_config(FeatureQuality, FeatureQualityConfig, values, tensors, path)
+    else:
+        net = network_of_config(Quality, QualityConfig, values, tensors, path)
     return net.requires_grad_(False), metadata

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from legan.core.device import check_device, mixed_dtype
 from legan.core.errors import ConfigError, ImageError, no_such
@@ -24,7 +25,7 @@ from legan.core.weights import weights_file
 from legan.core.workers import shown_progress
 from legan.faces.align import FACES, Faces, ImageInput, Prepared, grouped, prepare_many, prepared_crop, unreadable
 from legan.losses import unnaturalness
-from legan.models.quality import TOP_SCORE, Quality, QualityOutput, load_quality_net
+from legan.models.quality import TOP_SCORE, FeatureQuality, Quality, QualityOutput, load_quality_net
 
 # Q at work: scores of images and tensors, and a loss for anyone's GAN.
 #
@@ -33,6 +34,8 @@ from legan.models.quality import TOP_SCORE, Quality, QualityOutput, load_quality
 
 Precision = Literal["auto", "bf16", "fp32"]
 BATCH_SIZE = 64  # of images in a list
+# At most, of `jittered`: share of the size, of half the side (4 pixels of 128), and of a 3x3 box blur.
+_MOST_SCALE, _MOST_SHIFT, _MOST_BLUR = 0.05, 0.0625, 0.5
 
 
 class QualityScorer:
@@ -52,7 +55,12 @@ class QualityScorer:
     """
 
     def __init__(
-        self, net: Quality, metadata: Mapping[str, Any], checksum: str, device: str = "cpu", precision: Precision = "auto"
+        self,
+        net: Quality | FeatureQuality,
+        metadata: Mapping[str, Any],
+        checksum: str,
+        device: str = "cpu",
+        precision: Precision = "auto",
     ) -> None:
         self.device = torch.device(device)
         self.metadata, self.checksum = dict(metadata), checksum
@@ -147,7 +155,9 @@ class QualityLoss(nn.Module):
     """How unnatural generated faces look, for a generator to minimise: `loss = loss + weight * quality(fake)`.
 
     Frozen and differentiable. A mean over the batch, within 0 (natural) and 1, of `losses.unnaturalness`: it has a slope at every
-    score and rewards nothing beyond the scale. Tensors of another size than the network's are scaled to it, with gradients.
+    score and rewards nothing beyond the scale. Q on features is shown the images a little shifted, scaled and blurred at random
+    (`jittered`, from PyTorch's random state), so that what fools it at one place is of no use at the next. Tensors of another size
+    than the network's are scaled to it, with gradients.
 
     Args:
         weights: as for `load_quality`.
@@ -172,16 +182,32 @@ class QualityLoss(nn.Module):
         """
         if not len(images):
             raise ImageError("a batch of no images has no quality loss: leave such a batch out")
-        return unnaturalness(self.scores(images)).mean()
+        return unnaturalness(self._scores(images, jitter=isinstance(self.net, FeatureQuality))).mean()
 
     def scores(self, images: Tensor) -> Tensor:
         """Return Q's scores (B,) of images as in `forward`, not clipped, with gradients."""
-        x = from_unit((images - self.low) / (self.high - self.low))
-        return self.net(resized(x, self.net.config.size))
+        return self._scores(images, jitter=False)
+
+    def _scores(self, images: Tensor, jitter: bool) -> Tensor:
+        x = resized(from_unit((images - self.low) / (self.high - self.low)), self.net.config.size)
+        return self.net(jittered(x) if jitter else x)
 
     def train(self, mode: bool = True) -> "QualityLoss":
         """Stay in evaluation mode, whatever the network round it does."""
         return super().train(False)
+
+
+def jittered(x: Tensor) -> Tensor:
+    """Shift, scale and blur images (B, 3, H, W) a little, each by other random amounts; differentiable, the border reflected."""
+    n = len(x)
+    scale = 1 + _MOST_SCALE * (2 * torch.rand(n, device=x.device) - 1)
+    shift = _MOST_SHIFT * (2 * torch.rand(n, 2, device=x.device) - 1)
+    theta = torch.cat([torch.diag_embed(scale[:, None].expand(n, 2)), shift[:, :, None]], 2)  # (B, 2, 3)
+    grid = F.affine_grid(theta.to(x.dtype), list(x.shape), align_corners=False)
+    x = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
+    # Between the image and its mean over 3x3 places.
+    share = _MOST_BLUR * torch.rand(n, 1, 1, 1, device=x.device, dtype=x.dtype)
+    return x + share * (F.avg_pool2d(F.pad(x, (1, 1, 1, 1), "reflect"), 3, 1) - x)
 
 
 # Score images and folders: how natural people would find each face, in order, resumable.

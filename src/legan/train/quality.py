@@ -281,10 +281,11 @@ def build_quality(config: QualityTrainingConfig, device: torch.device) -> tuple[
     folders = [Path(folder) for folder in data.folders]
     labels = read_labels(data.labels, folders)
     train, held_out = (RatedImages(folders, labels, split, config.network.size) for split in ("train", "val"))
-    init = None
+    init: Quality | None = None
     if config.init is not None:
-        init = load_quality_net(config.init)[0]
-        if init.config != config.network:
+        found = load_quality_net(config.init)[0]
+        init = found if isinstance(found, Quality) else None
+        if init is None or init.config != config.network:
             raise WeightsError(f"{config.init} has another shape than the settings: leave network.* as the weights have it")
     batches = RatedBatches(train, data.batch_size, data.shift, data.flip, config.loop.seed)
     facts = [{**folder, "labels_sha256": sha256_of(data.labels)} for folder in train.facts()]
@@ -296,9 +297,14 @@ def shaped_as_init(config: QualityTrainingConfig, init: Path, run: Path) -> Qual
     """Return a config whose network has the shape of the weights `init`.
 
     Raises:
-        WeightsError: not a file of a quality network.
+        WeightsError: not a file of a quality network of this kind.
     """
-    return replace(config, network=load_quality_net(init)[0].config)
+    network = load_quality_net(init)[0].config
+    if not isinstance(network, QualityConfig):
+        raise WeightsError(
+            f"{init} was trained by --preset features, which starts from nothing: name other weights with --init"
+        )
+    return replace(config, network=network)
 
 
 def export_quality(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dict[str, Any]:

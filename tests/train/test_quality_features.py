@@ -1,0 +1,122 @@
+"""Training of Q on features: what is known about images is what the head says of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tests.rated_sets import make_rated_set, write_labels
+from typer.testing import CliRunner
+
+from legan.cli import app
+from legan.core.errors import ConfigError, DataError
+from legan.core.weights import load_metadata
+from legan.models.efficientnet import EfficientNetLite0
+from legan.models.quality import N_STATISTICS, FeatureQuality, load_quality_net
+from legan.train import quality_features
+from legan.train.quality_features import (
+    FeatureTrainingConfig,
+    Known,
+    config_metadata,
+    fit_head,
+    save_features,
+    stratified,
+    train_features,
+)
+
+CONFIG = FeatureTrainingConfig(n_directions=32, n_free=20)
+
+
+def made(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Statistics that vary along eight directions, and ratings that follow the first one, bent."""
+    hidden = np.random.default_rng(seed).standard_normal((n, 8))
+    mixing = np.random.default_rng(99).standard_normal((8, N_STATISTICS))
+    return (hidden @ mixing + 3).astype(np.float32), 5 + 2 * np.tanh(1.5 * hidden[:, 0])
+
+
+def test_learns_a_bent_function_of_the_statistics() -> None:
+    x, mean = made(150, 0)
+    head = fit_head(Known(x, mean, np.ones(150)), CONFIG)
+    unseen, truth = made(100, 1)
+    assert np.corrcoef(head.scores(unseen), truth)[0, 1] > 0.9
+
+
+def test_ladders_fall_where_ratings_do_not_say_so() -> None:
+    x, mean = made(100, 0)
+    fault = np.random.default_rng(5).standard_normal(N_STATISTICS).astype(np.float32) * 3
+    before, after = x[:60], x[:60] + fault
+    plain = fit_head(Known(x, mean, np.ones(100)), CONFIG)
+    told = fit_head(Known(x, mean, np.ones(100), [(before, after, np.ones(60))]), CONFIG)
+    unseen = made(50, 2)[0]
+    drop = told.scores(unseen) - told.scores(unseen + fault)
+    assert drop.mean() == pytest.approx(CONFIG.fall / 5, rel=0.5) and (drop > 0).mean() > 0.9
+    assert abs((plain.scores(unseen) - plain.scores(unseen + fault)).mean()) < drop.mean() / 2
+
+
+def test_images_of_a_known_place_are_drawn_to_it() -> None:
+    x, mean = made(60, 0)
+    others = made(40, 3)[0] + 40
+    head = fit_head(Known(x, mean, np.ones(60), placed=[(others, np.full(40, 1.5), 0.5)]), CONFIG)
+    assert abs(head.scores(made(40, 4)[0] + 40).mean() - 1.5) < 1
+
+
+def test_folds_hold_equally_many_of_each_group() -> None:
+    groups = ["a"] * 40 + ["b"] * 20
+    fold = stratified(groups, 10, 0)
+    assert all((fold[:40] == k).sum() == 4 and (fold[40:] == k).sum() == 2 for k in range(10))
+    assert not np.array_equal(fold, stratified(groups, 10, 1))
+
+
+@pytest.fixture(scope="module")
+def body(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Q on features whose body has random weights."""
+    torch.manual_seed(0)
+    x, mean = made(40, 0)
+    head = fit_head(Known(x, mean, np.ones(40)), CONFIG)
+    path = tmp_path_factory.mktemp("body") / "quality.safetensors"
+    save_features(
+        path, head.network(EfficientNetLite0()), {**config_metadata(head, CONFIG), "licence": "CC0-1.0", "data": "noise"}
+    )
+    return path
+
+
+def test_weights_come_back_as_they_were_saved(body: Path) -> None:
+    net, metadata = load_quality_net(body)
+    assert isinstance(net, FeatureQuality) and metadata["training"]["preset"] == "features"
+    x, mean = made(40, 0)
+    head = fit_head(Known(x, mean, np.ones(40)), CONFIG)
+    found = net.judge(torch.from_numpy(x)).score.numpy()
+    np.testing.assert_allclose(found, head.scores(x), atol=0.05)  # float16 of the directions
+
+
+@pytest.fixture
+def as_packaged(body: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quality_features, "PACKAGED", body)
+
+
+@pytest.mark.usefixtures("as_packaged")
+def test_train_quality_features_writes_weights_and_a_curve(tmp_path: Path) -> None:
+    data = make_rated_set(tmp_path / "set", n_identities=12, size=128, strengths=(0, 0.5, 1))
+    labels = write_labels(data, tmp_path / "labels.csv")
+    words = ["n_ladders=3", "n_directions=16", "n_free=8"]
+    outcome = train_features([data], labels, tmp_path / "run", words)
+    metadata = load_metadata(tmp_path / "run" / "quality.safetensors")
+    assert metadata["network"]["body"] == "efficientnet-lite0" and metadata["training"]["n_ladders"] == 3
+    curve = pd.read_csv(tmp_path / "run" / "curve.csv")
+    assert list(curve.columns) == ["n", "pearson", "std"] and len(curve) >= 1 and "Pearson" in str(outcome)
+    with pytest.raises(ConfigError, match="exists already"):
+        train_features([data], labels, tmp_path / "run", words)
+
+
+@pytest.mark.usefixtures("as_packaged")
+def test_too_few_images_and_what_does_not_belong_here_are_refused(tmp_path: Path) -> None:
+    data = make_rated_set(tmp_path / "set", n_identities=4, size=128, strengths=(0, 1))
+    labels = write_labels(data, tmp_path / "labels.csv")
+    with pytest.raises(DataError, match="too few"):
+        train_features([data], labels, tmp_path / "run")
+    with pytest.raises(ConfigError, match="no ratings"):
+        train_features([data], None, tmp_path / "run")
+    words = ["train", "quality", "--preset", "features", "--run", str(tmp_path / "run"), "--init", "packaged"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code != 0 and "one linear system" in result.output + result.stderr
