@@ -21,6 +21,7 @@ from legan.data.faces import FaceDataset
 from legan.models.editors import load_networks
 from legan.models.efficientnet import load_efficientnet
 from legan.models.generator import Generator, GeneratorConfig
+from legan.models.quality import FeatureQuality, FeatureQualityConfig
 from legan.train.config import GANOptimizerConfig
 from legan.train.legan import PRESETS, LeganConfig, LeganTask, build_legan, paired_gradient, paired_l1, quality_loss
 from legan.train.loop import Rehearsal
@@ -234,13 +235,16 @@ def test_frozen_networks(batch: dict[str, Tensor]) -> None:
 
 def test_the_packaged_networks_judge_and_are_named(tmp_path: Path) -> None:
     data = make_face_set(tmp_path / "drawn", size=128)
-    changes = ("critic.size=128", "loss.identity=1", "loss.quality=1", "data.batch_size=2")
+    changes = ("critic.size=128", "loss.identity=1", "loss.quality=1", "data.batch_size=2", "quality=simulated")
     task, batches = build_legan(tiny(*changes, data=data), CPU)
     assert set(task.frozen) == {"identity", "quality"}
     logs = updates(task, batches(0, 0, 1))["generator"]
     assert torch.isfinite(logs["loss"]) and 0 < logs["generator/quality"] < 2
     state = task.extra_state()
-    assert state["judges"]["quality"]["file"] == "quality.safetensors" and len(state["judges"]["identity"]["sha256"]) == 64
+    assert (
+        state["judges"]["quality"]["file"] == "quality-simulated.safetensors"
+        and len(state["judges"]["identity"]["sha256"]) == 64
+    )
     task.judges = {}
     with pytest.raises(WeightsError, match="network has changed"):
         task.load_extra_state(state)
@@ -256,6 +260,30 @@ def test_quality_loss_by_hand() -> None:
     forward = 1 / (1 + np.exp(0.4 * 2.5))
     assert quality_loss(score, fake, None, real).item() == pytest.approx(forward)
     assert quality_loss(score, fake, rec, real).item() == pytest.approx(forward + 0.1)
+
+
+def test_q_on_features_is_shown_other_places_each_time_and_both_of_a_pair_alike() -> None:
+    class Shown(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            with torch.device("meta"):
+                self.net = FeatureQuality(FeatureQualityConfig(n_directions=1, n_centres=1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x[:, :, 2:6, 2:6].mean(dim=(1, 2, 3))
+
+    score = Shown()
+    real, fake = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    first, second = (quality_loss(score, fake, None, real).item() for _ in range(2))
+    assert first != second
+    torch.manual_seed(0)
+    assert quality_loss(score, fake, real.clone(), real).item() == first, "a perfect reconstruction costs nothing"
+
+
+def test_a_run_keeps_the_name_of_the_fast_q(tmp_path: Path) -> None:
+    config = RECIPES["legan"].configure("lite", [tmp_path], tmp_path / "run", ["quality=simulated"])
+    assert str(config.quality) == "simulated"
 
 
 def test_only_a_share_of_known_lights_makes_the_way_back(batch: dict[str, Tensor]) -> None:

@@ -28,6 +28,8 @@ SLOPE = 0.01  # of LeakyReLU below 0
 _MIN_SPREAD = 0.05  # keeps a likelihood finite
 SQUASH = 4 / TOP_SCORE  # of Q on features: its slope is 1 in the middle of the scale
 N_STATISTICS = 2 * sum(stage.n_out for stage in STAGES)  # a mean and a standard deviation for each channel of each stage
+# At most, of `jittered`: share of the size, of half the side (4 pixels of 128), and of a 3x3 box blur.
+_MOST_SCALE, _MOST_SHIFT, _MOST_BLUR = 0.05, 0.0625, 0.5
 _EPSILON = 1e-6  # under the root of a variance, which has no slope at 0
 
 
@@ -189,6 +191,24 @@ def statistics(stages: list[Tensor]) -> Tensor:
         y = stage.float()
         parts += [y.mean((2, 3)), (y.var((2, 3), unbiased=False) + _EPSILON).sqrt()]
     return torch.cat(parts, 1)
+
+
+def jittered(x: Tensor) -> Tensor:
+    """Shift, scale and blur images (B, C, H, W) a little, each by other random amounts; differentiable, the border reflected."""
+    n = len(x)
+    scale = 1 + _MOST_SCALE * (2 * torch.rand(n, device=x.device) - 1)
+    shift = _MOST_SHIFT * (2 * torch.rand(n, 2, device=x.device) - 1)
+    theta = torch.cat([torch.diag_embed(scale[:, None].expand(n, 2)), shift[:, :, None]], 2)  # (B, 2, 3)
+    grid = F.affine_grid(theta.to(x.dtype), list(x.shape), align_corners=False)
+    x = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
+    # Between the image and its mean over 3x3 places.
+    share = _MOST_BLUR * torch.rand(n, 1, 1, 1, device=x.device, dtype=x.dtype)
+    return x + share * (F.avg_pool2d(F.pad(x, (1, 1, 1, 1), "reflect"), 3, 1) - x)
+
+
+def wants_jitter(net: object) -> bool:
+    """Whether a loss shows this network, or the one that it wraps as `net`, images that are `jittered`: Q on features."""
+    return isinstance(getattr(net, "net", net), FeatureQuality)
 
 
 def preset(name: str, **changes: object) -> QualityConfig:

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from legan.core.device import check_device, mixed_dtype
 from legan.core.errors import ConfigError, ImageError, no_such
@@ -25,7 +24,7 @@ from legan.core.weights import weights_file
 from legan.core.workers import shown_progress
 from legan.faces.align import FACES, Faces, ImageInput, Prepared, grouped, prepare_many, prepared_crop, unreadable
 from legan.losses import unnaturalness
-from legan.models.quality import TOP_SCORE, FeatureQuality, Quality, QualityOutput, load_quality_net
+from legan.models.quality import TOP_SCORE, FeatureQuality, Quality, QualityOutput, jittered, load_quality_net, wants_jitter
 
 # Q at work: scores of images and tensors, and a loss for anyone's GAN.
 #
@@ -34,8 +33,6 @@ from legan.models.quality import TOP_SCORE, FeatureQuality, Quality, QualityOutp
 
 Precision = Literal["auto", "bf16", "fp32"]
 BATCH_SIZE = 64  # of images in a list
-# At most, of `jittered`: share of the size, of half the side (4 pixels of 128), and of a 3x3 box blur.
-_MOST_SCALE, _MOST_SHIFT, _MOST_BLUR = 0.05, 0.0625, 0.5
 
 
 class QualityScorer:
@@ -182,7 +179,7 @@ class QualityLoss(nn.Module):
         """
         if not len(images):
             raise ImageError("a batch of no images has no quality loss: leave such a batch out")
-        return unnaturalness(self._scores(images, jitter=isinstance(self.net, FeatureQuality))).mean()
+        return unnaturalness(self._scores(images, jitter=wants_jitter(self.net))).mean()
 
     def scores(self, images: Tensor) -> Tensor:
         """Return Q's scores (B,) of images as in `forward`, not clipped, with gradients."""
@@ -195,19 +192,6 @@ class QualityLoss(nn.Module):
     def train(self, mode: bool = True) -> "QualityLoss":
         """Stay in evaluation mode, whatever the network round it does."""
         return super().train(False)
-
-
-def jittered(x: Tensor) -> Tensor:
-    """Shift, scale and blur images (B, 3, H, W) a little, each by other random amounts; differentiable, the border reflected."""
-    n = len(x)
-    scale = 1 + _MOST_SCALE * (2 * torch.rand(n, device=x.device) - 1)
-    shift = _MOST_SHIFT * (2 * torch.rand(n, 2, device=x.device) - 1)
-    theta = torch.cat([torch.diag_embed(scale[:, None].expand(n, 2)), shift[:, :, None]], 2)  # (B, 2, 3)
-    grid = F.affine_grid(theta.to(x.dtype), list(x.shape), align_corners=False)
-    x = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
-    # Between the image and its mean over 3x3 places.
-    share = _MOST_BLUR * torch.rand(n, 1, 1, 1, device=x.device, dtype=x.dtype)
-    return x + share * (F.avg_pool2d(F.pad(x, (1, 1, 1, 1), "reflect"), 3, 1) - x)
 
 
 # Score images and folders: how natural people would find each face, in order, resumable.

@@ -23,7 +23,7 @@ from legan.models import critic, generator
 from legan.models.critic import Critic, CriticConfig, CriticOutput
 from legan.models.from_weights import checked_config
 from legan.models.generator import Generator, GeneratorConfig, GeneratorOutput
-from legan.models.quality import TOP_SCORE
+from legan.models.quality import TOP_SCORE, jittered, wants_jitter
 from legan.train.config import GANOptimizerConfig, LoopConfig, parse_config
 from legan.train.export import write_editor
 from legan.train.gan import (
@@ -102,7 +102,8 @@ class LeganConfig:
         init: an exported editor whose generator and critic the training starts from, instead of random weights.
         identity: the network of `loss.identity`, a file of `legan train identity` or an official LightCNN checkpoint; the packaged
             one by default.
-        quality: the network of `loss.quality`, weights written by `legan train quality`; the packaged ones by default.
+        quality: the network of `loss.quality`, weights written by `legan train quality`; the packaged ones by default, and
+            `simulated` are those of simulated raters, twenty times faster.
         perceptual: weights for `loss.perceptual` in the layout of EfficientNet-Lite0's package; the installed package's by default.
         model: says in a run folder what was trained there.
     """
@@ -419,10 +420,14 @@ def paired_gradient(difference: Tensor, regions: Tensor, has_true: Tensor) -> Te
 def quality_loss(quality: Scorer, x_fake: Tensor, x_rec: Tensor | None, x_real: Tensor) -> Tensor:
     """Push the translated image to the top of the scale, and the reconstruction's score to that of its input `x_real`.
 
-    Both in units of the scale; the first is `losses.unnaturalness`, which gains nothing from scores beyond it.
+    Both in units of the scale; the first is `losses.unnaturalness`, which gains nothing from scores beyond it. Q on features is shown
+    the images jittered, as by `QualityLoss`; a reconstruction and its input alike.
     """
-    loss = losses.unnaturalness(quality(x_fake)).mean()
+    jitter = wants_jitter(quality)
+    loss = losses.unnaturalness(quality(jittered(x_fake) if jitter else x_fake)).mean()
     if x_rec is not None:
+        if jitter:
+            x_rec, x_real = jittered(torch.cat([x_rec, x_real], 1)).chunk(2, 1)
         with torch.no_grad():
             wanted = quality(x_real)
         loss = loss + (quality(x_rec) - wanted).abs().mean() / TOP_SCORE

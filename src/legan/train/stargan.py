@@ -16,6 +16,7 @@ from legan.core.errors import ConfigError
 from legan.data.batches import DataConfig, FaceBatches
 from legan.data.faces import FaceDataset
 from legan.models import stargan
+from legan.models.quality import jittered, wants_jitter
 from legan.models.stargan import (
     N_LABELS,
     LabelEditor,
@@ -62,7 +63,8 @@ class StarGANConfig:
         optimizer: Adam; `ema_decay` 0 is the published training, which averages no weights.
         precision: "bf16", "fp32", or "auto": bfloat16 where the hardware has it. Penalties are float32 always.
         channels_last: memory layout of images and weights.
-        quality: the network of `loss.quality`, weights written by `legan train quality`; the packaged ones by default.
+        quality: the network of `loss.quality`, weights written by `legan train quality`; the packaged ones by default, and
+            `simulated` are those of simulated raters, twenty times faster.
         model: says in a run folder what was trained there.
     """
 
@@ -169,7 +171,8 @@ class StarGANTask(EditorTask):
 
         # Quality: natural to Q.
         if self.config.loss.quality > 0 and self.quality is not None:
-            terms["quality"] = losses.unnaturalness(self.quality(x_fake)).mean()
+            shown = jittered(x_fake) if wants_jitter(self.quality) else x_fake
+            terms["quality"] = losses.unnaturalness(self.quality(shown)).mean()
         return terms
 
 
