@@ -8,16 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.conftest import textured
+from tests.conftest import landmarks_at, textured
 from tests.quality_weights import write_tiny_quality
 from typer.testing import CliRunner
 
 from legan.cli import app
-from legan.core.errors import ConfigError, ImageError, LeganError
+from legan.core.errors import ConfigError, FaceError, ImageError, LeganError
 from legan.core.listing import find_images
 from legan.faces import align as crops
-from legan.faces.align import prepare
-from legan.quality.scorer import as_csv, in_words, score_images
+from legan.faces.align import CUT_FACE, outside, prepare
+from legan.faces.detect import Face
+from legan.quality.scorer import as_csv, in_words, load_quality, score_images
 
 
 @pytest.fixture
@@ -45,6 +46,33 @@ def test_scores_in_order_with_reasons(folder: Path, tiny_quality: Path) -> None:
     assert len(good) == 9 and all(0 <= s.score <= 10 and s.spread > 0 for s in good)
     again = score_images([folder / "3.png"], weights=tiny_quality)
     assert again[0].score == pytest.approx(by_name["3.png"].score, abs=0.02)
+
+
+def test_a_face_that_the_photo_cuts_has_no_score(tmp_path: Path, tiny_quality: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, table = tmp_path / "photo.png", tmp_path / "scores.csv"
+    textured(320, 200).save(path)
+
+    def face_at(left: float) -> None:
+        face = Face((left, 30, left + 128, 158), landmarks_at(left, 30, 128), 1.0)
+        monkeypatch.setattr(crops, "detect_largest", lambda image: [face])
+
+    face_at(-12)  # 9% of the crop is the photo's border, repeated
+    assert not prepare(path).is_cut and not math.isnan(score_images([path], weights=tiny_quality)[0].score)
+    face_at(-64)
+    (cut,) = score_images([path], table, tiny_quality)
+    assert math.isnan(cut.score) and math.isnan(cut.spread) and cut.reason == CUT_FACE and cut.readable
+    assert "15%" in CUT_FACE and "no score, the photo cuts the face" in in_words([cut])
+    with pytest.raises(FaceError, match=r"photo\.png: the photo cuts the face"):
+        load_quality(tiny_quality)(path)
+    face_at(40)  # it has been judged: a table that continues does not prepare it again
+    assert score_images([path], table, tiny_quality)[0].reason == CUT_FACE
+
+
+def test_the_share_of_a_crop_outside_the_photo() -> None:
+    shifted = np.array([[1.0, 0, 32], [0, 1, 0]])  # a quarter of the crop lies left of the photo
+    assert outside((400, 400), shifted, 128) == 0.25
+    assert outside((400, 64), shifted, 128) == 1 - 0.75 * 0.5
+    assert outside((400, 400), np.array([[1.0, 0, -20], [0, 1, -20]]), 128) == 0
 
 
 def test_a_table_continues_where_it_stopped(

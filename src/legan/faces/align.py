@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from legan.core.errors import FaceError, ImageError
-from legan.core.geometry import CROP_SIZE, Matrix, inverse, warp
+from legan.core.geometry import CROP_SIZE, Matrix, inverse, transform, warp
 from legan.core.images import as_photo
 from legan.faces.detect import MIN_FACE_SIDE, detect_largest
 from legan.faces.landmarks import fit_similarity
@@ -68,6 +68,19 @@ def align(image: Image.Image, landmarks: np.ndarray, size: int = CROP_SIZE) -> A
     return AlignedCrop(Image.fromarray(warp(pixels, matrix, size)), matrix)
 
 
+def outside(photo_size: tuple[int, int], matrix: Matrix, size: int) -> float:
+    """Return the share of a crop's pixels that lie outside the photo, where `align` repeats its border.
+
+    Args:
+        photo_size: width and height in pixels.
+        matrix: photo pixels -> crop pixels.
+        size: side of the crop.
+    """
+    centres = np.arange(size) + 0.5
+    x, y = np.moveaxis(transform(inverse(matrix), np.stack(np.meshgrid(centres, centres), -1)), -1, 0)  # photo pixels
+    return float(1 - ((x >= 0) & (x <= photo_size[0]) & (y >= 0) & (y <= photo_size[1])).mean())
+
+
 def alignment(landmarks: np.ndarray, size: int = CROP_SIZE) -> Matrix:
     """Return the similarity (2, 3) from photo pixels to the pixels of a crop with side `size`."""
     return fit_similarity(anchors(landmarks), size * _PLACES, _WEIGHTS)
@@ -86,17 +99,26 @@ Faces = Literal["auto", "aligned", "detect"]
 FACES = ("auto", "aligned", "detect")
 T = TypeVar("T")
 NO_FACE = f"no face found: a face seen from the front, at least {MIN_FACE_SIDE} pixels wide, is needed"
+MAX_OUTSIDE = 0.15  # of a crop's pixels outside the photo, for a face that can be judged as a whole
+CUT_FACE = f"the photo cuts the face: more than {MAX_OUTSIDE:.0%} of its crop lies outside the photo, so take one that shows the whole face"
 N_THREADS = 4  # decoding waits for the disk, and the detector leaves cores free
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """One image: its crop, uint8 (size, size, 3), or None and the reason; `readable` is False where it is no image at all."""
+    """One image: its crop, uint8 (size, size, 3), or None and the reason.
+
+    Args:
+        readable: False where it is no image at all.
+        is_cut: more than `MAX_OUTSIDE` of the crop lies outside the photo, whose border is repeated there. Padding that an image file
+            already holds is not recognised.
+    """
 
     path: Path | None
     crop: np.ndarray | None
     reason: str = ""
     readable: bool = True
+    is_cut: bool = False
 
 
 def prepare(picture: ImageInput, size: int = CROP_SIZE, faces: Faces = "auto") -> Prepared:
@@ -120,26 +142,31 @@ def prepare(picture: ImageInput, size: int = CROP_SIZE, faces: Faces = "auto") -
     found = detect_largest(image)
     if not found:
         return Prepared(path, None, NO_FACE)
-    return Prepared(path, np.asarray(align(image, found[0].landmarks, size).image))
+    aligned = align(image, found[0].landmarks, size)
+    return Prepared(path, np.asarray(aligned.image), is_cut=outside(image.size, aligned.matrix, size) > MAX_OUTSIDE)
 
 
-def prepared_crop(image: ImageInput, size: int = CROP_SIZE, faces: Faces = "auto", name: str = "") -> np.ndarray:
+def prepared_crop(
+    image: ImageInput, size: int = CROP_SIZE, faces: Faces = "auto", name: str = "", whole: bool = False
+) -> np.ndarray:
     """Cut out the largest face of an image, as `prepare`: uint8 (size, size, 3).
 
     Args:
         name: how messages call an image that is no file.
+        whole: a face that the photo cuts (`Prepared.is_cut`) is an error.
 
     Raises:
         ImageError: an image that cannot be read.
-        FaceError: no face in it.
+        FaceError: no face in it, or a cut one.
     """
     called = str(image) if isinstance(image, (str, Path)) else name
     try:
         prepared = prepare(image, size, faces)
     except ImageError as error:
         raise ImageError(f"{name}: {error}" if name and called == name else str(error)) from error
-    if prepared.crop is None:
-        raise FaceError(f"{called}: {prepared.reason}" if called else prepared.reason)
+    reason = CUT_FACE if whole and prepared.is_cut else prepared.reason
+    if reason or prepared.crop is None:
+        raise FaceError(f"{called}: {reason}" if called else reason)
     return prepared.crop
 
 
@@ -175,7 +202,7 @@ def _prepared(path: Path, size: int, faces: Faces) -> Prepared:
 
 def unreadable(row: Mapping[str, str]) -> bool:
     """Whether a table's row is about a file that could not be read; with another file in its place it may be."""
-    return row["reason"] not in ("", NO_FACE)
+    return row["reason"] not in ("", NO_FACE, CUT_FACE)
 
 
 def grouped(things: Iterable[T], n: int) -> Iterator[list[T]]:

@@ -22,7 +22,7 @@ from legan.core.listing import find_images, utf8_name
 from legan.core.table import Journal, escaped
 from legan.core.weights import weights_file
 from legan.core.workers import shown_progress
-from legan.faces.align import FACES, Faces, ImageInput, Prepared, grouped, prepare_many, prepared_crop, unreadable
+from legan.faces.align import CUT_FACE, FACES, Faces, ImageInput, Prepared, grouped, prepare_many, prepared_crop, unreadable
 from legan.losses import unnaturalness
 from legan.models.quality import TOP_SCORE, FeatureQuality, Quality, QualityOutput, jittered, load_quality_net, wants_jitter
 
@@ -77,15 +77,15 @@ class QualityScorer:
 
         Raises:
             ImageError: a tensor or array of another shape or range, or an image that cannot be read.
-            FaceError: no face in an image; of several, the message says in which.
+            FaceError: no face in an image, or one that the photo cuts; of several, the message says in which.
         """
         if isinstance(image, Tensor):
             return self.predict(resized(from_unit(image), self.size)).score
         several = image_list(image)
         images: list[Any] = [image] if several is None else several
         if several is None:
-            return float(self.predict_crops(np.stack([prepared_crop(images[0], self.size, faces)])).score[0])
-        crops = (prepared_crop(one, self.size, faces, f"image {i}") for i, one in enumerate(images))
+            return float(self.predict_crops(np.stack([prepared_crop(images[0], self.size, faces, whole=True)])).score[0])
+        crops = (prepared_crop(one, self.size, faces, f"image {i}", whole=True) for i, one in enumerate(images))
         return [value for group in grouped(crops, BATCH_SIZE) for value in self.predict_crops(np.stack(group)).score.tolist()]
 
     @torch.inference_mode()
@@ -202,7 +202,7 @@ COLUMNS = ("image", "score", "spread", "reason")
 
 @dataclass(frozen=True)
 class ScoreResult:
-    """An image's score (0..10) and the spread expected among raters; both NaN with a reason where there is no face."""
+    """An image's score (0..10) and the spread expected among raters; both NaN with a reason where there is no whole face."""
 
     image: str
     score: float
@@ -224,13 +224,14 @@ def score_prepared(scorer: QualityScorer, group: Sequence[Prepared]) -> list[Sco
     """Score one group of prepared images, in order."""
     import numpy as np
 
-    crops = [one.crop for one in group if one.crop is not None]
+    crops = [one.crop for one in group if one.crop is not None and not one.is_cut]
     output = scorer.predict_crops(np.stack(crops)) if crops else None
     values = iter(zip(output.score.tolist(), _spreads(output.spread, len(crops)), strict=True)) if output else iter(())
     found = []
     for one in group:
-        score, spread = next(values) if one.crop is not None else (math.nan, math.nan)
-        found.append(ScoreResult(utf8_name(str(one.path)), score, spread, utf8_name(one.reason), one.readable))
+        score, spread = next(values) if one.crop is not None and not one.is_cut else (math.nan, math.nan)
+        reason = CUT_FACE if one.is_cut else one.reason
+        found.append(ScoreResult(utf8_name(str(one.path)), score, spread, utf8_name(reason), one.readable))
     return found
 
 
