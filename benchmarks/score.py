@@ -22,7 +22,7 @@ from legan.core.images import load_photo
 from legan.core.weights import asset
 from legan.faces.align import prepare_many
 from legan.faces.detect import find_boxes
-from legan.models.quality import PRESETS, Quality
+from legan.models.quality import PRESETS, QualityModel
 from legan.quality.scorer import QualityScorer, score_files
 
 AIMS = {"crops": 1500, "files": 600, "photos": 25}  # on two free cores
@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("--what", nargs="+", choices=list(AIMS), default=list(AIMS))
     words = parser.parse_args()
     torch.set_num_threads(words.threads)
-    scorer = QualityScorer(Quality(PRESETS["lite"]), {}, "random")
+    scorer = QualityScorer(QualityModel(PRESETS["lite"]), {}, "random")
     for what in words.what:
         with tempfile.TemporaryDirectory() as folder:
             reached, reference, name = measure(scorer, what, words.seconds, Path(folder))

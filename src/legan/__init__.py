@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from legan.matching import Match, match
     from legan.models.critic import Critic
     from legan.models.generator import Generator
-    from legan.models.quality import Quality as QualityModel
+    from legan.models.quality import QualityModel
     from legan.quality.metric import QualityScore
     from legan.quality.scorer import QualityLoss, QualityScorer, load_quality, score
     from legan.train.task import Task, Update
@@ -62,7 +62,7 @@ _HOMES = {
     "evaluate": "legan.evaluation.benchmark:evaluate_editors",
     "Generator": "legan.models.generator:Generator",
     "Critic": "legan.models.critic:Critic",
-    "QualityModel": "legan.models.quality:Quality",
+    "QualityModel": "legan.models.quality:QualityModel",
     "losses": "legan.losses",
     "Task": "legan.train.task:Task",
     "Update": "legan.train.task:Update",

@@ -21,7 +21,7 @@ from legan.models.face_resnet import FaceResNet, load_face_resnet
 from legan.models.from_weights import network_of_config
 from legan.models.generator import Generator, GeneratorConfig
 from legan.models.lightcnn import LightCNN, load_lightcnn
-from legan.models.quality import MODEL, Quality, QualityConfig, load_quality_net
+from legan.models.quality import MODEL, QualityConfig, QualityModel, load_quality_net
 from legan.models.stargan import StarGANCritic, StarGANCriticConfig, StarGANGenerator, StarGANGeneratorConfig, load_published
 from legan.models.starganv2 import Mapping as StyleMapping
 from legan.models.starganv2 import StarGANv2Config, StarGANv2Generator
@@ -61,7 +61,7 @@ def cases() -> dict[str, Case]:
             named(generator_generator=StarGANv2Generator(V2), generator_mapping=StyleMapping(V2)),
             {"model": "starganv2", **v2}, load_networks, ("generator",),
         ),
-        "quality": (Quality(QUALITY).state_dict(), {"model": MODEL, "network": asdict(QUALITY)}, load_quality_net, ("network",)),
+        "quality": (QualityModel(QUALITY).state_dict(), {"model": MODEL, "network": asdict(QUALITY)}, load_quality_net, ("network",)),
         "identity": (LightCNN(TINY).state_dict(), {"lightcnn": asdict(TINY)}, load_lightcnn, ("lightcnn",)),
         "face_resnet": (FaceResNet().state_dict(), {"face_resnet": {"rank": 160}}, load_face_resnet, ("face_resnet",)),
         "expression": (
@@ -151,10 +151,10 @@ def test_metadata_of_another_form(metadata: str, tmp_path: Path) -> None:
 
 
 def test_building_elsewhere_is_not_disturbed(tmp_path: Path) -> None:
-    network_of_config(Quality, QualityConfig, asdict(QUALITY), Quality(QUALITY).state_dict(), tmp_path)
+    network_of_config(QualityModel, QualityConfig, asdict(QUALITY), QualityModel(QUALITY).state_dict(), tmp_path)
     with pytest.raises(WeightsError):
-        network_of_config(Quality, QualityConfig, asdict(QUALITY), {}, tmp_path)
-    assert sum(p.numel() for p in Quality(QualityConfig(width=8)).parameters()) > 0
+        network_of_config(QualityModel, QualityConfig, asdict(QUALITY), {}, tmp_path)
+    assert sum(p.numel() for p in QualityModel(QualityConfig(width=8)).parameters()) > 0
 
 
 def test_published_checkpoints_tell_their_shapes_truly(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from legan.models.quality import (
     PRESETS,
     FeatureQuality,
     FeatureQualityConfig,
-    Quality,
     QualityConfig,
+    QualityModel,
     kernels,
     preset,
     statistics,
@@ -21,7 +21,7 @@ from legan.models.quality import (
 
 class TestQuality(ModelTester):
     def make(self) -> nn.Module:
-        return Quality(QualityConfig(size=32, width=4, n_layers=3, n_hidden=8))
+        return QualityModel(QualityConfig(size=32, width=4, n_layers=3, n_hidden=8))
 
     def inputs(self, n: int) -> tuple[Tensor, ...]:
         return (torch.rand(n, 3, 32, 32, generator=torch.Generator().manual_seed(n)) * 2 - 1,)
@@ -29,7 +29,7 @@ class TestQuality(ModelTester):
 
 class TestTwoHeads(TestQuality):
     def make(self) -> nn.Module:
-        class Both(Quality):
+        class Both(QualityModel):
             def forward(self, x: Tensor) -> Tensor:
                 return torch.stack(self.predict(x), 1)  # type: ignore[arg-type]
 
@@ -76,7 +76,7 @@ def test_statistics_are_means_and_deviations_over_places() -> None:
 
 def test_paper_preset_is_the_papers_network() -> None:
     with torch.device("meta"):
-        net = Quality(PRESETS["paper"])
+        net = QualityModel(PRESETS["paper"])
     convs = [layer for layer in net.features if isinstance(layer, nn.Conv2d)]
     assert [conv.out_channels for conv in convs] == [64, 128, 256, 512, 1024, 2048]
     assert all(conv.kernel_size == (4, 4) and conv.stride == (2, 2) for conv in convs)
@@ -88,7 +88,7 @@ def test_paper_preset_is_the_papers_network() -> None:
 
 def test_lite_is_the_same_form_at_a_quarter_of_the_width() -> None:
     with torch.device("meta"):
-        paper, lite = Quality(PRESETS["paper"]), Quality(PRESETS["lite"])
+        paper, lite = QualityModel(PRESETS["paper"]), QualityModel(PRESETS["lite"])
     for wide, narrow in zip(paper.features, lite.features, strict=True):
         if isinstance(wide, nn.Conv2d) and isinstance(narrow, nn.Conv2d):
             assert wide.out_channels == 4 * narrow.out_channels
@@ -101,14 +101,14 @@ def test_lite_is_the_same_form_at_a_quarter_of_the_width() -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_starts_in_the_middle_of_the_scale(name: str) -> None:
     torch.manual_seed(0)
-    net = Quality(preset(name, width=8, n_hidden=16)).eval()
+    net = QualityModel(preset(name, width=8, n_hidden=16)).eval()
     scores = net(torch.rand(16, 3, 128, 128) * 2 - 1)
     assert scores.shape == (16,)
     assert (scores - 5).abs().max() < 0.5
 
 
 def test_spread_is_positive_whatever_the_input() -> None:
-    net = Quality(QualityConfig(size=32, width=4, n_layers=3, n_hidden=8, head="mean-std"))
+    net = QualityModel(QualityConfig(size=32, width=4, n_layers=3, n_hidden=8, head="mean-std"))
     nn.init.constant_(net.out.bias, -50.0)
     assert net.predict(torch.rand(3, 3, 32, 32)).spread.min() > 0  # type: ignore[union-attr]
 
@@ -117,4 +117,4 @@ def test_unknown_names() -> None:
     with pytest.raises(ConfigError, match="did you mean 'lite'"):
         preset("light")
     with pytest.raises(ConfigError, match="multiple of 64"):
-        Quality(QualityConfig(size=100))
+        QualityModel(QualityConfig(size=100))

@@ -17,7 +17,7 @@ from legan.core.weights import load_weights, save_weights
 from legan.data.batches import FaceBatches
 from legan.data.faces import FaceDataset
 from legan.models.editors import Codes, load_networks
-from legan.models.quality import MODEL, Quality, QualityConfig
+from legan.models.quality import MODEL, QualityConfig, QualityModel
 from legan.models.stargan import StarGANGenerator
 from legan.train.recipes import RECIPES, export_run
 from legan.train.run_folder import newest_checkpoint
@@ -51,7 +51,7 @@ def batch(faces: Path) -> dict[str, Tensor]:
 def q(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path, config = tmp_path_factory.mktemp("q") / "q.safetensors", QualityConfig(size=32, width=4, n_layers=3, n_hidden=8)
     torch.manual_seed(0)
-    save_weights(path, Quality(config).state_dict(), {"model": MODEL, "network": config_to_dict(config)})
+    save_weights(path, QualityModel(config).state_dict(), {"model": MODEL, "network": config_to_dict(config)})
     return path
 
 

@@ -47,7 +47,7 @@ def summary() -> list[PresetSummary]:
         rows.append(_row(name, "critic", d, torch.zeros(1, 3, critic_config.size, critic_config.size)))
     for name, quality_config in quality.PRESETS.items():
         with torch.device("meta"):  # shapes are enough to count, and 45 million weights take long to draw
-            q = quality.Quality(quality_config).eval()
+            q = quality.QualityModel(quality_config).eval()
             rows.append(_row(name, "quality", q, torch.zeros(1, 3, quality_config.size, quality_config.size)))
     with torch.device("meta"):
         on_features = quality.FeatureQuality().eval()

@@ -62,7 +62,7 @@ class QualityOutput(NamedTuple):
     spread: Tensor | None
 
 
-class Quality(nn.Module):
+class QualityModel(nn.Module):
     """Q(x) -> scores (B,); x is (B, 3, size, size) in [-1, 1]. Scores are not clipped: a loss needs their slope everywhere.
 
     Example:
@@ -222,7 +222,7 @@ def preset(name: str, **changes: object) -> QualityConfig:
     return replace(PRESETS[name], **changes)  # type: ignore[arg-type]
 
 
-def load_quality_net(path: str | Path | None = None) -> tuple[Quality | FeatureQuality, dict[str, Any]]:
+def load_quality_net(path: str | Path | None = None) -> tuple[QualityModel | FeatureQuality, dict[str, Any]]:
     """Return Q ready to run, frozen, and what its weights file says about itself; None is the file that comes with the package.
 
     Raises:
@@ -231,11 +231,11 @@ def load_quality_net(path: str | Path | None = None) -> tuple[Quality | FeatureQ
     path = weights_file(path, "quality")
     tensors, metadata = load_weights(path)
     if metadata.get("model") != MODEL:
-        raise WeightsError(f"{path} holds no quality network: give a file that `legan train quality` led to")
+        raise WeightsError(f"{path} holds no quality network: give weights written by `legan train quality`")
     values = metadata.get("network")
-    net: Quality | FeatureQuality
+    net: QualityModel | FeatureQuality
     if isinstance(values, dict) and "body" in values:
         net = network_of_config(FeatureQuality, FeatureQualityConfig, values, tensors, path)
     else:
-        net = network_of_config(Quality, QualityConfig, values, tensors, path)
+        net = network_of_config(QualityModel, QualityConfig, values, tensors, path)
     return net.requires_grad_(False), metadata

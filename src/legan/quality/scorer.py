@@ -24,7 +24,15 @@ from legan.core.weights import weights_file
 from legan.core.workers import shown_progress
 from legan.faces.align import CUT_FACE, FACES, Faces, ImageInput, Prepared, grouped, prepare_many, prepared_crop, unreadable
 from legan.losses import unnaturalness
-from legan.models.quality import TOP_SCORE, FeatureQuality, Quality, QualityOutput, jittered, load_quality_net, wants_jitter
+from legan.models.quality import (
+    TOP_SCORE,
+    FeatureQuality,
+    QualityModel,
+    QualityOutput,
+    jittered,
+    load_quality_net,
+    wants_jitter,
+)
 
 # Q at work: scores of images and tensors, and a loss for anyone's GAN.
 #
@@ -53,7 +61,7 @@ class QualityScorer:
 
     def __init__(
         self,
-        net: Quality | FeatureQuality,
+        net: QualityModel | FeatureQuality,
         metadata: Mapping[str, Any],
         checksum: str,
         device: str = "cpu",
@@ -109,7 +117,7 @@ class QualityScorer:
 
 
 def load_quality(weights: str | Path | None = None, device: str = "cpu", precision: Precision = "auto") -> QualityScorer:
-    """Return a scorer with the packaged weights, or with those of a file that `legan train quality` led to.
+    """Return a scorer with the packaged weights, or with weights written by `legan train quality`.
 
     Raises:
         WeightsError: a missing or damaged file, a pickle, or weights of something else.

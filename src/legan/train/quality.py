@@ -24,7 +24,7 @@ from legan.data.ratings import read_labels
 from legan.faces.landmarks import locate_in_crop
 from legan.metrics.agreement import figures
 from legan.models import quality as models
-from legan.models.quality import MODEL, Quality, QualityConfig, load_quality_net
+from legan.models.quality import MODEL, QualityConfig, QualityModel, load_quality_net
 from legan.train.config import LoopConfig, OptimizerConfig, parse_config
 from legan.train.export import provenance, trained_state
 from legan.train.run_folder import CONFIG, describe_init, join_licences, training_length
@@ -191,7 +191,7 @@ PRESETS = {
 
 
 class QualityTask(AveragedTask):
-    """Trains a `Quality`; its moving average is what is evaluated and exported.
+    """Trains a `QualityModel`; its moving average is what is evaluated and exported.
 
     Args:
         config: all settings.
@@ -210,13 +210,13 @@ class QualityTask(AveragedTask):
         device: torch.device,
         held_out: RatedImages,
         data: Sequence[Mapping[str, object]] = (),
-        init: Quality | None = None,
+        init: QualityModel | None = None,
     ) -> None:
         if config.loss == "nll" and config.network.head != "mean-std":
             raise ConfigError('loss=nll needs a network that predicts the spread: add --set network.head="mean-std"')
         self.config, self.device, self.held_out = config, device, held_out
         self.dtype = mixed_dtype(config.precision, device)
-        net = Quality(config.network)
+        net = QualityModel(config.network)
         if init is not None:
             net.load_state_dict(init.state_dict())
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -281,10 +281,10 @@ def build_quality(config: QualityTrainingConfig, device: torch.device) -> tuple[
     folders = [Path(folder) for folder in data.folders]
     labels = read_labels(data.labels, folders)
     train, held_out = (RatedImages(folders, labels, split, config.network.size) for split in ("train", "val"))
-    init: Quality | None = None
+    init: QualityModel | None = None
     if config.init is not None:
         found = load_quality_net(config.init)[0]
-        init = found if isinstance(found, Quality) else None
+        init = found if isinstance(found, QualityModel) else None
         if init is None or init.config != config.network:
             raise WeightsError(f"{config.init} has another shape than the settings: leave network.* as the weights have it")
     batches = RatedBatches(train, data.batch_size, data.shift, data.flip, config.loop.seed)
