@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from legan.models.critic import Critic
     from legan.models.generator import Generator
     from legan.models.quality import QualityModel
-    from legan.quality.metric import QualityScore
+    from legan.quality.metric import ExpressionAccuracy, FaceQuality, LightingAccuracy, MatchScore
     from legan.quality.scorer import QualityLoss, QualityScorer, load_quality, score
     from legan.train.task import Task, Update
 
@@ -52,7 +52,10 @@ _HOMES = {
     "read_mark": "legan.editing.marks:read_mark",
     "Match": "legan.matching:Match",
     "match": "legan.matching:match",
-    "QualityScore": "legan.quality.metric:QualityScore",
+    "ExpressionAccuracy": "legan.quality.metric:ExpressionAccuracy",
+    "FaceQuality": "legan.quality.metric:FaceQuality",
+    "LightingAccuracy": "legan.quality.metric:LightingAccuracy",
+    "MatchScore": "legan.quality.metric:MatchScore",
     "QualityLoss": "legan.quality.scorer:QualityLoss",
     "QualityScorer": "legan.quality.scorer:QualityScorer",
     "load_quality": "legan.quality.scorer:load_quality",
@@ -73,16 +76,19 @@ __all__ = [
     "Critic",
     "Edit",
     "Editor",
+    "ExpressionAccuracy",
     "FaceDataset",
+    "FaceQuality",
     "Generator",
     "Lamp",
     "LeganError",
     "LightSetup",
+    "LightingAccuracy",
     "Mark",
     "Match",
+    "MatchScore",
     "QualityLoss",
     "QualityModel",
-    "QualityScore",
     "QualityScorer",
     "Readings",
     "Task",

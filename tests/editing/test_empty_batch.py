@@ -43,7 +43,7 @@ def test_scores_of_nothing(tiny_quality: Path) -> None:
     assert tuple(scorer(NONE).shape) == (0,) and tuple(scorer(torch.zeros(0, 3, 99, 99)).shape) == (0,)
     assert tuple(scorer.predict_crops(np.zeros((0, 128, 128, 3), np.uint8)).score.shape) == (0,)
     assert list(score_files(scorer, [])) == []
-    metric = legan.QualityScore(tiny_quality)
+    metric = legan.FaceQuality(tiny_quality)
     metric.update(torch.full((2, 3, 128, 128), 0.5))
     before = metric.compute()
     metric.update(NONE)

@@ -14,7 +14,7 @@ from legan.core.errors import ConfigError, FaceError, ImageError, WeightsError
 from legan.core.files import sha256_of
 from legan.core.weights import asset, packaged
 from legan.data.degradations import degrade
-from legan.quality.metric import QualityScore
+from legan.quality.metric import FaceQuality
 from legan.quality.scorer import QualityLoss, jittered, load_quality
 
 
@@ -113,7 +113,7 @@ def test_value_range(tiny_quality: Path) -> None:
 def test_metric_is_the_mean_score_whatever_the_batches(tiny_quality: Path) -> None:
     images = unit(*crops(5))
     expected = QualityLoss(tiny_quality).scores(images).clamp(0, 10).mean()
-    metric = QualityScore(tiny_quality)
+    metric = FaceQuality(tiny_quality)
     assert isinstance(metric, Metric) and metric.higher_is_better
     for part in images.split(2):
         metric.update(part)
