@@ -191,3 +191,8 @@ def test_an_option_without_help_is_an_error() -> None:
 
     with pytest.raises(ValueError, match="legan first `--size` has no help"):
         commands_page(command_line)
+
+
+def test_changes_and_citation_are_of_this_version() -> None:
+    assert f"\n## {legan.__version__}\n" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"\nversion: {legan.__version__}\n" in (ROOT / "CITATION.cff").read_text()
