@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from legan.core.errors import ConfigError
 from legan.models.blocks import count_gflop, count_parameters
+from legan.models.efficientnet import load_efficientnet
 from legan.models.quality import (
     PRESETS,
     FeatureQuality,
@@ -14,6 +15,7 @@ from legan.models.quality import (
     QualityConfig,
     QualityModel,
     kernels,
+    load_quality_net,
     preset,
     statistics,
 )
@@ -118,3 +120,10 @@ def test_unknown_names() -> None:
         preset("light")
     with pytest.raises(ConfigError, match="multiple of 64"):
         QualityModel(QualityConfig(size=100))
+
+
+def test_the_packaged_body_is_efficientnet_lite0s_rounded_to_float16() -> None:
+    net, body = load_quality_net()[0], load_efficientnet()
+    assert isinstance(net, FeatureQuality)
+    expected = {name: value.half().float() for name, value in body.state_dict().items()}
+    torch.testing.assert_close(dict(net.features.state_dict()), expected, atol=0, rtol=0)
