@@ -11,8 +11,9 @@ import torch
 
 from legan.core.conditions import LIGHTINGS
 from legan.core.errors import ConditionError, FaceError, ImageError
-from legan.core.light import LightSetup
-from legan.editing.lights import environment_light, light_like, light_setups, read_environment, shares_in_words
+from legan.core.images import load_environment
+from legan.core.light import LightSetup, environment_light
+from legan.editing.folders import light_like, light_setups, shares_in_words
 from legan.editing.loader import load_editor
 from legan.models.critic import CriticOutput
 from legan.models.editors import LightingSpec
@@ -66,21 +67,21 @@ def test_an_even_map_has_the_share_of_the_solid_angle() -> None:
 def test_maps_of_files(tmp_path: Path) -> None:
     light = 20 * a_map(45.5, 3.5, (1, 0.5, 0.25))
     cv2.imwrite(str(tmp_path / "a.hdr"), light[..., ::-1])
-    room, flashes = room_and_flashes(read_environment(tmp_path / "a.hdr"))
+    room, flashes = room_and_flashes(environment_light(load_environment(tmp_path / "a.hdr")))
     total = sum(flashes.values())
     assert np.allclose(total / total[0], [1, 0.5, 0.25], atol=0.02) and np.allclose(room, 0)
     # 188 of 255 is half of the light.
     levels = np.zeros((60, 120, 3), np.uint8)
     levels[28, 50] = 255, 188, 0
     cv2.imwrite(str(tmp_path / "a.png"), levels[..., ::-1])
-    setup = read_environment(tmp_path / "a.png")
+    setup = environment_light(load_environment(tmp_path / "a.png"), "environment a.png")
     total = sum(room_and_flashes(setup)[1].values())
     assert np.allclose(total / total[0], [1, 0.503, 0], atol=0.005) and str(setup) == "environment a.png"
 
 
 def test_maps_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"no.hdr does not exist: name an environment map"):
-        read_environment(tmp_path / "no.hdr")
+        load_environment(tmp_path / "no.hdr")
     cases = (
         ("a.hdr", b"no image", "is a text file"),
         ("b.hdr", b"", "is empty"),
@@ -95,10 +96,10 @@ def test_maps_that_cannot_be_used(tmp_path: Path) -> None:
     for name, content, message in cases:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ImageError, match=message):
-            read_environment(tmp_path / name)
+            load_environment(tmp_path / name)
     cv2.imwrite(str(tmp_path / "square.png"), np.ones((50, 50, 3), np.uint8))
     with pytest.raises(ImageError, match="is 50x50 pixels: an equirectangular map is twice as wide as high"):
-        read_environment(tmp_path / "square.png")
+        load_environment(tmp_path / "square.png")
     for wrong in (np.zeros((8, 16, 3)), np.full((8, 16, 3), -1.0), np.full((8, 16, 3), np.inf)):
         with pytest.raises(ImageError, match="holds no light"):
             environment_light(wrong)

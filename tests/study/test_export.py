@@ -16,8 +16,8 @@ from legan.data.ratings import read_gold, read_ratings
 from legan.requests import StudyRequest
 from legan_study.config import StudyConfig
 from legan_study.create import create_study
-from legan_study.export import analyse, bradley_terry, export_study
-from legan_study.results import agreement_so_far, in_words, status
+from legan_study.export import export_study
+from legan_study.results import agreement_so_far, analyse, bradley_terry, in_words, status
 from legan_study.serve import make_app
 from legan_study.study import open_study
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from legan.core.geometry import EYE_DISTANCE, EYES_Y, MOUTH_Y
-from legan.train.probe import mouth_window, region_weights, window
+from legan.train.legan import region_weights
+from legan.train.probe import mouth_window, window
 
 
 def test_weights_have_mean_one_and_peak_at_eyes_and_mouth() -> None:

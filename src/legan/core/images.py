@@ -1,6 +1,7 @@
 """Image files in and out, and between arrays, tensors and PIL images: the only place where range, layout or size changes."""
 
 import io
+import re
 import struct
 import warnings
 import zlib
@@ -17,6 +18,7 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError, features
 from legan.core.colours import to_eight_bits, to_srgb, with_alpha
 from legan.core.errors import ImageError, nearest
 from legan.core.files import write_atomic
+from legan.core.light import to_linear
 from legan.core.metadata import Metadata, read_metadata, save_options, with_segments
 
 if TYPE_CHECKING:
@@ -520,3 +522,43 @@ def resized(x: "Tensor", size: int) -> "Tensor":
     from torch.nn import functional
 
     return functional.interpolate(x, (size, size), mode="bilinear", antialias=True, align_corners=False)
+
+
+# Environment maps: the light round the face, equirectangular.
+
+
+def load_environment(path: str | Path) -> np.ndarray:
+    """Return linear light, float32 (H, 2 H, 3), of an equirectangular map, for `core.light.environment_light`.
+
+    Values of Radiance HDR files are linear light; other images are read as photos are, in sRGB.
+
+    Raises:
+        ImageError: no such file, no image, or not twice as wide as high.
+    """
+    name = Path(path)
+    if not name.is_file():
+        raise ImageError(f"{name} does not exist: name an environment map, such as room.hdr")
+    with open(name, "rb") as file:
+        is_radiance = file.read(2) == b"#?"
+    light = _radiance(name) if is_radiance else to_linear(np.asarray(load_photo(name).image) / np.float32(255))
+    height, width = light.shape[:2]
+    if abs(width - 2 * height) > 2:
+        raise ImageError(f"{name} is {width}x{height} pixels: an equirectangular map is twice as wide as high")
+    return light
+
+
+def _radiance(name: Path) -> np.ndarray:
+    """Read a Radiance HDR file: linear light, float32 (H, W, 3). Its size is checked before anything is decoded."""
+    import cv2
+
+    data = np.fromfile(name, np.uint8)
+    size = re.search(rb"[-+]Y (\d{1,9}) [-+]X (\d{1,9})\n", data[:4096].tobytes())
+    if size:
+        check_size((int(size[2]), int(size[1])), str(name))
+    try:
+        pixels = cv2.imdecode(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR) if size else None
+    except cv2.error:  # damaged
+        pixels = None
+    if pixels is None:
+        raise ImageError(f"{name} cannot be read as an environment map: give Radiance HDR (.hdr), or an image as photos are")
+    return np.ascontiguousarray(pixels[..., ::-1])

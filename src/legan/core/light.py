@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from legan.core.conditions import LIGHTING_WORDS, LIGHTINGS, MAX_AZIMUTH, MAX_ELEVATION, MIN_ELEVATION, lighting_code
-from legan.core.errors import ConditionError
+from legan.core.errors import ConditionError, ImageError
 
 # Between sRGB values and linear light (IEC 61966-2-1), and the tone curve of the rendered set's sensor (`legan_faces3d.render.camera`).
 #
@@ -360,3 +360,49 @@ def _lamp_words(lamp: Lamp) -> str:
 
 def _numbers(values: float | Sequence[float]) -> str:
     return ",".join(f"{value:g}" for value in np.atleast_1d(np.asarray(values, float)))
+
+
+# The light of an environment map (`core.images.load_environment`), as a mixture of the classes.
+
+
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
+_MAP_WIDTH = 144  # pixels to which an environment map is brought: 2.5 degrees each
+
+
+def environment_light(light: np.ndarray, words: str = "environment") -> LightSetup:
+    """Return the light of an environment map, with a brightness of one flash or of the room's light in all.
+
+    Light from directions that the classes cover goes to their flashes; the rest, from behind, below and far above, is taken for the
+    room's even light, the more of it the larger its share.
+
+    Args:
+        light: linear light (H, 2 H, 3), RGB, equirectangular, seen from the face. Its middle is where the face looks, at the camera;
+            what is right of the middle lies to the person's right, which is the left of the photo.
+        words: what marks say.
+
+    Raises:
+        ImageError: no light in it, or values that are no light.
+    """
+    import cv2
+
+    light = np.asarray(light, np.float32)
+    if not np.isfinite(light).all() or (light < 0).any() or not light.any():
+        raise ImageError(f"{words}: the map holds no light, or values that are no light (below 0 or not finite)")
+    if light.shape[1] > _MAP_WIDTH:
+        light = cv2.resize(light, (_MAP_WIDTH, _MAP_WIDTH // 2), interpolation=cv2.INTER_AREA)
+    height, width = light.shape[:2]
+    weights, room = np.zeros((len(LIGHTINGS), 3)), np.zeros(3)
+    for row in range(height):
+        elevation = 90 - (row + 0.5) / height * 180
+        area = math.cos(math.radians(elevation))
+        for column in range(width):
+            azimuth = 180 - (column + 0.5) / width * 360
+            arriving = area * light[row, column].astype(np.float64)
+            if abs(azimuth) <= MAX_AZIMUTH and MIN_ELEVATION <= elevation <= MAX_ELEVATION:
+                weights += lighting_code((azimuth, elevation))[:, None] * arriving
+            else:
+                room += arriving
+    total = (weights.sum(0) + room) @ _LUMINANCE
+    weights, room = weights / total, room / total
+    red, green, blue = map(float, room)
+    return from_weights(weights, (red, green, blue), words)

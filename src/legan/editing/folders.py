@@ -1,4 +1,4 @@
-"""Edit files and folders: which photos, under which names, what is left as it is, and what went wrong."""
+"""Edit files and folders: which photos, under which names, which lights, what is left as it is, and what went wrong."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -6,15 +6,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from legan.core.conditions import LIGHTINGS
 from legan.core.errors import ConditionError, FaceError, ImageError, LeganError
 from legan.core.files import make_folder, sha256_of
-from legan.core.images import WRITE_FORMATS, Photo, save_photo, write_format
-from legan.core.light import LightSetup
+from legan.core.images import WRITE_FORMATS, Photo, load_environment, save_photo, to_network, write_format
+from legan.core.light import WHITE, Colour, LightSetup, environment_light, from_weights
 from legan.core.listing import images_in_folder
 from legan.core.workers import shown_progress
 from legan.editing.editor import Edit, Editor, Readings, Subject
 from legan.editing.grid import GRID_LIGHTINGS, grid_mark, make_grid
-from legan.editing.lights import light_setups, shares_in_words
 from legan.editing.loader import load_editor
 from legan.editing.marks import marked_metadata, of_photo, read_mark
 from legan.models.editors import LightingSpec
@@ -327,3 +329,61 @@ def _fail(report: Report, photo: Path, error: LeganError, is_single: bool) -> No
 def _path_of(photo: Photo) -> Path:
     assert photo.path is not None, "prepared from a file"
     return photo.path
+
+
+# Lightings as the command line names them: lamps with ambient, softness and colour, an environment map, the light of another photo.
+
+
+_LEAST = 0.02  # share of the light below which a class that the critic predicts is left out
+
+
+def light_setups(request: EditRequest, editor: Editor) -> EditRequest:
+    """Return a request whose `lightings` are what to edit to, read or estimated; plain ones stay as they were named.
+
+    Raises:
+        ConditionError, ImageError, FaceError: what cannot be read or is out of range, no face, or no critic to estimate by.
+    """
+    lightings = request.lightings
+    if request.environment is not None:
+        lightings = (environment_light(load_environment(request.environment), f"environment {Path(request.environment).name}"),)
+    elif request.light_like is not None:
+        lightings = (light_like(editor, request.light_like),)
+    elif not (request.ambient is None and request.softness is None and request.light_color is None):
+        lightings = tuple(_with_lamps(lighting, request) for lighting in lightings)
+    return replace(
+        request, lightings=lightings, ambient=None, softness=None, light_color=None, environment=None, light_like=None
+    )
+
+
+def _with_lamps(lighting: LightingSpec, request: EditRequest) -> LightingSpec:
+    """One lighting in words with the request's ambient, softness and colour."""
+    if not isinstance(lighting, str):
+        raise ConditionError("ambient, softness and colour belong to lamps in words: a LightSetup has its own")
+    ambient = 1.0 if request.ambient is None else request.ambient
+    colour: Colour = WHITE if request.light_color is None else request.light_color
+    setup = LightSetup.parse(lighting, ambient, request.softness or 0.0, colour)
+    return lighting if setup.plain is not None else setup
+
+
+def shares_in_words(setup: LightSetup) -> str:
+    """Describe a light that was read or estimated by its classes: `1 of room, 0.62 of 05, 0.2 of 06`, means of the channels."""
+    lamps = setup.in_classes()
+    found = {LIGHTINGS[k].name: float(factors.mean()) for k, factors in zip(lamps.classes, lamps.flashes, strict=True)}
+    largest = sorted(found.items(), key=lambda item: -item[1])
+    return ", ".join(f"{share:.2g} of {name}" for name, share in [("room", float(lamps.room.mean())), *largest] if share > 0)
+
+
+def light_like(editor: Editor, photo: str | Path) -> LightSetup:
+    """Return the light of another photo's largest face, as the editor's critic predicts it: the shares of its classes.
+
+    Raises:
+        ConditionError: the weights hold no critic.
+        ImageError, FaceError: no photo, or no face in it.
+    """
+    if not editor.networks.has_critic:
+        raise ConditionError("these weights cannot tell the light of a photo (they hold no critic): name it by --lighting")
+    crop = editor.prepare(photo).images(editor.networks.size)
+    shares = editor.networks.own_codes(to_network(crop)).lighting[0].double().numpy()
+    shares[shares < _LEAST] = 0
+    weights = np.repeat((shares / shares.sum())[:, None], 3, 1)
+    return from_weights(weights, 1.0, f"like {Path(photo).name} (by the critic)")

@@ -45,7 +45,7 @@ from legan.requests import EvaluationNetworks, EvaluationRequest
 def evaluate(
     request: EvaluationRequest,
     out: Path,
-    choice: EvaluationNetworks | None = None,
+    networks: EvaluationNetworks | None = None,
     n_workers: int = 1,
     batch_size: int = 16,
     progress: Progress = lambda n_done, n: None,
@@ -55,7 +55,7 @@ def evaluate(
     Args:
         request: what to evaluate.
         out: folder of the report; its subfolder `cache` keeps what was measured on each model.
-        choice: the networks to measure with.
+        networks: the networks to measure with.
         n_workers: processes.
         batch_size: images that go through a network together.
         progress: called with images done and in all.
@@ -66,12 +66,12 @@ def evaluate(
     Raises:
         LeganError: anything that cannot be used; nothing is measured before all is checked.
     """
-    choice = choice or EvaluationNetworks()
+    networks = networks or EvaluationNetworks()
     _check(request, n_workers, batch_size)
-    check_device(choice.device)
+    check_device(networks.device)
     check_own_folder(out, CACHE)
     evaluation_sets = _evaluation_sets(request)
-    evaluators = Evaluators(choice, train_edit_classifier(evaluation_sets))
+    evaluators = Evaluators(networks, train_edit_classifier(evaluation_sets))
     with held_folder(make_folder(out)):
         editors = [_editor(word, out) for word in request.editors]
         candidates = [_candidates(request, evaluation_set, editors) for evaluation_set in evaluation_sets]
@@ -79,12 +79,12 @@ def evaluate(
             add_preference([{"name": one.name, "metrics": {}} for one in candidates[0] if one.is_model], request.preference)
         for evaluation_set, own in zip(evaluation_sets, candidates, strict=True):
             for candidate in own:
-                Predictor(candidate, evaluation_set, choice.device)
+                Predictor(candidate, evaluation_set, networks.device)
         measured = [
-            measure_all(evaluation_set, own, choice, evaluators, out, n_workers, batch_size, progress)
+            measure_all(evaluation_set, own, networks, evaluators, out, n_workers, batch_size, progress)
             for evaluation_set, own in zip(evaluation_sets, candidates, strict=True)
         ]
-        report = _report(request, choice, evaluators, measured)
+        report = _report(request, networks, evaluators, measured)
         write_report(report, out)
         _write_images(measured, out / "images.csv")
         write_report_page(report, headings(report), measured, out / "report.html")
@@ -99,7 +99,7 @@ def evaluate_editors(
     n: int = 2000,
     seed: int = 0,
     n_resamples: int = 1000,
-    choice: EvaluationNetworks | None = None,
+    networks: EvaluationNetworks | None = None,
     n_workers: int = 1,
 ) -> Report:
     """Compare editors on data sets by every metric, as `legan evaluate` does, and write the report; run again, it continues.
@@ -109,7 +109,7 @@ def evaluate_editors(
         data: data set folders.
         out: folder of the report.
         split, n, seed, n_resamples: as in `EvaluationRequest`.
-        choice, n_workers: as in `evaluate`.
+        networks, n_workers: as in `evaluate`.
 
     Returns:
         what report.json holds: `models` and `references`, each with `metrics` by name.
@@ -127,7 +127,7 @@ def evaluate_editors(
     folders = [data] if isinstance(data, (str, Path)) else data
     words = tuple(f"{name}={place}" for name, place in editors.items())
     request = EvaluationRequest(tuple(map(str, folders)), words, split=split, n=n, seed=seed, n_resamples=n_resamples)
-    return evaluate(request, Path(out), choice, n_workers)
+    return evaluate(request, Path(out), networks, n_workers)
 
 
 def _check(request: EvaluationRequest, n_workers: int, batch_size: int) -> None:
@@ -202,11 +202,11 @@ def _editor(word: str, out: Path) -> Candidate:
 
 
 def _report(
-    request: EvaluationRequest, choice: EvaluationNetworks, evaluators: Evaluators, measured: Sequence[Measured]
+    request: EvaluationRequest, networks: EvaluationNetworks, evaluators: Evaluators, measured: Sequence[Measured]
 ) -> Report:
     """What report.json holds: settings, a row of metrics for each candidate, correlations of quality with them, breakdown, notes."""
     report: Report = {"made_by": f"legan {__version__}", "models": [], "references": [], "networks": evaluators.provenance}
-    report["settings"] = {**_plain(request), "choice": _plain(choice)}
+    report["settings"] = {**_plain(request), "choice": _plain(networks)}
     report["preference"], report["correlations"], report["breakdown"] = {}, {"images": [], "models": []}, []
     for one in measured:
         asked = one.evaluation_set

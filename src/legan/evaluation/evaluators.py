@@ -55,13 +55,13 @@ class Evaluators:
         WeightsError, ConfigError: an unknown network, or a device that this machine does not have.
     """
 
-    def __init__(self, choice: EvaluationNetworks, edits: EditClassifier | None = None) -> None:
+    def __init__(self, networks: EvaluationNetworks, edits: EditClassifier | None = None) -> None:
         self.edits = edits
-        self.fid: FeatureNetwork = load_fid_network(choice.fid_network, choice.device)
-        self.lpips: FeatureNetwork = load_lpips_network(choice.lpips_network, choice.device)
-        self.embedding: Embedding = load_embedding(choice.identity, choice.device)
+        self.fid: FeatureNetwork = load_fid_network(networks.fid_network, networks.device)
+        self.lpips: FeatureNetwork = load_lpips_network(networks.lpips_network, networks.device)
+        self.embedding: Embedding = load_embedding(networks.identity, networks.device)
         # float32 everywhere, so that scores do not depend on the machine.
-        self.quality: QualityScorer = load_quality(choice.quality, choice.device, "fp32")
+        self.quality: QualityScorer = load_quality(networks.quality, networks.device, "fp32")
         self._shares_layers = self.fid.provenance.get("sha256", "") == self.lpips.provenance.get("sha256")
 
     @property

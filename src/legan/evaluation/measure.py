@@ -80,7 +80,7 @@ class Measured:
 def measure_all(
     evaluation_set: EvaluationSet,
     candidates: Sequence[Candidate],
-    choice: EvaluationNetworks,
+    networks: EvaluationNetworks,
     evaluators: Evaluators,
     out: Path,
     n_workers: int = 1,
@@ -111,7 +111,7 @@ def measure_all(
     parts: dict[int, dict[int, Arrays]] = {index: {} for index in todo}
     n_all, n_done = sum(lengths), sum(lengths[index] for index in found)
     progress(n_done, n_all)
-    start_with = (evaluation_set, tuple(candidates), choice, evaluators.edits)
+    start_with = (evaluation_set, tuple(candidates), networks, evaluators.edits)
     for job, arrays in run_jobs(_measure, jobs, n_workers, _start, start_with):
         index = job.candidate % len(paths)
         parts[index][job.start] = arrays
@@ -162,9 +162,9 @@ _state: list[_Worker] = []  # of this process
 
 
 def _start(
-    evaluation_set: EvaluationSet, candidates: Sequence[Candidate], choice: EvaluationNetworks, edits: EditClassifier | None
+    evaluation_set: EvaluationSet, candidates: Sequence[Candidate], networks: EvaluationNetworks, edits: EditClassifier | None
 ) -> None:
-    _state[:] = [_Worker(evaluation_set, candidates, Evaluators(choice, edits), choice.device, {})]
+    _state[:] = [_Worker(evaluation_set, candidates, Evaluators(networks, edits), networks.device, {})]
 
 
 def _measure(job: Job) -> tuple[Job, Arrays]:

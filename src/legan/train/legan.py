@@ -15,6 +15,7 @@ from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.config import config_to_dict, read_toml
 from legan.core.device import autocast, mixed_dtype
 from legan.core.errors import ConfigError, WeightsError
+from legan.core.geometry import EYE_DISTANCE, EYES_Y
 from legan.core.weights import load_weights, weights_file
 from legan.data.batches import DataConfig, FaceBatches
 from legan.data.edits import EditBatches, EditsConfig
@@ -37,7 +38,7 @@ from legan.train.gan import (
     load_perceptual,
     load_quality,
 )
-from legan.train.probe import Probe, region_weights
+from legan.train.probe import Probe, mouth_window, window
 from legan.train.run_folder import CONFIG, describe_init, list_checkpoints
 from legan.train.task import Batch, Update
 
@@ -403,6 +404,19 @@ class LeganTask(EditorTask):
         known = batch["can_return"].nonzero().flatten()
         share = self.config.loss.reconstruction_share * len(batch["can_return"])
         return known[: max(1, round(share)) if share > 0 else 0]
+
+
+EYE_SIGMA = (0.08, 0.05)  # standard deviations (x, y) of an eye's window, in fractions of the side
+
+
+def region_weights(size: int, eyes: float, mouth: float) -> Tensor:
+    """Return weights (1, 1, size, size) of mean 1: `1 + eyes` in the middle of an eye to 1 far from all, before scaling."""
+    left, right = 0.5 - EYE_DISTANCE / 2, 0.5 + EYE_DISTANCE / 2
+    weights = torch.ones(size, size)
+    for x in (left, right):
+        weights += eyes * window(size, (x, EYES_Y), EYE_SIGMA)
+    weights += mouth * mouth_window(size)
+    return (weights / weights.mean())[None, None]
 
 
 def paired_l1(difference: Tensor, regions: Tensor, has_true: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Sample grids of a training: fixed faces, edited again and again, with more weight on eyes and mouth."""
+"""Sample grids of a training: fixed faces, edited again and again; distances from the truth, and at the mouth."""
 
 from collections.abc import Callable
 from itertools import zip_longest
@@ -8,27 +8,15 @@ import torch
 from torch import Tensor
 
 from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES, LIGHTINGS
-from legan.core.geometry import EYE_DISTANCE, EYES_Y, MOUTH_Y
+from legan.core.geometry import MOUTH_Y
 from legan.core.images import from_network, to_network
 from legan.data.batches import codes
 from legan.data.faces import FaceDataset
 
-# Where an error shows most: soft windows around the eyes and the mouth of an aligned crop.
-
-
-# Half widths (standard deviations, x and y) in fractions of the side; the mouth's reaches to where an open mouth's lip goes.
-EYE_SIGMA, MOUTH_SIGMA = (0.08, 0.05), (0.12, 0.08)
+# Soft windows on an aligned crop. Half widths are standard deviations (x, y) in fractions of the side; the mouth's reaches to where an
+# open mouth's lip goes.
+MOUTH_SIGMA = (0.12, 0.08)
 MOUTH_DROP = 0.02
-
-
-def region_weights(size: int, eyes: float, mouth: float) -> Tensor:
-    """Return weights (1, 1, size, size) of mean 1: `1 + eyes` in the middle of an eye to 1 far from all, before scaling."""
-    left, right = 0.5 - EYE_DISTANCE / 2, 0.5 + EYE_DISTANCE / 2
-    weights = torch.ones(size, size)
-    for x in (left, right):
-        weights += eyes * window(size, (x, EYES_Y), EYE_SIGMA)
-    weights += mouth * mouth_window(size)
-    return (weights / weights.mean())[None, None]
 
 
 def mouth_window(size: int) -> Tensor:

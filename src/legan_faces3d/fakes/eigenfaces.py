@@ -12,7 +12,7 @@ import numpy as np
 
 from legan.core.errors import DataError
 from legan.core.geometry import Array
-from legan_faces3d.fakes.warps import warp
+from legan_faces3d.fakes.warps_and_swaps import warp
 
 _MAX_SCORE = 2.6  # standard deviations at temperature 1
 _N_SHAPE, _N_TEXTURE = 20, 90

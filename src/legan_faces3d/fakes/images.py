@@ -13,7 +13,7 @@ from legan.core.geometry import CROP_SIZE
 from legan.data.manifest import read_crop, read_manifest
 from legan_faces3d.fakes.eigenfaces import SAMPLES
 from legan_faces3d.fakes.light_faults import LIGHT_FAULTS
-from legan_faces3d.fakes.warps import SWAPS
+from legan_faces3d.fakes.warps_and_swaps import SWAPS
 from legan_faces3d.render.realism import GRADES
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from legan.data.degradations import degrade
 from legan_faces3d.fakes.eigenfaces import SAMPLES, FaceModel, morph, sample_face
 from legan_faces3d.fakes.images import WARPS, Catalogue, PlannedImage
 from legan_faces3d.fakes.light_faults import LightChange, relight_wrongly
-from legan_faces3d.fakes.warps import SWAPS, swap_face, warp
+from legan_faces3d.fakes.warps_and_swaps import SWAPS, swap_face, warp
 from legan_faces3d.render.realism import GRADES
 
 if TYPE_CHECKING:

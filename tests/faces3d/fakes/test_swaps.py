@@ -6,7 +6,7 @@ from tests.face_sets import draw_face
 from tests.faces.face_images import frontal_landmarks
 
 from legan.core.errors import ConfigError
-from legan_faces3d.fakes.warps import SWAPS, SwapRecipe, matched, swap_face
+from legan_faces3d.fakes.warps_and_swaps import SWAPS, SwapRecipe, matched, swap_face
 
 POINTS = frontal_landmarks(41.6, (64.0, 52.5))
 HOST, DONOR = np.full((128, 128, 3), 200, np.uint8), np.full((128, 128, 3), (90, 60, 50), np.uint8)

@@ -5,7 +5,7 @@ import pytest
 from tests.faces.face_images import frontal_landmarks
 
 from legan.core.errors import ConfigError
-from legan_faces3d.fakes.warps import METHODS, backward_field, warp
+from legan_faces3d.fakes.warps_and_swaps import METHODS, backward_field, warp
 
 POINTS = frontal_landmarks(41.6, (64.0, 52.5))
 # What a method may miss a landmark by, pixels: the others bend smoothly.
