@@ -18,13 +18,13 @@ from PIL import Image
 
 from legan.augmentation import (
     N_SOURCES,
-    Maker,
-    Names,
+    LabelMap,
     Policy,
     Recipe,
+    ShardAugmenter,
     augment,
     count_images,
-    place_orders,
+    set_quotas,
     write_plan,
 )
 from legan.core.files import make_folder
@@ -56,7 +56,7 @@ def write_faces(folder: Path, n: int) -> Path:
     return folder
 
 
-def generator_speed(maker: Maker, n: int = 128) -> float:
+def generator_speed(maker: ShardAugmenter, n: int = 128) -> float:
     """Crops a processor second of the generator alone, float32, one thread."""
     x = torch.rand(n, 3, maker.editor.size, maker.editor.size) * 2 - 1
     codes = Codes(torch.eye(6)[torch.arange(n) % 6], torch.eye(20)[torch.arange(n) % 20])
@@ -82,13 +82,13 @@ def main() -> None:
 
         # The same work of one process, once it is started.
         recipe = Recipe(
-            faces, Path(folder) / "plan.parquet", 0, Names(), 0.0, -1.0, False, None, None,
+            faces, Path(folder) / "plan.parquet", 0, LabelMap(), 0.0, -1.0, False, None, None,
             "packaged", "cpu",
         )  # fmt: skip
         counts = count_images(faces)
-        write_plan(faces, recipe.plan, counts, place_orders(counts, Policy.parse(policy), None, Names()), Names(), 0)
+        write_plan(faces, recipe.plan, counts, set_quotas(counts, Policy.parse(policy), None, LabelMap()), LabelMap(), 0)
         use_one_thread()
-        maker = Maker(recipe)
+        maker = ShardAugmenter(recipe)
         write_shard(Path(folder) / "warm.tar", maker.make, 0)
         start_cpu = time.process_time()
         write_shard(Path(folder) / "one.tar", maker.make, 0)

@@ -20,7 +20,7 @@ from tests.shard_jobs import make_shards_here
 from typer.testing import CliRunner
 
 from legan import augmentation
-from legan.augmentation import N_ATTEMPTS, Counts, Maker, Names, Policy, augment, level, place_orders
+from legan.augmentation import N_ATTEMPTS, ImageCounts, LabelMap, Policy, ShardAugmenter, augment, level, set_quotas
 from legan.cli import app
 from legan.core.errors import ConfigError, DataError
 from legan.core.files import make_folder
@@ -193,14 +193,14 @@ def test_rejected_images_are_made_again_at_most_three_times(
     faces: Path, networks: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries: dict[tuple[int, int], list[str]] = {}
-    plain = Maker._target
+    plain = ShardAugmenter._target
 
-    def noted(self: Maker, row: dict, wish: augmentation.PlannedEdit, attempt: int) -> tuple[str, str]:
+    def noted(self: ShardAugmenter, row: dict, wish: augmentation.PlannedEdit, attempt: int) -> tuple[str, str]:
         found = plain(self, row, wish, attempt)
         tries.setdefault((row["row"], wish.number), []).append(found[1])
         return found
 
-    monkeypatch.setattr(Maker, "_target", noted)
+    monkeypatch.setattr(ShardAugmenter, "_target", noted)
     free = augment(faces, tmp_path / "free", AugmentationRequest("relight:1", **networks))
     bound = float(made(tmp_path / "free")["match"].median())
     tries.clear()
@@ -264,12 +264,12 @@ def test_orders_fill_the_rarest_first() -> None:
     assert level({"a": 10, "b": 2, "c": 0}, 10, 100) == {"a": 0, "b": 8, "c": 10}
     assert level({"a": 10, "b": 2, "c": 0}, 10, 5) == {"a": 0, "b": 1, "c": 4}
     assert level({"a": 10, "b": 2, "c": 0}, 10, 6) == {"a": 0, "b": 2, "c": 4}
-    counts = Counts(100, {"neutral": 50, "smile": 20, "sad": 3, "": 7})
-    orders = place_orders(counts, Policy.parse("both:2"), 0.5, Names())
-    assert orders.filled == {"smile": round(40 * 30 / 190)} and orders.n_relit == 34 and orders.unmakeable == ("sad",)
-    orders = place_orders(counts, Policy.parse("both:2"), None, Names())
-    assert orders.filled == {"smile": 30} and orders.n_relit == 160
-    assert place_orders(counts, Policy.parse("relight"), None, Names()).n_relit == 80
+    counts = ImageCounts(100, {"neutral": 50, "smile": 20, "sad": 3, "": 7})
+    quotas = set_quotas(counts, Policy.parse("both:2"), 0.5, LabelMap())
+    assert quotas.filled == {"smile": round(40 * 30 / 190)} and quotas.n_relit == 34 and quotas.unmakeable == ("sad",)
+    quotas = set_quotas(counts, Policy.parse("both:2"), None, LabelMap())
+    assert quotas.filled == {"smile": 30} and quotas.n_relit == 160
+    assert set_quotas(counts, Policy.parse("relight"), None, LabelMap()).n_relit == 80
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_another_request_or_other_files_are_not_mixed(faces: Path, networks: dic
     (tmp_path / "mine" / "thesis.txt").write_text("years")
     with pytest.raises(DataError, match="holds other files"):
         augment(faces, tmp_path / "mine", AugmentationRequest("relight:1", **networks))
-    with pytest.raises(DataError, match=r"is no data set.*people="):
+    with pytest.raises(DataError, match=r"is not a data set.*people="):
         augment(tmp_path / "mine", tmp_path / "new", AugmentationRequest("relight:1", **networks))
     with pytest.raises(DataError, match="as frequent as the others"):
         augment(
@@ -373,12 +373,12 @@ def test_memory_does_not_grow_with_the_data(faces: Path, tmp_path: Path, monkeyp
         write_manifest((rows[i % len(rows)] for i in range(n)), folder)
         tracemalloc.start()
         counts = augmentation.count_images(folder)
-        orders = place_orders(counts, Policy.parse("both"), None, Names())
-        augmentation.write_plan(folder, folder / "plan.parquet", counts, orders, Names(), 0)
+        quotas = set_quotas(counts, Policy.parse("both"), None, LabelMap())
+        augmentation.write_plan(folder, folder / "plan.parquet", counts, quotas, LabelMap(), 0)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     wanted = pd.read_parquet(tmp_path / "6000" / "plan.parquet")["wanted"].map(len)
-    assert wanted.sum() == orders.n_relit + sum(orders.filled.values())
+    assert wanted.sum() == quotas.n_relit + sum(quotas.filled.values())
     assert peaks[2] < 1.3 * peaks[1], peaks
 
 

@@ -40,6 +40,172 @@ from legan.models.editors import Codes, CropEditor
 from legan.quality.scorer import QualityScorer, load_quality
 from legan.requests import AugmentationRequest
 
+# `legan augment`: a labelled face data set with synthetic images added to its training people; run again, it continues.
+#
+# The result is a data set folder as the first was, its images and the new ones together: the plan says which edits each image gets,
+# `ShardAugmenter` makes them. Images outside the split `train` are never edited.
+
+
+VERSION = 2  # raised when the images change, so that a resumed folder never mixes two looks
+_PLAN, _REPORT, _IMPORTED = "plan.parquet", "report.json", "imported"
+
+
+@dataclass(frozen=True)
+class AugmentResult:
+    """Result of `augment`: numbers of images, and what was rejected.
+
+    Args:
+        manifest: of the new data set.
+        n_original, n_synthetic: images.
+        before, after: training images by expression.
+        rejected: attempts that did not pass, by reason.
+        n_given_up: images that did not pass in four attempts and are not there.
+        unmakeable: rare labels that the editor has no expression for.
+    """
+
+    manifest: str
+    n_original: int
+    n_synthetic: int
+    before: dict[str, int]
+    after: dict[str, int]
+    rejected: dict[str, int]
+    n_given_up: int
+    unmakeable: list[str]
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        lines = [f"{self.n_original} original and {self.n_synthetic} synthetic images"]
+        lines += [f"{label or '(no label)'}: {n} -> {self.after[label]} training images" for label, n in self.before.items()]
+        lines += [f"rejected: {n} {reason}" for reason, n in self.rejected.items()]
+        if self.n_given_up:
+            lines.append(f"given up after four attempts: {self.n_given_up}")
+        if self.unmakeable:
+            labels = ", ".join(self.unmakeable)
+            lines.append(
+                f"the editor has no expression for: {labels}; name the nearest with --map {self.unmakeable[0]}=EXPRESSION"
+            )
+        return "\n".join([*lines, self.manifest])
+
+
+def augment(
+    source: str | Path, out: Path, request: AugmentationRequest, n_workers: int = 1, progress: Progress | None = None
+) -> AugmentResult:
+    """Make an augmented data set, or what is missing of it.
+
+    Args:
+        source: a data set folder, or NAME=DIR for images in another layout, which are aligned first, as `legan import` does.
+        out: the folder of the new data set; made when missing.
+        request: what to make.
+        n_workers: processes of one thread each.
+        progress: called with shards done and in all.
+
+    Raises:
+        ConfigError: a number out of range, an unknown policy or expression.
+        DataError: data that cannot be used, or `out` holds something else.
+        LeganError: the disk is full, or a process was killed.
+    """
+    request.check()
+    if n_workers < 1:
+        raise ConfigError("workers must be at least 1")
+    policy, names, out = Policy.parse(request.policy), LabelMap.parse(list(request.names)), Path(out)
+    settings = _settings(request)
+    folder, imported, settings = _opened(source, out, settings, n_workers)
+    if imported and (out / _REPORT).exists():
+        return _reported(out)
+    counts = count_images(folder)
+    quotas = set_quotas(counts, policy, request.ratio, names)
+    data = {"name": folder.resolve().name, "sha256": sha256_of(folder / MANIFEST)}
+    with open_set_folder(out, settings | {"data": data}, besides={_IMPORTED}, derived={_PLAN}) as builder:
+        if (out / _REPORT).exists():
+            return _reported(out)
+        if not (out / _PLAN).exists():
+            write_plan(folder, out / _PLAN, counts, quotas, names, request.seed)
+        recipe = Recipe(
+            folder.resolve(), out / _PLAN, request.seed, names, request.min_quality, request.min_match, policy.relights_filled,
+            request.editor, request.quality, request.identity, request.device,
+        )  # fmt: skip
+        jobs = [ShardJob(f"{number:06d}", number) for number in range(n_groups(recipe.plan))]
+        builder.make(jobs, partial(build_maker, recipe), n_workers, progress, apart=True)
+        report = _finish(builder, jobs, counts.n_images, dict(counts.by_label), list(quotas.unmakeable))
+        recipe.plan.unlink(missing_ok=True)
+        if imported:
+            shutil.rmtree(folder)
+        return report
+
+
+def _opened(source: str | Path, out: Path, settings: dict[str, Any], n_workers: int) -> tuple[Path, bool, dict[str, Any]]:
+    """The data set folder to augment, whether it was imported for this alone, and the settings with what was imported.
+
+    An imported folder is gone when all is done.
+    """
+    if (Path(source) / MANIFEST).is_file() or "=" not in str(source):
+        return Path(source), False, settings
+    name, folder = parse_source(str(source))
+    imported, settings = out / _IMPORTED, settings | {"pictures": source_digest(name, folder)}
+    check_set_folder(out, settings, besides={_IMPORTED}, derived={_PLAN})
+    if not (out / _REPORT).exists():
+        make_folder(out)
+        import_faces(name, folder, imported, n_workers=n_workers)
+    return imported, True, settings
+
+
+def _settings(request: AugmentationRequest) -> dict[str, Any]:
+    """What every image depends on beside the data, without this machine's paths.
+
+    Raises:
+        WeightsError: a network that cannot be used.
+    """
+    networks = ("editor", "quality", "identity", "device")
+    return {
+        "version": VERSION,
+        **{key: value for key, value in asdict(request).items() if key not in networks},
+        "names": list(request.names),
+        "editor": load_crop_editor(request.editor, request.device).checksum,
+        "quality network": load_quality(request.quality, request.device).checksum,
+        "identity network": load_embedding(request.identity, request.device).provenance["sha256"],
+    }
+
+
+def _reported(out: Path) -> AugmentResult:
+    try:
+        return AugmentResult(**parse_json((out / _REPORT).read_text(encoding="utf-8")) | {"manifest": str(out / MANIFEST)})
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{out / _REPORT} cannot be read: delete {out} and run the same command again") from error
+
+
+def _finish(
+    builder: SetBuilder, jobs: Sequence[ShardJob], n_original: int, before: dict[str, int], unmakeable: list[str]
+) -> AugmentResult:
+    """Write the manifest and the report from the shards, one shard at a time."""
+    tally: Counter[str] = Counter()
+    after: Counter[str] = Counter()
+    n_images = 0
+
+    def rows() -> Iterator[dict[str, Any]]:
+        nonlocal n_images
+        for job in jobs:
+            record = builder.record(job.name)
+            tally.update(record.facts["tally"])
+            for row in record.rows:
+                n_images += 1
+                after[row["expression"] or ""] += row["split"] == "train"
+                yield row
+
+    manifest = write_manifest(rows(), builder.out, PROVENANCE)
+    labels = sorted({*before, *(label for label, n in after.items() if n)})
+    given_up = tally.pop("given up", 0)
+    rejected = {reason: n for reason, n in sorted(tally.items()) if reason != "made"}
+    report = AugmentResult(
+        str(manifest), n_original, n_images - n_original, {label: before.get(label, 0) for label in labels},
+        {label: after[label] for label in labels}, rejected, given_up, unmakeable,
+    )  # fmt: skip
+    write_atomic(builder.out / _REPORT, json.dumps(report.as_json(), indent=2).encode())
+    return report
+
+
 # What `legan augment` will make: how many synthetic images of which expression, and from which images; nothing is edited here.
 #
 # The manifest is read as a stream, twice: once to count, once to write the plan, in groups of rows that become one shard each. The
@@ -69,25 +235,25 @@ class Policy:
         Raises:
             ConfigError: anything else.
         """
-        found = re.fullmatch(r"(balance-expressions)|(relight|both)(?::([1-9]\d?))?", text.strip())
-        if found is None:
+        match = re.fullmatch(r"(balance-expressions)|(relight|both)(?::([1-9]\d?))?", text.strip())
+        if match is None:
             raise ConfigError(no_such("policy", text, POLICIES))
-        if found[1]:
+        if match[1]:
             return Policy(True, 0, False)
-        n_lights = int(found[3] or 1)
+        n_lights = int(match[3] or 1)
         if n_lights >= len(LIGHTING_NAMES):
             raise ConfigError(f"policy '{text}' asks for {n_lights} other lights: there are {len(LIGHTING_NAMES) - 1}")
-        return Policy(found[2] == "both", n_lights, found[2] == "both")
+        return Policy(match[2] == "both", n_lights, match[2] == "both")
 
 
 @dataclass(frozen=True)
-class Names:
+class LabelMap:
     """How the data's expressions are called by the editor: a label itself, a synonym, or what the user says."""
 
     given: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
-    def parse(words: list[str]) -> "Names":
+    def parse(words: list[str]) -> "LabelMap":
         """Read words such as `happy=smile`.
 
         Raises:
@@ -102,7 +268,7 @@ class Names:
                     f"cannot read --map '{word}': write LABEL=EXPRESSION, where the expression is one of {', '.join(EXPRESSIONS)}"
                 )
             given[label] = expression
-        return Names(given)
+        return LabelMap(given)
 
     def of(self, label: str) -> str | None:
         """The editor's name of a label; None where it has none."""
@@ -110,7 +276,7 @@ class Names:
 
 
 @dataclass(frozen=True)
-class Counts:
+class ImageCounts:
     """What the data set holds: images, and training images by label."""
 
     n_images: int
@@ -123,15 +289,15 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Orders:
-    """How many images are to be made: of each rare label, and relit ones; `unmakeable` are rare labels that the editor has not."""
+class Quotas:
+    """Synthetic images to make: by rare label, and relit ones; `unmakeable` are rare labels without an expression of the editor."""
 
     filled: Mapping[str, int]
     n_relit: int
     unmakeable: tuple[str, ...]
 
 
-def count_images(folder: Path) -> Counts:
+def count_images(folder: Path) -> ImageCounts:
     """Count a data set's images.
 
     Raises:
@@ -158,7 +324,7 @@ def count_images(folder: Path) -> Counts:
                 by_label[label] += 1
     if not by_label:
         raise DataError(f"{folder} has no image of the split 'train', and only those are augmented")
-    return Counts(n_images, dict(sorted(by_label.items())))
+    return ImageCounts(n_images, dict(sorted(by_label.items())))
 
 
 def _in_two_splits(folder: Path, identity: str) -> DataError:
@@ -167,7 +333,7 @@ def _in_two_splits(folder: Path, identity: str) -> DataError:
     )
 
 
-def place_orders(counts: Counts, policy: Policy, ratio: float | None, names: Names) -> Orders:
+def set_quotas(counts: ImageCounts, policy: Policy, ratio: float | None, names: LabelMap) -> Quotas:
     """Decide how many images to make.
 
     Args:
@@ -201,8 +367,8 @@ def place_orders(counts: Counts, policy: Policy, ratio: float | None, names: Nam
         unmakeable = tuple(label for label, n in labels.items() if n < most and not names.of(label))
     n_relit = min(n_relit, room - sum(filled.values()))
     if not n_relit and not any(filled.values()):
-        raise DataError("nothing to make: the expressions that the editor knows are as frequent as the others already")
-    return Orders({label: n for label, n in filled.items() if n}, n_relit, unmakeable)
+        raise DataError("nothing to make: the expressions that the editor has are as frequent as the others already")
+    return Quotas({label: n for label, n in filled.items() if n}, n_relit, unmakeable)
 
 
 def level(counts: Mapping[str, int], top: int, room: int) -> dict[str, int]:
@@ -219,7 +385,7 @@ def level(counts: Mapping[str, int], top: int, room: int) -> dict[str, int]:
     return added
 
 
-def write_plan(folder: Path, path: Path, counts: Counts, orders: Orders, names: Names, seed: int) -> None:
+def write_plan(folder: Path, path: Path, counts: ImageCounts, quotas: Quotas, names: LabelMap, seed: int) -> None:
     """Write the plan: the manifest's rows with `row`, their number, `name`, by which people speak of the image, and `wanted`, the
     labels to make of it.
 
@@ -236,7 +402,7 @@ def write_plan(folder: Path, path: Path, counts: Counts, orders: Orders, names: 
     fields = [base.field(name) for name in COLUMNS]
     added = {"row": pa.int64(), "name": pa.string(), "wanted": pa.list_(pa.string())}
     schema = pa.schema([*fields, *(pa.field(name, kind) for name, kind in added.items())])
-    draws, n_rows = _Draws(counts, orders, names, seed), 0
+    draws, n_rows = _SourceSampler(counts, quotas, names, seed), 0
     with atomic_write(path) as file, pq.ParquetWriter(file, schema) as writer:
         for batch in source.iter_batches(N_SOURCES, columns=list(COLUMNS)):
             table = pa.Table.from_batches([batch]).select(list(COLUMNS))
@@ -251,23 +417,23 @@ def write_plan(folder: Path, path: Path, counts: Counts, orders: Orders, names: 
             n_rows += len(frame)
 
 
-class _Draws:
-    """Hands out the orders to the training images, one after the other.
+class _SourceSampler:
+    """Assigns the quotas to the training images, one after the other.
 
     New expressions are made from neutral faces, where there are any; a neutral face from any other.
     """
 
-    def __init__(self, counts: Counts, orders: Orders, names: Names, seed: int) -> None:
+    def __init__(self, counts: ImageCounts, quotas: Quotas, names: LabelMap, seed: int) -> None:
         random = np.random.default_rng([seed, 0])
         self._names, self._labels = names, counts.by_label
         self._has_neutral = any(names.of(label) == _NEUTRAL for label in counts.by_label)
         self._filled = {}
-        for label, n in orders.filled.items():
+        for label, n in quotas.filled.items():
             eligible = sum(n_images for source, n_images in counts.by_label.items() if self._may_become(source, label))
             if not eligible:
                 raise DataError(f"no training image can be made '{label}': all are so already")
-            self._filled[label] = _Systematic(n, eligible, float(random.random()))
-        self._relit = _Systematic(orders.n_relit, counts.n_train, float(random.random()))
+            self._filled[label] = _SystematicSampler(n, eligible, float(random.random()))
+        self._relit = _SystematicSampler(quotas.n_relit, counts.n_train, float(random.random()))
 
     def _may_become(self, source: str, label: str) -> bool:
         from_neutral = self._has_neutral and self._names.of(label) != _NEUTRAL
@@ -277,11 +443,11 @@ class _Draws:
         """The labels to make of the next image."""
         if split != "train":
             return []
-        found = [label for label, draw in self._filled.items() if self._may_become(source, label) for _ in range(draw.take())]
-        return found + [RELIT] * self._relit.take()
+        labels = [label for label, draw in self._filled.items() if self._may_become(source, label) for _ in range(draw.take())]
+        return labels + [RELIT] * self._relit.take()
 
 
-class _Systematic:
+class _SystematicSampler:
     """Spreads `n` things evenly over `n_places`, beginning at a random place."""
 
     def __init__(self, n: int, n_places: int, start: float) -> None:
@@ -316,7 +482,7 @@ def _columns(folder: Path, names: tuple[str, ...]) -> Iterator[dict[str, list[st
     path = Path(folder) / MANIFEST
     if not path.is_file():
         raise DataError(
-            f"{folder} is no data set: it has no {MANIFEST}; give NAME=DIR for images in another layout, such as people={folder}"
+            f"{folder} is not a data set: it has no {MANIFEST}; give NAME=DIR for images in another layout, such as people={folder}"
         )
     try:
         file = pq.ParquetFile(path)
@@ -373,7 +539,7 @@ class Recipe:
     folder: Path
     plan: Path
     seed: int
-    names: Names
+    names: LabelMap
     min_quality: float | None
     min_match: float | None
     relights_filled: bool
@@ -393,8 +559,8 @@ class PlannedEdit:
 
 
 @dataclass(frozen=True)
-class Made:
-    """One image that passed."""
+class SyntheticImage:
+    """A synthetic image that passed: its crop, target (expression, lighting), scores and number of attempts."""
 
     request: PlannedEdit
     crop: np.ndarray  # uint8 (S, S, 3)
@@ -404,7 +570,7 @@ class Made:
     attempt: int
 
 
-class Maker:
+class ShardAugmenter:
     """The networks of one worker, and the making of a shard with them."""
 
     def __init__(self, recipe: Recipe) -> None:
@@ -435,19 +601,19 @@ class Maker:
 
     def _read(self, rows: Sequence[dict[str, Any]]) -> tuple[list[tuple[bytes, str]], np.ndarray]:
         """Encoded crops with their endings, and the crops, uint8 (n, S, S, 3)."""
-        found = [aligned_crop(self.recipe.folder, row, self.editor.size) for row in rows]
-        return [(data, suffix) for data, suffix, _ in found], np.stack([crop for *_, crop in found])
+        read = [aligned_crop(self.recipe.folder, row, self.editor.size) for row in rows]
+        return [(data, suffix) for data, suffix, _ in read], np.stack([crop for *_, crop in read])
 
     def _accepted(
         self, rows: Sequence[dict[str, Any]], crops: np.ndarray, requests: Sequence[PlannedEdit], tally: Counter[str]
-    ) -> list[Made]:
+    ) -> list[SyntheticImage]:
         """Make the requests that can be fulfilled; what is rejected is made again with another target."""
         sources = sorted({request.row for request in requests})
         place = {row: i for i, row in enumerate(sources)}
         x = to_network(crops[sources])
         with torch.inference_mode(), autocast(self.dtype, self.editor.device):
             anchors = self.embedding.embed([Image.fromarray(crop) for crop in crops[sources]])
-        found, waiting = [], list(requests)
+        accepted, waiting = [], list(requests)
         for attempt in range(N_ATTEMPTS):
             if not waiting:
                 break
@@ -464,10 +630,10 @@ class Maker:
                 if reason:
                     rejected.append(request)
                 else:
-                    found.append(Made(request, crop, target, float(q), float(m), attempt + 1))
+                    accepted.append(SyntheticImage(request, crop, target, float(q), float(m), attempt + 1))
             waiting = rejected
         tally["given up"] += len(waiting)
-        return sorted(found, key=lambda made: (made.request.row, made.request.number))
+        return sorted(accepted, key=lambda made: (made.request.row, made.request.number))
 
     def _reason(self, quality: float, match: float) -> str:
         if self.recipe.min_quality is not None and quality < self.recipe.min_quality:
@@ -550,7 +716,7 @@ def _original(row: dict[str, Any]) -> dict[str, Any]:
     return {**{name: row[name] for name in COLUMNS}, "synthetic": False, "source_image": row["name"], **nothing}
 
 
-def _synthetic(row: dict[str, Any], made: Made, editor: str) -> dict[str, Any]:
+def _synthetic(row: dict[str, Any], made: SyntheticImage, editor: str) -> dict[str, Any]:
     expression, lighting = made.target
     return {
         **{name: row[name] for name in COLUMNS},
@@ -575,170 +741,4 @@ def _encode(crop: np.ndarray) -> bytes:
 
 def build_maker(recipe: Recipe) -> ShardMaker:
     """A worker's maker of shards; loads the networks."""
-    return Maker(recipe).make
-
-
-# `legan augment`: a labelled face data set with synthetic images added to its training people; run again, it continues.
-#
-# The result is a data set folder as the first was, its images and the new ones together: the plan says which edits each image gets,
-# `Maker` makes them. Images outside the split `train` are never edited.
-
-
-VERSION = 2  # raised when the images change, so that a resumed folder never mixes two looks
-_PLAN, _REPORT, _IMPORTED = "plan.parquet", "report.json", "imported"
-
-
-@dataclass(frozen=True)
-class Augmented:
-    """What was made.
-
-    Args:
-        manifest: of the new data set.
-        n_original, n_synthetic: images.
-        before, after: training images by expression.
-        rejected: attempts that did not pass, by reason.
-        n_given_up: images that did not pass in four attempts and are not there.
-        unmakeable: rare labels that the editor has no expression for.
-    """
-
-    manifest: str
-    n_original: int
-    n_synthetic: int
-    before: dict[str, int]
-    after: dict[str, int]
-    rejected: dict[str, int]
-    n_given_up: int
-    unmakeable: list[str]
-
-    def as_json(self) -> dict[str, Any]:
-        """As plain values."""
-        return asdict(self)
-
-    def __str__(self) -> str:
-        lines = [f"{self.n_original} original and {self.n_synthetic} synthetic images"]
-        lines += [f"{label or '(no label)'}: {n} -> {self.after[label]} training images" for label, n in self.before.items()]
-        lines += [f"rejected: {n} {reason}" for reason, n in self.rejected.items()]
-        if self.n_given_up:
-            lines.append(f"given up after four attempts: {self.n_given_up}")
-        if self.unmakeable:
-            labels = ", ".join(self.unmakeable)
-            lines.append(
-                f"the editor has no expression for: {labels}; name the nearest with --map {self.unmakeable[0]}=EXPRESSION"
-            )
-        return "\n".join([*lines, self.manifest])
-
-
-def augment(
-    source: str | Path, out: Path, request: AugmentationRequest, n_workers: int = 1, progress: Progress | None = None
-) -> Augmented:
-    """Make an augmented data set, or what is missing of it.
-
-    Args:
-        source: a data set folder, or NAME=DIR for images in another layout, which are aligned first, as `legan import` does.
-        out: the folder of the new data set; made when missing.
-        request: what to make.
-        n_workers: processes of one thread each.
-        progress: called with shards done and in all.
-
-    Raises:
-        ConfigError: a number out of range, an unknown policy or expression.
-        DataError: data that cannot be used, or `out` holds something else.
-        LeganError: the disk is full, or a process was killed.
-    """
-    request.check()
-    if n_workers < 1:
-        raise ConfigError("workers must be at least 1")
-    policy, names, out = Policy.parse(request.policy), Names.parse(list(request.names)), Path(out)
-    settings = _settings(request)
-    folder, imported, settings = _opened(source, out, settings, n_workers)
-    if imported and (out / _REPORT).exists():
-        return _reported(out)
-    counts = count_images(folder)
-    orders = place_orders(counts, policy, request.ratio, names)
-    data = {"name": folder.resolve().name, "sha256": sha256_of(folder / MANIFEST)}
-    with open_set_folder(out, settings | {"data": data}, besides={_IMPORTED}, derived={_PLAN}) as builder:
-        if (out / _REPORT).exists():
-            return _reported(out)
-        if not (out / _PLAN).exists():
-            write_plan(folder, out / _PLAN, counts, orders, names, request.seed)
-        recipe = Recipe(
-            folder.resolve(), out / _PLAN, request.seed, names, request.min_quality, request.min_match, policy.relights_filled,
-            request.editor, request.quality, request.identity, request.device,
-        )  # fmt: skip
-        jobs = [ShardJob(f"{number:06d}", number) for number in range(n_groups(recipe.plan))]
-        builder.make(jobs, partial(build_maker, recipe), n_workers, progress, apart=True)
-        report = _finish(builder, jobs, counts.n_images, dict(counts.by_label), list(orders.unmakeable))
-        recipe.plan.unlink(missing_ok=True)
-        if imported:
-            shutil.rmtree(folder)
-        return report
-
-
-def _opened(source: str | Path, out: Path, settings: dict[str, Any], n_workers: int) -> tuple[Path, bool, dict[str, Any]]:
-    """The data set folder to augment, whether it was imported for this alone, and the settings with what was imported.
-
-    An imported folder is gone when all is done.
-    """
-    if (Path(source) / MANIFEST).is_file() or "=" not in str(source):
-        return Path(source), False, settings
-    name, folder = parse_source(str(source))
-    imported, settings = out / _IMPORTED, settings | {"pictures": source_digest(name, folder)}
-    check_set_folder(out, settings, besides={_IMPORTED}, derived={_PLAN})
-    if not (out / _REPORT).exists():
-        make_folder(out)
-        import_faces(name, folder, imported, n_workers=n_workers)
-    return imported, True, settings
-
-
-def _settings(request: AugmentationRequest) -> dict[str, Any]:
-    """What every image depends on beside the data, without this machine's paths.
-
-    Raises:
-        WeightsError: a network that cannot be used.
-    """
-    networks = ("editor", "quality", "identity", "device")
-    return {
-        "version": VERSION,
-        **{key: value for key, value in asdict(request).items() if key not in networks},
-        "names": list(request.names),
-        "editor": load_crop_editor(request.editor, request.device).checksum,
-        "quality network": load_quality(request.quality, request.device).checksum,
-        "identity network": load_embedding(request.identity, request.device).provenance["sha256"],
-    }
-
-
-def _reported(out: Path) -> Augmented:
-    try:
-        return Augmented(**parse_json((out / _REPORT).read_text(encoding="utf-8")) | {"manifest": str(out / MANIFEST)})
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{out / _REPORT} cannot be read: delete {out} and run the same command again") from error
-
-
-def _finish(
-    builder: SetBuilder, jobs: Sequence[ShardJob], n_original: int, before: dict[str, int], unmakeable: list[str]
-) -> Augmented:
-    """Write the manifest and the report from the shards, one shard at a time."""
-    tally: Counter[str] = Counter()
-    after: Counter[str] = Counter()
-    n_images = 0
-
-    def rows() -> Iterator[dict[str, Any]]:
-        nonlocal n_images
-        for job in jobs:
-            record = builder.record(job.name)
-            tally.update(record.facts["tally"])
-            for row in record.rows:
-                n_images += 1
-                after[row["expression"] or ""] += row["split"] == "train"
-                yield row
-
-    manifest = write_manifest(rows(), builder.out, PROVENANCE)
-    labels = sorted({*before, *(label for label, n in after.items() if n)})
-    given_up = tally.pop("given up", 0)
-    rejected = {reason: n for reason, n in sorted(tally.items()) if reason != "made"}
-    report = Augmented(
-        str(manifest), n_original, n_images - n_original, {label: before.get(label, 0) for label in labels},
-        {label: after[label] for label in labels}, rejected, given_up, unmakeable,
-    )  # fmt: skip
-    write_atomic(builder.out / _REPORT, json.dumps(report.as_json(), indent=2).encode())
-    return report
+    return ShardAugmenter(recipe).make

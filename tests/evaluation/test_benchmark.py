@@ -171,8 +171,8 @@ def test_preference_of_a_study(done: Path, data: Path, choice: EvaluationNetwork
     assert "preferred (simulated raters)" in (done / "table.md").read_text()
     for bad, message in (
         ({**study, "kind": "rating"}, "is of a study of the kind 'rating'"),
-        ({**study, "models": models[1:]}, "tells of other and none of a, b: name the editors as the study does"),
-        ({"x": 1}, "is no preference.json"),
+        ({**study, "models": models[1:]}, "rates other and none of a, b: name the editors as the study does"),
+        ({"x": 1}, "is not a preference.json"),
     ):
         path.write_text(json.dumps(bad))
         with pytest.raises(DataError, match=message):

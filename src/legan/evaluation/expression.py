@@ -28,7 +28,7 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class Recognized:
-    """An image's probabilities by expression; empty with a reason where there is no face."""
+    """Result for one image: probabilities by expression; empty with a reason where there is no face."""
 
     image: str
     probabilities: dict[str, float]
@@ -102,7 +102,7 @@ class ExpressionClassifier:
         check_device(device)
         metadata = load_metadata(Path(weights))
         if not metadata.get("labels"):
-            raise WeightsError(f"{weights} holds no expression classifier: name a file that `legan train expression` led to")
+            raise WeightsError(f"{weights} holds no expression classifier: name weights written by `legan train expression`")
         net, _ = load_lightcnn(Path(weights))
         self.labels, self.checksum = list(metadata["labels"]), sha256_of(Path(weights))
         if net.config.n_classes != len(self.labels):
@@ -165,7 +165,7 @@ def evaluate_expressions(folder: Path, weights: Path, split: str = "test", devic
     """Measure a classifier on the labelled crops of a data set folder's split.
 
     Raises:
-        DataError: a folder that cannot be used, or no image of a label that the classifier knows.
+        DataError: a folder that cannot be used, or no image of a label of the classifier.
         WeightsError: a file that cannot be used.
     """
     classifier = ExpressionClassifier(weights, device)

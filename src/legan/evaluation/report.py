@@ -57,14 +57,14 @@ def add_preference(rows: Sequence[dict[str, Any]], path: Path) -> dict[str, Any]
     except FileNotFoundError:
         raise DataError(f"{path} does not exist: name the preference.json that `legan study export` wrote") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is no preference.json of `legan study export` ({error!r})") from error
+        raise DataError(f"{path} is not a preference.json of `legan study export` ({error!r})") from error
     names = [row["name"] for row in rows]
     if kind != PREFERENCE:
         raise DataError(f"{path} is of a study of the kind '{kind}': name the export of a preference study")
     if not set(shares) & set(names):
         other = next(iter(shares), "")
         raise DataError(
-            f"{path} tells of {', '.join(shares) or 'no model'} and none of {', '.join(names)}: name the editors as the study "
+            f"{path} rates {', '.join(shares) or 'no model'} and none of {', '.join(names)}: name the editors as the study "
             f"does, --editor NAME=FILE{nearest(other, names)}"
         )
     for row in rows:

@@ -43,13 +43,189 @@ from legan.metrics.verification import (
 )
 from legan.requests import VerificationRequest
 
+CropAt = Callable[[int], "np.ndarray | None"]  # the crop uint8 (S, S, 3) of an image by its number, or None: no face
+Progress = Callable[[int, int], None]  # images done, images in all
+
+# `legan verify`: how well an identity embedding tells people apart, by the standard protocols or on one's own folder of people.
+#
+# LFW (6,000 pairs, ten folds; Huang et al., 2007), insightface's `.bin` files of aligned pairs, IJB-B 1:1 (templates; Whitelam et al.,
+# 2017), and pairs drawn by seed. Scores are cosines.
+
+
+_MAX_BIN_PIXELS = 1_000_000  # of an image in insightface's files; theirs have 112 x 112
+# Where LFW's images of 250 pixels have the face, for those in which the detector finds none: left, top, right, bottom.
+_LFW_FACE = (0.22, 0.21, 0.78, 0.77)
+
+
+@dataclass(frozen=True)
+class VerificationResult:
+    """Figures of one protocol; `notes` say what was done about images without a face."""
+
+    protocol: str
+    figures: Figures
+    embedding: str
+    provenance: dict[str, Any]
+    notes: tuple[str, ...]
+    scores: np.ndarray
+    same: np.ndarray
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain values, without the scores."""
+        named = {
+            "protocol": self.protocol,
+            "embedding": self.embedding,
+            "provenance": self.provenance,
+            "notes": list(self.notes),
+        }
+        return {**named, **self.figures.as_json()}
+
+    def __str__(self) -> str:
+        figures = self.figures
+        lines = [f"{self.protocol}, {self.embedding}: {figures.n_same} pairs of one person, {figures.n_other} of two"]
+        if figures.accuracy is not None:
+            lines.append(f"accuracy {figures.accuracy:.4f} ± {figures.accuracy_std:.4f} over {N_FOLDS} folds")
+        lines.append(f"AUC {figures.auc:.4f}, equal error rate {figures.eer:.4f}")
+        lines += [f"TAR {tar:.4f} at FAR {far:g}" for far, tar in sorted(figures.tar.items())]
+        return "\n".join([*lines, *self.notes])
+
+
+def verify(
+    protocol: str, place: Path, request: VerificationRequest, plot: Path | None = None, progress: Any = None
+) -> VerificationResult:
+    """Verify by a protocol.
+
+    Args:
+        protocol: "lfw": a folder of people with `pairs.txt`; "bin": a file of insightface's; "ijbb": a folder with `meta/` and
+            `loose_crop/`; "people": a folder of a subfolder a person, or a data set folder.
+        place: the folder or file.
+        request: how.
+        plot: a PNG file for the ROC.
+        progress: called with images done and in all.
+
+    Raises:
+        ConfigError: an unknown protocol or a number out of range.
+        DataError: lists or images that cannot be used.
+        WeightsError: an embedding that cannot be used.
+    """
+    if protocol not in PROTOCOLS:
+        raise ConfigError(no_such("protocol", protocol, PROTOCOLS))
+    request.check()
+    if plot is not None:
+        check_ending(plot, ".png")
+    embedding = load_embedding(request.identity, request.device)
+    scores, same, notes = PROTOCOLS[protocol](Path(place), embedding, request, progress)
+    figures = verification_figures(scores, same, request.fars)
+    if plot is not None:
+        plot_rocs({embedding.name: [roc(scores, same)]}, plot, f"{protocol}, {len(same)} pairs")
+    return VerificationResult(protocol, figures, embedding.name, embedding.provenance, tuple(notes), scores, same)
+
+
+# Cosines (n,) of the pairs, whether both images show one person (n,), and notes.
+PairScores = tuple[np.ndarray, np.ndarray, list[str]]
+
+
+def _lfw(place: Path, embedding: Embedding, request: VerificationRequest, progress: Any) -> PairScores:
+    pairs = read_pairs(request.pairs_file or place / "pairs.txt")
+    paths = find_listed_images(place, pairs.images)
+    features, found = embed_all(
+        embedding,
+        with_stamps(pairs.images, paths),
+        lambda i: prepare(paths[i], CROP_SIZE, "detect").crop,
+        request.cache,
+        progress,
+        instead=lambda i: centre_crop(paths[i]),  # where LFW has the face: every pair counts in this protocol
+    )
+    scores = match_scores(features[pairs.first], features[pairs.second])
+    notes = [] if found.all() else [f"{(~found).sum()} of {len(paths)} images cut by the middle: no face was detected"]
+    return scores, np.array(pairs.same), notes
+
+
+def centre_crop(path: Path) -> np.ndarray:
+    """The part of an LFW image where its face lies, uint8 (128, 128, 3)."""
+    image = load_photo(path).image
+    box = tuple(round(share * side) for share, side in zip(_LFW_FACE, image.size * 2, strict=True))
+    return np.asarray(image.crop(box).resize((CROP_SIZE, CROP_SIZE), Image.Resampling.LANCZOS))  # type: ignore[arg-type]
+
+
+def _bin(place: Path, embedding: Embedding, request: VerificationRequest, progress: Any) -> PairScores:
+    images, same = read_bin(place)
+    names = [f"{place.name}#{i}" for i in range(len(images))]
+    stamped = with_stamps(names, [place] * len(names))
+    features, _ = embed_all(embedding, stamped, lambda i: aligned_crop(images[i], names[i]), request.cache, progress)
+    return match_scores(features[0::2], features[1::2]), same, []
+
+
+def aligned_crop(data: bytes, name: str) -> np.ndarray:
+    """A face that insightface aligned, encoded, 112 x 112 pixels, as a crop uint8 (128, 128, 3).
+
+    Raises:
+        DataError: no image, or one of many pixels.
+    """
+    try:
+        pixels = decode_rgb(data, f"image {name}", _MAX_BIN_PIXELS)
+    except ImageError as error:
+        raise DataError(str(error)) from error
+    scale = pixels.shape[0] / 112
+    return warp(pixels, fit_similarity(INPUT_POINTS * scale, CROP_POINTS * CROP_SIZE), CROP_SIZE)
+
+
+def _ijbb(place: Path, embedding: Embedding, request: VerificationRequest, progress: Any) -> PairScores:
+    lists = read_ijbb(place)
+
+    def crop_at(index: int) -> np.ndarray:
+        pixels = np.asarray(load_photo(lists.images[index]).image)
+        return warp(pixels, fit_similarity(lists.points[index] + 0.5, CROP_POINTS * CROP_SIZE), CROP_SIZE)
+
+    names = with_stamps([path.name for path in lists.images], lists.images)
+    features, _ = embed_all(embedding, names, crop_at, request.cache, progress)
+    templates = template_features(features, lists.template, lists.medium)
+    pairs = Pairs(templates.rows_of(lists.first), templates.rows_of(lists.second), lists.same)
+    return score_pairs(templates.features, pairs), lists.same, [f"{len(templates.ids)} templates of {len(names)} images"]
+
+
+def _people(place: Path, embedding: Embedding, request: VerificationRequest, progress: Any) -> PairScores:
+    names, people, crop_at = _own_people(place, request.split)
+    pairs = draw_pairs(people, request.n_pairs, np.random.default_rng(request.seed))
+    used, at = np.unique(np.concatenate([pairs.first, pairs.second]), return_inverse=True)
+    features, found = embed_all(embedding, [names[i] for i in used], lambda i: crop_at(int(used[i])), request.cache, progress)
+    first, second = np.split(at, 2)
+    whole = found[first] & found[second]
+    notes = [f"{len(np.unique(people))} people, {len(names)} images, seed {request.seed}"]
+    if not whole.all():
+        notes.append(f"{(~found).sum()} images without a face left out, with {(~whole).sum()} pairs")
+    return match_scores(features[first[whole]], features[second[whole]]), pairs.same[whole], notes
+
+
+def _own_people(place: Path, split: str) -> tuple[list[str], np.ndarray, CropAt]:
+    """Names of the images, numbers of the people, and how to get a crop."""
+    if (place / MANIFEST).is_file():
+        faces = LabelledFaces([place], split, CROP_SIZE, memory_gb=0.0)
+        stamp = contents_stamp(place, (row["path"] for row in faces.rows))
+        named = [f"{row['path']}/{row['key']} {stamp}" for row in faces.rows]
+        return named, faces.person, lambda i: faces.images([i])[0]
+    images = read_folder(place)
+    numbers = {person: number for number, person in enumerate(sorted({image.identity for image in images}))}
+    people = np.array([numbers[image.identity] for image in images])
+
+    def crop_at(index: int) -> np.ndarray | None:
+        try:
+            return prepare(images[index].path, CROP_SIZE).crop
+        except ImageError:
+            return None
+
+    names = [image.path.relative_to(place).as_posix() for image in images]
+    return with_stamps(names, [image.path for image in images]), people, crop_at
+
+
+PROTOCOLS: dict[str, Callable[[Path, Embedding, VerificationRequest, Any], PairScores]] = {
+    "lfw": _lfw, "bin": _bin, "ijbb": _ijbb, "people": _people,
+}  # fmt: skip
+
+
 # Identity features of many images, a block at a time, kept on disk so that the same command again goes on where it stopped.
 
 
 BLOCK = 256
-
-CropAt = Callable[[int], "np.ndarray | None"]  # the crop uint8 (S, S, 3) of an image by its number, or None: no face
-Progress = Callable[[int, int], None]  # images done, images in all
 
 
 def embed_all(
@@ -173,8 +349,8 @@ def plot_rocs(curves: Mapping[str, Sequence[Roc]], path: Path, title: str = "", 
     figure = Figure(figsize=(5.2, 4.4), layout="constrained")
     axes = figure.add_subplot()
     far = np.logspace(np.log10(least), 0, 200)
-    for colour, (name, found) in zip(_COLOURS * len(curves), curves.items(), strict=False):
-        tars = np.stack([tar_over(curve, far) for curve in found])
+    for colour, (name, rocs) in zip(_COLOURS * len(curves), curves.items(), strict=False):
+        tars = np.stack([tar_over(curve, far) for curve in rocs])
         mean, std = tars.mean(0), tars.std(0)
         axes.plot(far, mean, color=colour, label=name, linewidth=1.4)
         if len(tars) > 1:
@@ -190,178 +366,3 @@ def plot_rocs(curves: Mapping[str, Sequence[Roc]], path: Path, title: str = "", 
 def tar_over(curve: Roc, far: np.ndarray) -> np.ndarray:
     """Largest TAR (n,) whose FAR is at most each of `far` (n,)."""
     return curve.tar[np.searchsorted(curve.far, far, side="right") - 1]
-
-
-# `legan verify`: how well an identity embedding tells people apart, by the standard protocols or on one's own folder of people.
-#
-# LFW (6,000 pairs, ten folds; Huang et al., 2007), insightface's `.bin` files of aligned pairs, IJB-B 1:1 (templates; Whitelam et al.,
-# 2017), and pairs drawn by seed. Scores are cosines.
-
-
-_MAX_BIN_PIXELS = 1_000_000  # of an image in insightface's files; theirs have 112 x 112
-# Where LFW's images of 250 pixels have the face, for those in which the detector finds none: left, top, right, bottom.
-_LFW_FACE = (0.22, 0.21, 0.78, 0.77)
-
-
-@dataclass(frozen=True)
-class VerificationResult:
-    """Figures of one protocol; `notes` say what was done about images without a face."""
-
-    protocol: str
-    figures: Figures
-    embedding: str
-    provenance: dict[str, Any]
-    notes: tuple[str, ...]
-    scores: np.ndarray
-    same: np.ndarray
-
-    def as_json(self) -> dict[str, Any]:
-        """As plain values, without the scores."""
-        named = {
-            "protocol": self.protocol,
-            "embedding": self.embedding,
-            "provenance": self.provenance,
-            "notes": list(self.notes),
-        }
-        return {**named, **self.figures.as_json()}
-
-    def __str__(self) -> str:
-        found = self.figures
-        lines = [f"{self.protocol}, {self.embedding}: {found.n_same} pairs of one person, {found.n_other} of two"]
-        if found.accuracy is not None:
-            lines.append(f"accuracy {found.accuracy:.4f} ± {found.accuracy_std:.4f} over {N_FOLDS} folds")
-        lines.append(f"AUC {found.auc:.4f}, equal error rate {found.eer:.4f}")
-        lines += [f"TAR {tar:.4f} at FAR {far:g}" for far, tar in sorted(found.tar.items())]
-        return "\n".join([*lines, *self.notes])
-
-
-def verify(
-    protocol: str, place: Path, request: VerificationRequest, plot: Path | None = None, progress: Any = None
-) -> VerificationResult:
-    """Verify by a protocol.
-
-    Args:
-        protocol: "lfw": a folder of people with `pairs.txt`; "bin": a file of insightface's; "ijbb": a folder with `meta/` and
-            `loose_crop/`; "people": a folder of a subfolder a person, or a data set folder.
-        place: the folder or file.
-        request: how.
-        plot: a PNG file for the ROC.
-        progress: called with images done and in all.
-
-    Raises:
-        ConfigError: an unknown protocol or a number out of range.
-        DataError: lists or images that cannot be used.
-        WeightsError: an embedding that cannot be used.
-    """
-    if protocol not in PROTOCOLS:
-        raise ConfigError(no_such("protocol", protocol, PROTOCOLS))
-    request.check()
-    if plot is not None:
-        check_ending(plot, ".png")
-    embedding = load_embedding(request.identity, request.device)
-    scores, same, notes = PROTOCOLS[protocol](Path(place), embedding, request, progress)
-    figures = verification_figures(scores, same, request.fars)
-    if plot is not None:
-        plot_rocs({embedding.name: [roc(scores, same)]}, plot, f"{protocol}, {len(same)} pairs")
-    return VerificationResult(protocol, figures, embedding.name, embedding.provenance, tuple(notes), scores, same)
-
-
-Found = tuple[np.ndarray, np.ndarray, list[str]]  # scores, same, notes
-
-
-def _lfw(place: Path, embedding: Embedding, request: VerificationRequest, progress: Any) -> Found:
-    pairs = read_pairs(request.pairs_file or place / "pairs.txt")
-    paths = find_listed_images(place, pairs.images)
-    features, found = embed_all(
-        embedding,
-        with_stamps(pairs.images, paths),
-        lambda i: prepare(paths[i], CROP_SIZE, "detect").crop,
-        request.cache,
-        progress,
-        instead=lambda i: centre_crop(paths[i]),  # where LFW has the face: every pair counts in this protocol
-    )
-    scores = match_scores(features[pairs.first], features[pairs.second])
-    notes = [] if found.all() else [f"{(~found).sum()} of {len(paths)} images cut by the middle: no face was detected"]
-    return scores, np.array(pairs.same), notes
-
-
-def centre_crop(path: Path) -> np.ndarray:
-    """The part of an LFW image where its face lies, uint8 (128, 128, 3)."""
-    image = load_photo(path).image
-    box = tuple(round(share * side) for share, side in zip(_LFW_FACE, image.size * 2, strict=True))
-    return np.asarray(image.crop(box).resize((CROP_SIZE, CROP_SIZE), Image.Resampling.LANCZOS))  # type: ignore[arg-type]
-
-
-def _bin(place: Path, embedding: Embedding, request: VerificationRequest, progress: Any) -> Found:
-    images, same = read_bin(place)
-    names = [f"{place.name}#{i}" for i in range(len(images))]
-    stamped = with_stamps(names, [place] * len(names))
-    features, _ = embed_all(embedding, stamped, lambda i: aligned_crop(images[i], names[i]), request.cache, progress)
-    return match_scores(features[0::2], features[1::2]), same, []
-
-
-def aligned_crop(data: bytes, name: str) -> np.ndarray:
-    """A face that insightface aligned, encoded, 112 x 112 pixels, as a crop uint8 (128, 128, 3).
-
-    Raises:
-        DataError: no image, or one of many pixels.
-    """
-    try:
-        pixels = decode_rgb(data, f"image {name}", _MAX_BIN_PIXELS)
-    except ImageError as error:
-        raise DataError(str(error)) from error
-    scale = pixels.shape[0] / 112
-    return warp(pixels, fit_similarity(INPUT_POINTS * scale, CROP_POINTS * CROP_SIZE), CROP_SIZE)
-
-
-def _ijbb(place: Path, embedding: Embedding, request: VerificationRequest, progress: Any) -> Found:
-    lists = read_ijbb(place)
-
-    def crop_at(index: int) -> np.ndarray:
-        pixels = np.asarray(load_photo(lists.images[index]).image)
-        return warp(pixels, fit_similarity(lists.points[index] + 0.5, CROP_POINTS * CROP_SIZE), CROP_SIZE)
-
-    names = with_stamps([path.name for path in lists.images], lists.images)
-    features, _ = embed_all(embedding, names, crop_at, request.cache, progress)
-    templates = template_features(features, lists.template, lists.medium)
-    pairs = Pairs(templates.rows_of(lists.first), templates.rows_of(lists.second), lists.same)
-    return score_pairs(templates.features, pairs), lists.same, [f"{len(templates.ids)} templates of {len(names)} images"]
-
-
-def _people(place: Path, embedding: Embedding, request: VerificationRequest, progress: Any) -> Found:
-    names, people, crop_at = _own_people(place, request.split)
-    pairs = draw_pairs(people, request.n_pairs, np.random.default_rng(request.seed))
-    used, at = np.unique(np.concatenate([pairs.first, pairs.second]), return_inverse=True)
-    features, found = embed_all(embedding, [names[i] for i in used], lambda i: crop_at(int(used[i])), request.cache, progress)
-    first, second = np.split(at, 2)
-    whole = found[first] & found[second]
-    notes = [f"{len(np.unique(people))} people, {len(names)} images, seed {request.seed}"]
-    if not whole.all():
-        notes.append(f"{(~found).sum()} images without a face left out, with {(~whole).sum()} pairs")
-    return match_scores(features[first[whole]], features[second[whole]]), pairs.same[whole], notes
-
-
-def _own_people(place: Path, split: str) -> tuple[list[str], np.ndarray, CropAt]:
-    """Names of the images, numbers of the people, and how to get a crop."""
-    if (place / MANIFEST).is_file():
-        faces = LabelledFaces([place], split, CROP_SIZE, memory_gb=0.0)
-        stamp = contents_stamp(place, (row["path"] for row in faces.rows))
-        named = [f"{row['path']}/{row['key']} {stamp}" for row in faces.rows]
-        return named, faces.person, lambda i: faces.images([i])[0]
-    images = read_folder(place)
-    numbers = {person: number for number, person in enumerate(sorted({image.identity for image in images}))}
-    people = np.array([numbers[image.identity] for image in images])
-
-    def crop_at(index: int) -> np.ndarray | None:
-        try:
-            return prepare(images[index].path, CROP_SIZE).crop
-        except ImageError:
-            return None
-
-    names = [image.path.relative_to(place).as_posix() for image in images]
-    return with_stamps(names, [image.path for image in images]), people, crop_at
-
-
-PROTOCOLS: dict[str, Callable[[Path, Embedding, VerificationRequest, Any], Found]] = {
-    "lfw": _lfw, "bin": _bin, "ijbb": _ijbb, "people": _people,
-}  # fmt: skip
