@@ -3,7 +3,8 @@
     python critic.py --critic full.safetensors --data DATA/relit --data DATA/reexpressed [--editor fourth.safetensors -o editor.safetensors]
 
 Prints one row a data set: accuracy on images of validation people, seed 0. With -o it writes the weights of --editor with that
-critic beside them: the critic of a preset that keeps what is not named never touches an edit, it only reads images (`--light-like`, readings).
+critic beside them: the critic of a preset that keeps what is not named never touches an edit, it only reads images
+(`--light-like`, readings).
 """
 
 import argparse
