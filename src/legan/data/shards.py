@@ -4,24 +4,23 @@ A set is built by one process at a time, in worker processes, and resumes: each 
 remembers the settings that every image depends on, and the manifest comes last.
 """
 
+import fcntl
 import hashlib
 import io
 import json
-import multiprocessing
 import os
 import shutil
 import tarfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.synchronize import Lock
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, NamedTuple
 
 from legan.core.config import parse_json
 from legan.core.errors import DataError, LeganError
-from legan.core.files import atomic_write, held_folder, is_lock, make_folder, write_atomic
+from legan.core.files import LOCK, atomic_write, held_folder, is_lock, make_folder, write_atomic
 from legan.core.workers import Progress, run_jobs, use_one_thread
 from legan.data.manifest import COLUMNS
 
@@ -167,12 +166,17 @@ class SetBuilder:
         if progress:
             progress(n_done, n)
         places = [(self.path(job.name), job) for job in missing]
-        arguments = multiprocessing.get_context("spawn").Lock(), build_maker, self._record
-        for n_made in run_jobs(_make_shard, places, n_workers, _start_worker, arguments, apart=apart):
-            n_done += n_made
-            if progress:
-                progress(n_done, n)
-        _workers.clear()  # what was loaded in this process
+        lock = self.out / f".loading{LOCK}"
+        try:
+            for n_made in run_jobs(
+                _make_shard, places, n_workers, _start_worker, (lock, build_maker, self._record), apart=apart
+            ):
+                n_done += n_made
+                if progress:
+                    progress(n_done, n)
+        finally:
+            lock.unlink(missing_ok=True)
+            _workers.clear()  # what was loaded in this process
         return missing
 
     def record(self, name: str) -> ShardRecord:
@@ -199,7 +203,7 @@ def write_shard(path: Path, make: ShardMaker, content: Any, record: str = RECORD
 class _Worker:
     """State of a worker process."""
 
-    lock: Lock
+    lock: Path
     build_maker: Callable[[], ShardMaker]
     record: str
     make: ShardMaker | None = None
@@ -208,9 +212,20 @@ class _Worker:
 _workers: list[_Worker] = []  # of this process: one
 
 
-def _start_worker(lock: Lock, build_maker: Callable[[], ShardMaker], record: str) -> None:
+def _start_worker(lock: Path, build_maker: Callable[[], ShardMaker], record: str) -> None:
     use_one_thread()
     _workers[:] = [_Worker(lock, build_maker, record)]
+
+
+@contextmanager
+def _taking_turns(path: Path) -> Iterator[None]:
+    """Wait until no other process holds the file `path`, and hold it: by the system, so that a process that is killed lets go."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _make_shard(place: tuple[Path, ShardJob]) -> int:
@@ -219,7 +234,7 @@ def _make_shard(place: tuple[Path, ShardJob]) -> int:
     if worker.make is None:
         # Not when the process starts, so that an error reaches the caller. One process loads at a time, since the first load of
         # the head model ever fills a cache on the disk.
-        with worker.lock:
+        with _taking_turns(worker.lock):
             worker.make = worker.build_maker()
     write_shard(path, worker.make, job.content, worker.record)
     return job.n
