@@ -35,7 +35,9 @@ from legan.core.images import (
     to_unit,
 )
 from legan.core.light import LightSetup
+from legan.core.weights import HUB_FILE
 from legan.editing.marks import Mark, marked_metadata, of_photo
+from legan.editing.pretrained import push_to_hub, save_pretrained
 from legan.faces.align import AlignedCrop, align, grouped
 from legan.faces.detect import MIN_FACE_SIDE, detect
 from legan.faces.embeddings import Embedding, load_embedding
@@ -61,10 +63,41 @@ class Editor:
         >>> edits = editor(["photo.jpg", "other.jpg"], lighting="left", strength=0.8)
         >>> [len(edited.crops) for edited in edits]
         [1, 1]
+        >>> folder = editor.save_pretrained("my-editor")  # weights and a model card
+        >>> legan.Editor.from_pretrained(folder).metadata == editor.metadata
+        True
     """
 
     def __init__(self, networks: CropEditor) -> None:
         self.networks = networks
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | Path, device: str = "cpu", precision: str = "auto") -> Editor:
+        """Return the editor in a folder of `save_pretrained`, or whatever else `legan.load_editor` opens: a file, `owner/name` on the hub.
+
+        Raises:
+            WeightsError, ConfigError: as `legan.load_editor`.
+        """
+        from legan.editing.loader import load_editor  # which imports this module
+
+        inside = Path(name_or_path) / HUB_FILE
+        return load_editor(inside if inside.is_file() else name_or_path, device, precision)
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write the weights file and a model card to a folder, and return it.
+
+        Raises:
+            WeightsError: this editor was not opened from a weights file.
+        """
+        return save_pretrained(self.networks, folder)
+
+    def push_to_hub(self, repo_id: str, private: bool = True) -> str:
+        """Upload the weights file and a model card to the Hugging Face hub as `owner/name`, and return its address (extra `hub`).
+
+        Raises:
+            WeightsError: this editor was not opened from a weights file, huggingface_hub is not installed, or the upload failed.
+        """
+        return push_to_hub(self.networks, repo_id, private)
 
     @property
     def metadata(self) -> dict:

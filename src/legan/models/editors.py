@@ -141,6 +141,7 @@ class Networks:
         size: side of the crops in pixels.
         precision: of the generator: "bf16", "fp32", or "auto": bfloat16 convolutions where the hardware has them, nearly twice as
             fast; values of the image then differ by 0.001 on average and by 0.013 at most (16 photographs, range [-1, 1]).
+        file: the weights file; None where there is none.
     """
 
     can_refuse = False
@@ -154,6 +155,7 @@ class Networks:
         device: str = "cpu",
         size: int = CROP_SIZE,
         precision: str = "auto",
+        file: Path | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.dtype = mixed_dtype(precision, self.device)
@@ -162,6 +164,7 @@ class Networks:
         self.critic = critic.eval().requires_grad_(False).to(self.device) if critic is not None else None
         self.metadata = dict(metadata)
         self.checksum = checksum
+        self.file = file
         self.size = size
         self.has_masks = isinstance(generator, Generator)
         self.keeps = isinstance(generator, Generator) and generator.config.keeps
@@ -257,7 +260,7 @@ def load_networks(weights: str | Path | None = None, device: str = "cpu", precis
     if model not in _BUILDERS:
         raise WeightsError(f"{path} holds an editor of unknown kind '{model}'{nearest(model, _BUILDERS)}: update legan")
     generator, critic, size = _BUILDERS[model](tensors, metadata, Path(path))
-    return Networks(generator, critic, metadata, sha256_of(path), device, size, precision)
+    return Networks(generator, critic, metadata, sha256_of(path), device, size, precision, Path(path))
 
 
 # The three kinds of weights: each builder returns the generator, the critic or None, and the side of the crops in pixels.
