@@ -14,7 +14,7 @@ from legan.core.listing import find_images, images_in_folder, list_images, utf8_
 from legan.data.public.layout import images_in
 from legan.editing.folders import plan
 from legan_faces3d.photos import list_photos
-from legan_study.sources import read_items
+from legan_study.create import read_items
 
 SOURCE = Path(listing.__file__).parent.parent
 
