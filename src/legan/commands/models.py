@@ -87,7 +87,7 @@ def _row(name: str, network: str, net: "torch.nn.Module", *inputs: "torch.Tensor
     )
 
 
-# What a list of weights shows of each file's metadata: steps and images of all trainings that led to it.
+# What a list of weights shows of each file's metadata: steps and images of all trainings behind it.
 SHOWN = ("steps", "images_seen", "data", "licence")
 
 

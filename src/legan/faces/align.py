@@ -121,7 +121,7 @@ class Prepared:
     is_cut: bool = False
 
 
-def prepare(picture: ImageInput, size: int = CROP_SIZE, faces: Faces = "auto") -> Prepared:
+def prepare(source: ImageInput, size: int = CROP_SIZE, faces: Faces = "auto") -> Prepared:
     """Cut out the largest face of an image.
 
     Args:
@@ -133,7 +133,7 @@ def prepare(picture: ImageInput, size: int = CROP_SIZE, faces: Faces = "auto") -
     Raises:
         ImageError: an image that cannot be read.
     """
-    photo = as_photo(picture)
+    photo = as_photo(source)
     image, path = photo.image, photo.path
     if faces == "aligned" or (faces == "auto" and image.size == (size, size)):
         if image.size != (size, size):

@@ -182,9 +182,9 @@ def locate_with_spreads(
     net = packaged_net() if net is None else net
     frame = frame_of_box(box)
     for _ in range(n_passes):
-        picture = to_network(warp(image, frame, INPUT_SIZE)[None])
+        crop = to_network(warp(image, frame, INPUT_SIZE)[None])
         with torch.inference_mode():
-            found, log_maps = net(picture.to(memory_format=torch.channels_last))
+            found, log_maps = net(crop.to(memory_format=torch.channels_last))
         points = transform(inverse(frame), found[0].double().numpy())
         frame = frame_of_points(points)
     return points, spreads(log_maps.exp())[0].numpy()

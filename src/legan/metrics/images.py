@@ -85,7 +85,7 @@ def _windows(side: int) -> np.ndarray:
 
 # Distance of two images in a network's layers: LPIPS (Zhang et al., CVPR 2018, equation 1), the network given by the caller.
 #
-# With AlexNet or VGG and the weights that people's judgements led to, it is LPIPS; with another network, or without such weights, it is a
+# With AlexNet or VGG and the weights fitted to people's judgements, it is LPIPS; with another network, or without such weights, it is a
 # distance of the same form on another scale, and whoever prints it must say so.
 
 

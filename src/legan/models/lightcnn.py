@@ -212,7 +212,7 @@ def load_lightcnn(path: Path | None = None) -> tuple[LightCNN, dict[str, Any]]:
         return net, {"model": "LightCNN-29" if any(net.config.n_residual) else "LightCNN-9"}
     tensors, metadata = load_weights(path)
     if metadata.get("lightcnn") is None:
-        raise WeightsError(f"{path} holds no identity network: name a file that `legan train identity` led to")
+        raise WeightsError(f"{path} holds no identity network: name weights written by `legan train identity`")
     return network_of_config(LightCNN, LightCNNConfig, metadata["lightcnn"], tensors, path), metadata
 
 
