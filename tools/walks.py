@@ -31,6 +31,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 WALKS = ("edit", "train", "rate", "evaluate")
+STRUCTURE = "structure"
 WORDS = {
     "edit": "files of `legan edit`",
     "train": "files of one GAN step",
@@ -263,13 +264,18 @@ def measured(tree: Path, show: bool) -> dict[str, str]:
     source = tree.resolve() / "src"
     environment = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     rows = {}
+
+    def in_process(what: str) -> Any:
+        """Look at the tree in a process whose imports are the tree's own."""
+        words = [sys.executable, __file__, "--tree", str(tree), "--walk", what]
+        return json.loads(subprocess.check_output(words, env=environment, text=True).splitlines()[-1])
+
     for walk in WALKS:
-        words = [sys.executable, __file__, "--tree", str(tree), "--walk", walk]
-        files = json.loads(subprocess.check_output(words, env=environment, text=True).splitlines()[-1])
+        files = in_process(walk)
         rows[WORDS[walk]] = str(len(files))
         if show:
             print(f"{tree}, {WORDS[walk]}:", *files, sep="\n    ", file=sys.stderr)
-    found = structure(source)
+    found = in_process(STRUCTURE)
     rows["modules with one importer"], rows["first circle of imports"] = str(found["one importer"]), found["circle"]
     rows["file names used twice in `legan`"] = str(len(found["twice"]))
     counts = {"together": tuple(map(sum, zip(*found["folders"].values(), strict=True))), **found["folders"]}
@@ -281,11 +287,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tree", type=Path, action="append", help="checkout to look at; may be repeated: a column each")
     parser.add_argument("--show", action="store_true", help="name each walk's files on stderr")
-    parser.add_argument("--walk", choices=WALKS, help=argparse.SUPPRESS)  # in a process of its own
+    parser.add_argument("--walk", choices=(*WALKS, STRUCTURE), help=argparse.SUPPRESS)  # in a process of its own
     arguments = parser.parse_args()
     trees = arguments.tree or [ROOT]
     if arguments.walk:
-        print(json.dumps(walked(trees[0].resolve() / "src", arguments.walk)))
+        source = trees[0].resolve() / "src"
+        print(json.dumps(structure(source) if arguments.walk == STRUCTURE else walked(source, arguments.walk)))
         return
     columns = [measured(tree, arguments.show) for tree in trees]
     print("| |", *(f"{tree.resolve().name} |" for tree in trees))
