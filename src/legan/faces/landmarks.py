@@ -167,7 +167,7 @@ def locate(
         image: RGB uint8 (H, W, 3).
         box: the detector's box in pixels: left, top, right, bottom.
         net: by default the packaged one.
-        n_passes: how often the network runs, each time on the frame that the last pass led to.
+        n_passes: how often the network runs, each time on the frame of the last pass's points.
 
     Returns:
         (68, 2) float32, photo pixels, pixel centres at +0.5.

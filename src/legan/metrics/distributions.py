@@ -1,4 +1,4 @@
-"""How far a set of images is from real ones, told by features of both: Fréchet and kernel distance, precision and recall.
+"""How far a set of images is from real ones, measured on features of both: Fréchet and kernel distance, precision and recall.
 
 Features are (n, d) arrays, one row an image; where they come from, the caller says. FID: Heusel et al., "GANs trained by a two time-scale
 update rule" (NeurIPS 2017). KID: Binkowski et al., "Demystifying MMD GANs" (ICLR 2018). Precision and recall: Kynkäänniemi et al.,

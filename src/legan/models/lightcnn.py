@@ -138,7 +138,7 @@ class LightCNN(nn.Module):
     def from_checkpoint(cls, path: Path, keep_classifier: bool = False) -> "LightCNN":
         """Read an official checkpoint (`LightCNN_9Layers_checkpoint.pth.tar`, ...), in evaluation mode.
 
-        LightCNN-9 or LightCNN-29 is told by the names of the tensors.
+        LightCNN-9 or LightCNN-29 is recognised by the names of the tensors.
 
         Args:
             path: a file that `torch.save` wrote: a dict with `state_dict`, or the state dict itself.

@@ -84,23 +84,23 @@ def _by_kind(ratings: "pd.DataFrame", data: Path) -> dict[str, dict[str, Any]]:
     found = {}
     for name, group in ratings.groupby(kind):
         if group["image"].nunique() >= 5:
-            told = agreement(group)
-            found[str(name)] = {"n_images": told.n_images, "mean": float(group["rating"].mean()), "ceiling": told.ceiling}
+            facts = agreement(group)
+            found[str(name)] = {"n_images": facts.n_images, "mean": float(group["rating"].mean()), "ceiling": facts.ceiling}
     return found
 
 
 def in_words(found: Mapping[str, Any]) -> str:
     """A summary as lines of text."""
-    told = found["agreement"]
+    facts = found["agreement"]
     who = "SIMULATED raters" if found["simulated"] else "raters"
     lines = [
-        f"{told['n_images']} images, {told['n_raters']} {who}, {told['n_ratings']} ratings "
-        f"({told['raters_per_image']:.1f} an image)",
+        f"{facts['n_images']} images, {facts['n_raters']} {who}, {facts['n_ratings']} ratings "
+        f"({facts['raters_per_image']:.1f} an image)",
         *(f"left out: {count} answers, {reason}" for reason, count in found["excluded"].items()),
         f"mean {found['mean']:.2f}; images differ by {found['std_of_means']:.2f} (std), raters of an image by {found['mean_std']:.2f}",
-        f"ICC(1) {told['icc']:.3f}, Krippendorff's alpha {told['alpha'] or float('nan'):.3f}"
-        + ("" if told["split_half"] is None else f", split-half correlation {told['split_half']:.3f}"),
-        f"reliability of the means {told['reliability']:.3f}; noise ceiling {told['ceiling']:.3f} "
+        f"ICC(1) {facts['icc']:.3f}, Krippendorff's alpha {facts['alpha'] or float('nan'):.3f}"
+        + ("" if facts["split_half"] is None else f", split-half correlation {facts['split_half']:.3f}"),
+        f"reliability of the means {facts['reliability']:.3f}; noise ceiling {facts['ceiling']:.3f} "
         "(Pearson correlation of a perfect model with these means)",
     ]
     for name, row in found.get("by_kind", {}).items():
