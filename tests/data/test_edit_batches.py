@@ -14,6 +14,7 @@ from legan.core.images import from_network
 from legan.data.batches import DataConfig
 from legan.data.edits import EditBatches, EditsConfig
 from legan.data.faces import FaceDataset
+from legan.data.manifest import MANIFEST, read_manifest
 
 PLAIN = DataConfig(batch_size=32, flip=False)
 BARE = EditsConfig(lamps=0.0, backdrops=0.0, jitter=0.0, degradation=0.0, grey=0.0)
@@ -101,6 +102,22 @@ def test_an_edit_of_light_leaves_what_lies_behind(dataset: FaceDataset) -> None:
 def test_unpaired_edits_have_no_truth(dataset: FaceDataset) -> None:
     batch = EditBatches(dataset, PLAIN, replace(BARE, tasks=(1.0, 0.0, 0.0), unpaired=1.0), 0)(0, 0, 1)
     assert not batch["has_true"].any() and torch.equal(batch["x_real"], batch["x_true"])
+
+
+def test_takes_of_one_expression_alone_are_unpaired_at_a_rate_of_their_own_and_mostly_sent_to_neutral(tmp_path: Path) -> None:
+    folder = make_face_set(tmp_path / "drawn", 4, lightings=ALL)
+    rows = read_manifest(folder)
+    is_lone = rows["identity"].isin(["d000", "d001"])
+    rows[~is_lone | (rows["expression"] == "smile")].to_parquet(folder / MANIFEST)
+    data = FaceDataset([folder], "train", size=32)
+    edits = replace(BARE, tasks=(1.0, 0.0, 0.0), unpaired_lone=1.0, unpaired_neutral=0.75)
+    batches = EditBatches(data, PLAIN, edits, 0)
+    drawn = [batches(step, 0, 1) for step in range(20)]
+    has_true = torch.cat([batch["has_true"] for batch in drawn]) > 0
+    target = torch.cat([batch["expression_trg"] for batch in drawn]).argmax(1)
+    lone = target[~has_true]  # two people of 20 images, beside two of 120
+    assert len(lone) == pytest.approx(640 * 2 / (2 + 2 * 6), rel=0.3)
+    assert float((lone == 0).float().mean()) == pytest.approx(0.75 + 0.25 / 6, abs=0.1)
 
 
 def test_everything_at_once_stays_in_range_with_landmarks_where_none_are_known(dataset: FaceDataset) -> None:

@@ -301,6 +301,17 @@ def test_only_a_share_of_known_lights_makes_the_way_back(batch: dict[str, Tensor
     assert sizes == [4] and "generator/reconstruction" not in logs
 
 
+def test_only_a_share_is_scored_by_q(batch: dict[str, Tensor]) -> None:
+    def score(x: Tensor) -> Tensor:
+        sizes.append(len(x))
+        return x.mean(dim=(1, 2, 3))
+
+    sizes: list[int] = []
+    task = LeganTask(tiny("loss.quality=1", "loss.quality_share=0.25", "loss.reconstruction_share=0.5"), CPU, quality=score)
+    updates(task, batch)
+    assert sizes == [1, 1, 1], "of four crops one, of their way back one, and its input"
+
+
 def test_matching_compares_the_critics_features(batch: dict[str, Tensor]) -> None:
     def matching(true: Tensor, has_true: float) -> float:
         task.generator.zero_grad()

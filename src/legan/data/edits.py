@@ -229,6 +229,7 @@ def degraded(rng: np.random.Generator, images: Sequence[np.ndarray]) -> list[np.
 
 
 _N_BACKDROPS = 400
+_NEUTRAL = EXPRESSIONS.index("neutral")
 _UNKNOWN = -1
 
 
@@ -239,6 +240,8 @@ class EditsConfig:
     Args:
         tasks: shares of edits of the expression alone, of light alone, and of both.
         unpaired: chance that the target expression is one of which the data holds no truth.
+        unpaired_lone: the same for a take that holds a single expression, such as a photo relit; `unpaired` where that is higher.
+        unpaired_neutral: share of such targets that are neutral, if the source is not; the others are drawn evenly.
         lamps: chance that a source which is not a photo under its own light stands under a mixture of lamps, not under a class.
         backdrops: chance of another backdrop, where the data holds the person's matte.
         jitter, degradation, grey: chances of imperfect alignment, of a poor camera or file, of an image without colour.
@@ -246,6 +249,8 @@ class EditsConfig:
 
     tasks: tuple[float, float, float] = (0.45, 0.3, 0.25)
     unpaired: float = 0.0
+    unpaired_lone: float = 0.0
+    unpaired_neutral: float = 0.0
     lamps: float = 0.7
     backdrops: float = 0.5
     jitter: float = 0.7
@@ -316,8 +321,10 @@ class EditBatches:
         )
         asks_expression, asks_lighting = task != 1, task != 0
         target, has_true = expression, True
-        if asks_expression and rng.random() < config.unpaired:
-            target, has_true = int(rng.integers(len(EXPRESSIONS))), False
+        unpaired = config.unpaired if len(others) > 1 else max(config.unpaired, config.unpaired_lone)
+        if asks_expression and rng.random() < unpaired:
+            to_neutral = expression != _NEUTRAL and config.unpaired_neutral > 0 and rng.random() < config.unpaired_neutral
+            target, has_true = _NEUTRAL if to_neutral else int(rng.integers(len(EXPRESSIONS))), False
         elif asks_expression and len(others) > 1:
             target = int(rng.choice(others))
         elif asks_expression:  # no other expression has a truth: light alone
