@@ -45,7 +45,7 @@ from legan.faces.native import CropFields, Person, PhotoFields, find_person
 from legan.faces.paste import paste
 from legan.faces.suitability import suitable_faces
 from legan.metrics.verification import match_scores
-from legan.models.editors import Codes, CropEditor, ExpressionSpec, LightingSpec
+from legan.models.editors import Codes, CropEditor, ExpressionSpec, LightingSpec, load_networks
 from legan.models.generator import GeneratorOutput, apply_fields
 from legan.quality.scorer import score_crops
 from legan.requests import check_min_match
@@ -73,15 +73,15 @@ class Editor:
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | Path, device: str = "cpu", precision: str = "auto") -> Editor:
-        """Return the editor in a folder of `save_pretrained`, or whatever else `legan.load_editor` opens: a file, `owner/name` on the hub.
+        """Return the editor of a folder of `save_pretrained`, of a weights file, or of `owner/name` on the hub.
+
+        Run folders and the fitted head are opened by `legan.load_editor`.
 
         Raises:
             WeightsError, ConfigError: as `legan.load_editor`.
         """
-        from legan.editing.loader import load_editor  # which imports this module
-
-        inside = Path(name_or_path) / HUB_FILE
-        return load_editor(inside if inside.is_file() else name_or_path, device, precision)
+        path = Path(name_or_path)
+        return cls(load_networks(path / HUB_FILE if path.is_dir() else name_or_path, device, precision))
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write the weights file and a model card to a folder, and return it.
