@@ -21,6 +21,9 @@ format:  ## mend lint and format where a machine can
 	$(BIN)ruff check --fix .
 	$(BIN)ruff format .
 
+site:  ## build the documentation, site/index.html
+	$(BIN)mkdocs build --strict
+
 test:  ## run the tests
 	$(PYTHON) -m pytest
 
@@ -39,4 +42,4 @@ comparison:  ## evaluate them again: make comparison EVALUATE="data/rendered:tes
 	$(PYTHON) experiments/comparison/report.py $(foreach word,$(EVALUATE),--data $(word)) --runs $(RUNS) --out $(RUNS)/report $(OPTIONS)
 	cd $(RUNS)/report && cp report.json table.* curves.* orderings.md weights.json $(CURDIR)/experiments/comparison/results
 
-.PHONY: help setup demo check format test quick bench baselines comparison
+.PHONY: help setup demo check format site test quick bench baselines comparison

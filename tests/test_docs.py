@@ -17,6 +17,7 @@ from legan.cli import app
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
+PAGES = [ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 
 
 def test_quality_loss(tiny_quality: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,15 +64,15 @@ def commands_of_script(text: str) -> list[list[str]]:
     return [shlex.split(re.sub(r"\$\w+", "8", line)) for line in lines]
 
 
-@pytest.mark.parametrize(
-    ("page", "n_least"), [("docs/augment.md", 15), ("docs/evaluate.md", 3), ("docs/commands.md", 25), ("runs/toy.sh", 5)]
-)
-def test_commands_of_a_page_exist(page: str, n_least: int) -> None:
+CALLS = {page.name: calls for page in PAGES if (calls := commands(page.read_text()))}
+CALLS["toy.sh"] = commands_of_script((ROOT / "runs" / "toy.sh").read_text())
+
+
+@pytest.mark.parametrize("page", CALLS)
+def test_commands_of_a_page_exist(page: str) -> None:
     """Each line is parsed as the command line would, options and all, and not run."""
-    text = (ROOT / page).read_text()
-    found = commands_of_script(text) if page.endswith(".sh") else commands(text)
-    assert len(found) >= n_least
-    for words in found:
+    assert len(CALLS) > 12 and len(CALLS[page]) >= {"commands.md": 25, "augment.md": 15, "toy.sh": 5}.get(page, 1)
+    for words in CALLS[page]:
         command, context = typer.main.get_command(app), None
         while hasattr(command, "commands"):
             name, words = words[0], words[1:]
@@ -133,7 +134,6 @@ def test_the_walk_of_studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "simulated-" in (tmp_path / "exported" / "ratings.csv").read_text()
 
 
-PAGES = [ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 # `package.module.name` and `folder/file.ext` in backticks. Commands, settings and files that users write have other forms.
 DOTTED = re.compile(r"`((?:legan(?:_\w+)?\.)?[a-z]\w*(?:\.\w+)+)`")
 

@@ -46,7 +46,9 @@ def finish(outcome: Any) -> None:
 def train_legan(
     run: Run,
     data: Data = None,
-    preset: Annotated[str, typer.Option(help="lite: for a laptop; paper: as published; fields: see README.")] = "lite",
+    preset: Annotated[
+        str, typer.Option(help="lite: for a laptop; paper: as published; fields: for any photo, keeps what is not named.")
+    ] = "lite",
     init: Annotated[Path | None, typer.Option(help="Editor to start from, fine-tuning: a file or `packaged`.")] = None,
     settings: Settings = None,
     devices: Devices = 1,

@@ -300,6 +300,12 @@ def _build_legan(
 ) -> tuple[nn.Module, nn.Module | None, int]:
     own, of_critic = _part_of(tensors, "generator."), _part_of(tensors, "critic.")
     generator = network_of_config(Generator, GeneratorConfig, metadata["generator"], own, path)
+    classes = generator.config.n_expressions, generator.config.n_lightings
+    if classes != (len(EXPRESSIONS), len(LIGHTINGS)):
+        raise WeightsError(
+            f"{path} knows {classes[0]} expressions and {classes[1]} lightings of its own, and editors have {len(EXPRESSIONS)} and "
+            f"{len(LIGHTINGS)}: call its network in Python instead, as docs/own-classes.md does"
+        )
     if not of_critic:
         return generator, None, CROP_SIZE
     critic = network_of_config(Critic, CriticConfig, metadata.get("critic") or {}, of_critic, path)
