@@ -14,6 +14,7 @@ DOORS = {
     "anny": ("legan_faces3d/",),
     "embreex": ("legan_faces3d/",),
     "dlib": ("legan/faces/",),
+    "gradio": ("legan_app/",),
     "jinja2": ("legan/core/pages.py", "legan_study/"),
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "sqlalchemy", "itsdangerous", "choix"), ("legan_study/",)),
 }
@@ -50,6 +51,6 @@ def test_studies_never_reach_torch() -> None:
 
 
 def test_import_is_light() -> None:
-    heavy = "torch", "cv2", "dlib", "pandas", "scipy", "anny", "fastapi", "sqlalchemy"
+    heavy = "torch", "cv2", "dlib", "pandas", "scipy", "anny", "fastapi", "sqlalchemy", "gradio"
     code = f"import sys, legan, legan.cli; print([m for m in {heavy!r} if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

@@ -166,7 +166,7 @@ def test_modules_that_a_page_names_exist(page: Path) -> None:
 def test_architecture_has_each_folder_and_the_layers_of_pyproject() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text()
     tree, layers = re.findall(r"```\n(.*?)```", text, re.DOTALL)
-    for package in ("legan", "legan_faces3d", "legan_study"):
+    for package in ("legan", "legan_faces3d", "legan_study", "legan_app"):
         own = tree.split(f"src/{package}/")[1].split("\nsrc/")[0]
         folders = [path.parent for path in (ROOT / "src" / package).glob("*/__init__.py")]
         assert [folder.name for folder in folders if f"{folder.name}/" not in own] == []

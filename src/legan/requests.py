@@ -346,3 +346,34 @@ class Address:
         str,
         Option("The proxy's addresses or networks, such as 127.0.0.1, separated by commas: its X-Forwarded-For is trusted."),
     ] = ""
+
+
+@dataclass(frozen=True)
+class AppRequest:
+    """Where `legan app` serves, and its limits."""
+
+    host: Annotated[str, Option("Address to listen on; 127.0.0.1 is for this computer alone.")] = "127.0.0.1"
+    port: Annotated[int, Option("Port to listen on.")] = 7860
+    max_megabytes: Annotated[float, Option("Largest file that is taken, in MB.")] = 25
+    max_megapixels: Annotated[float, Option("Largest photo that is taken, in megapixels.")] = 24
+    max_photos: Annotated[int, Option("Photos in one batch.", min=1)] = 100
+    max_seconds: Annotated[float, Option("Time of one batch, in seconds; what is done by then is packed.")] = 600
+    max_queue: Annotated[int, Option("Edits that may wait at once; more are refused.", min=1)] = 20
+    max_visitors: Annotated[
+        int, Option("Photos that are held in memory at once, one a visitor; the one unused longest makes room.", min=1)
+    ] = 16
+
+    def check(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            ConfigError: one is out of range.
+        """
+        check_range("--port", self.port, 1, 65535)
+        for name, value in (
+            ("--max-megabytes", self.max_megabytes),
+            ("--max-megapixels", self.max_megapixels),
+            ("--max-seconds", self.max_seconds),
+        ):
+            if not value > 0:
+                raise ConfigError(f"{name} {value:g} is out of range: give more than 0")

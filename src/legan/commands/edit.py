@@ -1,4 +1,4 @@
-"""Commands on photos: `legan edit`, `demo`, `match`."""
+"""Commands on photos: `legan edit`, `app`, `demo`, `match`."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from legan.commands.options import Json, options, renamed, show
-from legan.requests import Device, EditorWeights, EditRequest, Identity, Option
+from legan.requests import AppRequest, Device, EditorWeights, EditRequest, Identity, Option
 
 app = typer.Typer()
 
@@ -46,6 +46,28 @@ def edit(
     if as_json or report.done:
         show(report, as_json, "\n".join(map(str, report.done)))
     raise typer.Exit(1 if report.failed else 0)
+
+
+@app.command("app")
+@options
+def run_app(
+    request: AppRequest,
+    weights: EditorWeights = None,
+    device: Device = "cpu",
+) -> None:
+    """Open the editor as a page in the browser, for your own photos, until Ctrl-C (extra `app`).
+
+    Nothing is sent anywhere, and nothing is kept: photos stand in memory and in a temporary folder, which goes with the page.
+
+    Examples:
+
+      legan app
+
+      legan app --host 0.0.0.0 --max-megapixels 12    # for others on the network too
+    """
+    from legan_app.serve import serve_app
+
+    serve_app(request, weights, device, say=lambda line: typer.echo(line, err=True))
 
 
 @app.command(cls=renamed(weights="editor"))

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
-from legan.core.errors import ConditionError, FaceError, ImageError
+from legan.core.errors import ConditionError, ConfigError, FaceError, ImageError
 from legan.core.geometry import warp
 from legan.core.images import (
     Photo,
@@ -40,12 +40,13 @@ from legan.editing.marks import Mark, marked_metadata, of_photo
 from legan.editing.pretrained import push_to_hub, save_pretrained
 from legan.faces.align import AlignedCrop, align, grouped
 from legan.faces.detect import MIN_FACE_SIDE, detect
+from legan.faces.detect import Face as FoundFace
 from legan.faces.embeddings import Embedding, load_embedding
 from legan.faces.native import CropFields, Person, PhotoFields, find_person
 from legan.faces.paste import paste
 from legan.faces.suitability import suitable_faces
 from legan.metrics.verification import match_scores
-from legan.models.editors import Codes, CropEditor, ExpressionSpec, LightingSpec, load_networks
+from legan.models.editors import CachedNetworks, Codes, CropEditor, ExpressionSpec, LightingSpec, Networks, load_networks
 from legan.models.generator import GeneratorOutput, apply_fields
 from legan.quality.scorer import score_crops
 from legan.requests import check_min_match
@@ -103,6 +104,19 @@ class Editor:
     def metadata(self) -> dict:
         """What the weights file says about itself: config, data, steps, licence."""
         return self.networks.metadata
+
+    def cached(self, n_outputs: int = 128) -> Editor:
+        """Return an editor that edits alike and keeps the last `n_outputs` outputs of its networks, about 1 MB each.
+
+        Edits of a photo that differ in the lamps' colour, brightness, softness or strength then need no network, which is what an
+        interactive editor is made of. Threads may share it.
+
+        Raises:
+            ConfigError: this editor is not made of networks: the fitted head keeps its own.
+        """
+        if not isinstance(self.networks, Networks):
+            raise ConfigError("only an editor made of networks keeps their outputs: load the packaged one, or a weights file")
+        return Editor(CachedNetworks(self.networks, n_outputs))
 
     def __call__(
         self,
@@ -174,15 +188,23 @@ class Editor:
         check_strength(strength)
         self.networks.target_codes(torch.zeros(1, 3, self.networks.size, self.networks.size), expression, lighting)
 
-    def prepare(self, image: Input, face: Face = "largest", force: bool = False, changes_expression: bool = True) -> Subject:
+    def prepare(
+        self,
+        image: Input,
+        face: Face = "largest",
+        force: bool = False,
+        changes_expression: bool = True,
+        found: Sequence[FoundFace] | None = None,
+    ) -> Subject:
         """Read a photo and find and align its faces; arguments and errors as in `__call__`.
 
-        `changes_expression` also checks what only edits of the expression need (`legan.faces.suitability`).
+        `changes_expression` also checks what only edits of the expression need (`legan.faces.suitability`). `found` are the photo's
+        faces where they are known already (`legan.faces.detect.detect`).
         """
         photo = as_photo(image)
         if face == "aligned":
             return Subject(photo, ())
-        found = detect(photo.image, thorough=face != "largest")
+        found = detect(photo.image, thorough=face != "largest") if found is None else list(found)
         name = str(photo.path or "the image")
         if not found:
             raise FaceError(
@@ -403,6 +425,10 @@ class Edit:
     def full_mark(self) -> Mark:
         """The mark, with the readings where they have been measured."""
         return replace(self.mark, readings=str(self.readings)) if "readings" in self.__dict__ else self.mark
+
+    def of_file(self, checksum: str) -> Edit:
+        """The same edit, whose mark names the photo's file by its SHA-256: for a photo that was handed over without its path."""
+        return replace(self, mark=replace(self.mark, photo=checksum))
 
     def warned(self, note: str) -> Edit:
         """The same edit with one more warning."""

@@ -5,9 +5,12 @@ A weights file holds tensors `generator.*` and, where it was exported with one, 
 """
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -242,6 +245,63 @@ class Networks:
     def attempt(self, x: Tensor, codes: Codes, batch_size: int = 16) -> Attempt:
         """Edit crops as `translate` does, images only; none is refused."""
         return Attempt(self.translate(x, codes, batch_size).image, np.zeros(len(x), bool))
+
+
+class CachedNetworks(Networks):
+    """Networks that keep their last outputs: the same crops under the same codes are computed once.
+
+    A mixture of lamps needs the output of each of its classes (`mixed_output`); those that are missing run as one batch.
+
+    Args:
+        networks: whose outputs.
+        n_outputs: how many are kept, the last ones used.
+    """
+
+    def __init__(self, networks: Networks, n_outputs: int) -> None:
+        self.__dict__.update(networks.__dict__)
+        self._networks, self._n_outputs = networks, n_outputs
+        self._outputs: OrderedDict[bytes, GeneratorOutput] = OrderedDict()
+        self._lock = Lock()
+
+    def translate(self, x: Tensor, codes: Codes, batch_size: int = 16) -> GeneratorOutput:
+        """Return what `Networks.translate` returns."""
+        if not len(x):
+            return self._networks.translate(x, codes, batch_size)
+        if codes.lamps is None:
+            return self._many(x, [codes], batch_size)[0]
+        classes = [ROOM, *map(int, codes.lamps.classes)]
+        outputs = self._many(x, [codes.of_class(k) for k in classes], batch_size)
+        return mixed_output(x.cpu(), dict(zip(classes, outputs, strict=True)).__getitem__, codes.lamps)
+
+    def _many(self, x: Tensor, codes: Sequence[Codes], batch_size: int) -> list[GeneratorOutput]:
+        """The outputs under several codes without lamps."""
+        crops = sha256(x.numpy(force=True).tobytes())
+        keys = [_key(crops, one) for one in codes]
+        with self._lock:
+            kept = {key: self._outputs[key] for key in keys if key in self._outputs}
+        missing = [i for i, key in enumerate(keys) if key not in kept]
+        if missing:
+            many = Codes(torch.cat([codes[i].expression for i in missing]), torch.cat([codes[i].lighting for i in missing]))
+            together = self._networks.translate(x.repeat(len(missing), 1, 1, 1), many, batch_size)
+            planes = [
+                [None] * len(missing) if plane is None else [part.clone() for part in plane.split(len(x))] for plane in together
+            ]
+            kept |= {keys[i]: GeneratorOutput(*own) for i, own in zip(missing, zip(*planes, strict=True), strict=True)}
+        with self._lock:
+            for key in keys:
+                self._outputs[key] = kept[key]
+                self._outputs.move_to_end(key)
+            while len(self._outputs) > self._n_outputs:
+                self._outputs.popitem(last=False)
+        return [kept[key] for key in keys]
+
+
+def _key(crops: Any, codes: Codes) -> bytes:
+    """What an output depends on: the hash of the crops, continued by the codes."""
+    key = crops.copy()
+    key.update(codes.expression.numpy().tobytes())
+    key.update(codes.lighting.numpy().tobytes())
+    return key.digest()
 
 
 def load_networks(weights: str | Path | None = None, device: str = "cpu", precision: str = "auto") -> Networks:

@@ -1,0 +1,310 @@
+"""The page of `legan app`: its parts and what happens when they are moved. Gradio's components, and two of our own (`static/`)."""
+
+import base64
+from collections.abc import Iterator
+from dataclasses import replace
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from legan.core.conditions import LIGHTINGS, MAX_AZIMUTH, MAX_ELEVATION, MIN_ELEVATION
+from legan.core.errors import LeganError
+from legan.core.light import MAX_SOFTNESS, MIN_KELVIN, WHITE_KELVIN
+from legan.core.weights import asset
+from legan.editing.editor import MAX_STRENGTH, Editor, Readings
+from legan.requests import AppRequest
+from legan_app.batch import TABLE, Batch, edit_batch
+from legan_app.controls import LIGHTS, NO_TINT, SLIDERS, Controls, command_line, python_lines
+from legan_app.visits import Page, Pages, Visit, edited_name
+
+STATIC = Path(__file__).parent / "static"
+EXAMPLE = "london-107.jpg"
+WARMEST, COOLEST = MIN_KELVIN, 12000.0  # kelvin; beyond, colours hardly change
+_N_FAILURES = 20  # of a batch that are listed on the page; the table in the zip file has all
+# One edit at a time: two would only share the cores. Readings and batches wait for none of them.
+_EDITING, _READING, _PACKING = "editing", "reading", "packing"
+_INTRO = """<h1>legan</h1>
+<p>Edit the light and the expression of a face photo. It stays on the computer that runs this page, and is deleted when you leave.</p>"""
+_CLICK_SAVED = "() => { setTimeout(() => document.querySelector('#saved')?.click(), 100); }"
+
+
+def _component(name: str, value: dict[str, Any], **options: Any) -> gr.HTML:
+    """A component of our own: `static/NAME.html`, `.css` and `.js`."""
+    html, css, js = ((STATIC / f"{name}.{kind}").read_text() for kind in ("html", "css", "js"))
+    return gr.HTML(
+        value,
+        html_template=html,
+        css_template=css,
+        js_on_load=js,
+        apply_default_css=False,
+        elem_id=name,
+        padding=True,
+        **options,
+    )
+
+
+def make_page(editor: Editor, pages: Pages, request: AppRequest, weights: str | None) -> gr.Blocks:
+    """Return the page.
+
+    Args:
+        editor: of all visitors, made of networks.
+        pages: where visitors' photos are held.
+        request: limits.
+        weights: what the editor is called where it is not the packaged one, for the lines to copy.
+    """
+    with gr.Blocks(title="legan", analytics_enabled=False, fill_width=True) as blocks:
+        gr.HTML(_INTRO, elem_id="intro")
+        with gr.Tabs():
+            with gr.Tab("One photo"), gr.Row():
+                with gr.Column(scale=3, min_width=320):
+                    drop = gr.File(label="Photo", file_types=["image"], height=110, elem_id="drop")
+                    example = gr.Button("Use a packaged photo", size="sm", elem_id="example")
+                    messages = gr.HTML("", elem_id="messages")
+                    stage = gr.ImageSlider(
+                        label="Before and after", interactive=False, buttons=["fullscreen"], max_height=620, elem_id="stage"
+                    )
+                    faces = _component("faces", {"faces": [], "chosen": "1"})
+                    readings = gr.HTML("", elem_id="readings")
+                    with gr.Row():
+                        save = gr.Button("Download the edit", variant="primary", elem_id="save", min_width=150)
+                        grid = gr.Button("Grid of all", elem_id="grid", min_width=150)
+                    saved = gr.DownloadButton("saved", visible="hidden", elem_id="saved")
+                    grid_image = gr.Image(
+                        label="All expressions under six lights", interactive=False, visible=False, elem_id="grid-image",
+                        buttons=["download", "fullscreen"],
+                    )  # fmt: skip
+                with gr.Column(scale=2, min_width=300):
+                    with gr.Group():
+                        sliders = [gr.Slider(0, 1, 0, step=0.05, label=name.capitalize(), elem_id=name) for name in SLIDERS]
+                        neutral = gr.Checkbox(False, label="Neutral, with all of these at 0", elem_id="neutral")
+                    light = gr.Radio(LIGHTS, value=LIGHTS[0], label="Light", elem_id="light")
+                    limits = {"side": MAX_AZIMUTH, "low": MIN_ELEVATION, "high": MAX_ELEVATION}
+                    flashes = [(one.azimuth, one.elevation) for one in LIGHTINGS if one.azimuth is not None]
+                    puck = _component("puck", {"azimuth": -45, "elevation": 20}, limits=limits, flashes=flashes)
+                    with gr.Group():
+                        ambient = gr.Slider(0, 1, 1, step=0.05, label="Ambient: share of the room's light", elem_id="ambient")
+                        softness = gr.Slider(
+                            0, MAX_SOFTNESS, 0, step=5, label="Softness: size of the lamp in degrees", elem_id="softness"
+                        )
+                        kelvin = gr.Slider(
+                            WARMEST, COOLEST, WHITE_KELVIN, step=100, label="Colour in kelvin: 6500 is white", elem_id="kelvin"
+                        )
+                        tint = _component("tint", {"colour": NO_TINT})
+                    strength = gr.Slider(0, MAX_STRENGTH, 1, step=0.05, label="Strength of the whole edit", elem_id="strength")
+                    force = gr.Checkbox(False, label="Also faces that are turned too far, cut or small", elem_id="force")
+            with gr.Tab("Many photos"):
+                gr.HTML(f"<p>Edits every photo as the controls of “One photo” say, up to {request.max_photos} at once.</p>")
+                many = gr.File(label="Photos", file_types=["image"], file_count="multiple", height=110, elem_id="many")
+                folder = gr.UploadButton("Choose a folder", file_count="directory", elem_id="folder")
+                batch_messages = gr.HTML("", elem_id="batch-messages")
+                with gr.Row():
+                    run = gr.Button("Edit all", variant="primary", elem_id="run")
+                    stop = gr.Button("Stop", elem_id="stop")
+                packed = gr.DownloadButton("Download the zip file", visible=False, elem_id="packed")
+        with gr.Accordion("The same from the command line and in Python", open=False, elem_id="lines"):
+            shell = gr.Textbox(label="Command line", lines=2, interactive=False, buttons=["copy"], elem_id="shell")
+            python = gr.Textbox(label="Python", lines=3, interactive=False, buttons=["copy"], elem_id="python")
+
+        controls = [*sliders, neutral, light, puck, ambient, softness, kelvin, tint, strength, faces, force]
+        shown = [stage, messages, light, tint, shell, python]
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        edits: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": _EDITING, **quiet}
+        work = _Work(editor, pages, request, weights)
+
+        opened = drop.upload(work.drop, [drop, *controls], [drop, faces, *shown], **edits)
+        opened_example = example.click(work.drop_example, controls, [drop, faces, *shown], **edits)
+        moved = gr.on([one.input for one in controls], work.move, controls, shown, trigger_mode="always_last", **edits)
+        for event in (opened, opened_example, moved):
+            event.then(
+                work.read, None, readings, trigger_mode="always_last", concurrency_limit=1, concurrency_id=_READING, **quiet
+            )
+        for event in (opened, opened_example):
+            event.then(work.find_small_faces, None, faces, concurrency_limit=1, concurrency_id=_READING, **quiet)
+        save.click(work.save, controls, [saved, messages], **edits).success(
+            None, None, None, js=_CLICK_SAVED, api_visibility="private"
+        )
+        grid.click(work.grid, controls, [grid_image, messages, shell], **edits)
+        for source in (many, folder):
+            source.upload(work.add_to_batch, source, [source, batch_messages, packed], **quiet)
+        running = run.click(work.run, controls, [batch_messages, packed], concurrency_limit=1, concurrency_id=_PACKING, **quiet)
+        stop.click(None, None, None, cancels=[running], api_visibility="private")
+        blocks.unload(work.leave)
+    return blocks
+
+
+class _Work:
+    """What happens on the page; Gradio calls the methods with the visitor and the values of components."""
+
+    def __init__(self, editor: Editor, pages: Pages, request: AppRequest, weights: str | None) -> None:
+        self.editor, self.pages, self.request, self.weights = editor.cached(), pages, request, weights
+
+    def drop(self, visitor: gr.Request, path: str | None, *values: Any) -> list[Any]:
+        """Find the faces of a photo that was dropped, and show it, edited as the controls say."""
+        return self._open(visitor, Path(path), values) if path else [gr.skip()] * 8
+
+    def drop_example(self, visitor: gr.Request, *values: Any) -> list[Any]:
+        """The same with the packaged photo."""
+        return self._open(visitor, asset("faces") / EXAMPLE, values)
+
+    def move(self, visitor: gr.Request, *values: Any) -> list[Any]:
+        """Show the edit that the controls ask for."""
+        visit = self._page(visitor).visit
+        if visit is None:
+            return [gr.skip(), _DROP_FIRST, *[gr.skip()] * 4]
+        return self._show(visit, _controls(values))
+
+    def find_small_faces(self, visitor: gr.Request) -> Any:
+        """Offer the faces that were not seen at once."""
+        visit = self._page(visitor).visit
+        if visit is None:
+            return gr.skip()
+        n_known = len(visit.faces)
+        visit.find_small_faces()
+        return gr.skip() if len(visit.faces) == n_known else _choice(visit)
+
+    def read(self, visitor: gr.Request) -> str:
+        """Measure the edit that is shown."""
+        visit = self._page(visitor).visit
+        if visit is None or visit.shown is None or visit.shown.edit is None:
+            return ""
+        return _readings_table(visit.shown.edit.readings)
+
+    def save(self, visitor: gr.Request, *values: Any) -> list[Any]:
+        """Write the edit at the photo's own pixels, to be downloaded."""
+        visit = self._page(visitor).visit
+        if visit is None:
+            return [None, _DROP_FIRST]
+        try:
+            return [str(visit.save(self.editor, _controls(values))), gr.skip()]
+        except LeganError as error:
+            return [None, _message(str(error), "error")]
+
+    def grid(self, visitor: gr.Request, *values: Any) -> list[Any]:
+        """Show all expressions under several lights."""
+        visit, controls = self._page(visitor).visit, _controls(values)
+        if visit is None:
+            return [gr.skip(), _DROP_FIRST, gr.skip()]
+        try:
+            place = visit.save_grid(self.editor, controls)
+        except LeganError as error:
+            return [gr.skip(), _message(str(error), "error"), gr.skip()]
+        line = command_line(controls.grid_request(), visit.name, place.name, self.weights)
+        return [gr.Image(value=str(place), visible=True), gr.skip(), line]
+
+    def add_to_batch(self, visitor: gr.Request, files: list[str]) -> list[Any]:
+        """Take files for a batch out of the folder of uploads, which is emptied by and by."""
+        page = self._page(visitor)
+        n_refused = page.add_to_batch([Path(file) for file in files], self.request.max_photos)
+        words = f"{len(page.batch)} photos are ready."
+        if n_refused:
+            words += f" {n_refused} more were left out: {self.request.max_photos} are the most at once."
+        return [None, _message(words, "warning" if n_refused else ""), gr.DownloadButton(visible=False)]
+
+    def run(self, visitor: gr.Request, *values: Any) -> Iterator[list[Any]]:
+        """Edit all photos of the batch, and offer the zip file."""
+        page, controls = self._page(visitor), _controls(values)
+        if not page.batch:
+            yield [_message("Give photos first."), gr.skip()]
+            return
+        files, page.batch = page.batch, []
+        try:
+            request = controls.request()
+            out = page.folder / "batch" / "edited.zip"
+            done = Batch(len(files))
+            for done in edit_batch(self.editor, files, request, out, self.request.max_megapixels, self.request.max_seconds):
+                yield [_message(f"{len(done.rows)} of {done.n_photos} photos"), gr.skip()]
+            line = command_line(request, "photos/", "edited/", self.weights)
+            yield [_batch_words(done, line), gr.DownloadButton(value=str(out), visible=True)]
+        except LeganError as error:
+            page.batch = files
+            yield [_message(str(error), "error"), gr.skip()]
+        finally:
+            if not page.batch:
+                for path, _ in files:
+                    path.unlink(missing_ok=True)
+
+    def leave(self, visitor: gr.Request) -> None:
+        """Forget a page that was closed."""
+        self.pages.close(str(visitor.session_hash))
+
+    def _page(self, visitor: gr.Request) -> Page:
+        return self.pages[str(visitor.session_hash)]
+
+    def _open(self, visitor: gr.Request, path: Path, values: tuple[Any, ...]) -> list[Any]:
+        """What the parts `drop`, `faces` and those of `_show` become."""
+        try:
+            visit = self._page(visitor).open(path, path.name, self.request.max_megapixels)
+        except LeganError as error:
+            return [None, gr.skip(), gr.skip(), _message(str(error), "error"), *[gr.skip()] * 4]
+        return [None, _choice(visit), *self._show(visit, replace(_controls(values), face="1"))]
+
+    def _show(self, visit: Visit, controls: Controls) -> list[Any]:
+        """What the parts `stage`, `messages`, `light`, `tint`, `shell` and `python` become."""
+        meant = controls.after(visit.controls)
+        visit.controls = meant
+        adjusted = [
+            gr.skip() if new == old else new for new, old in ((meant.light, controls.light), (meant.tint, controls.tint))
+        ]
+        try:
+            shown = visit.show(self.editor, meant)
+        except LeganError as error:
+            return [gr.skip(), _message(str(error), "error"), *adjusted, gr.skip(), gr.skip()]
+        words = [_message(note, "warning") for note in (*visit.photo.notes, *(shown.edit.warnings if shown.edit else ()))]
+        if meant.is_scaled:
+            words.append(_message(f"The expressions sum to more than 1, so they are scaled down: {meant.expression}"))
+        lines = ["", ""]
+        if shown.request:
+            names = visit.name, edited_name(visit.name)
+            lines = [write(shown.request, *names, self.weights) for write in (command_line, python_lines)]
+        return [(str(shown.before), str(shown.after)), "".join(words), *adjusted, *lines]
+
+
+def _controls(values: tuple[Any, ...]) -> Controls:
+    """The controls' values in the order of `make_page`."""
+    weights, others = values[: len(SLIDERS)], values[len(SLIDERS) :]
+    neutral, light, lamp, ambient, softness, kelvin, tint, strength, faces, force = others
+    return Controls(
+        tuple(map(float, weights)), bool(neutral), light, float(lamp["azimuth"]), float(lamp["elevation"]), float(ambient),
+        float(softness), float(kelvin), str(tint["colour"]), float(strength), str(faces["chosen"]), bool(force),
+    )  # fmt: skip
+
+
+def _message(words: str, kind: str = "") -> str:
+    role = "alert" if kind == "error" else "status"
+    return f'<p class="message {kind}" role="{role}">{escape(words)}</p>'
+
+
+_DROP_FIRST = _message("Drop a photo first, or use the packaged one.")
+
+
+def _choice(visit: Visit) -> dict[str, Any]:
+    """The value of the component `faces`."""
+    images = [f"data:image/jpeg;base64,{base64.b64encode(data).decode()}" for data in visit.thumbnails()]
+    return {"faces": images, "chosen": visit.controls.face if visit.controls else "1"}
+
+
+def _readings_table(readings: Readings) -> str:
+    """Rows: match, Q, and what the critic sees; a column for each face."""
+    rows = {
+        f"Match with the photo ({readings.identity})": [f"{one.match:.3f}" for one in readings.faces],
+        "Naturalness Q, before": [f"{one.quality_before:.2f}" for one in readings.faces],
+        "Naturalness Q, after": [f"{one.quality_after:.2f}" for one in readings.faces],
+    }
+    for name in ("expression", "lighting"):
+        seen = [getattr(one, name) for one in readings.faces]
+        if all(seen):
+            rows[f"{name.capitalize()} as the critic sees it"] = [f"{one.name} ({one.probability:.0%})" for one in seen]
+    lines = ("".join(f"<td>{escape(value)}</td>" for value in values) for values in rows.values())
+    return f"<table>{''.join(f'<tr><th scope=row>{escape(name)}</th>{line}</tr>' for name, line in zip(rows, lines, strict=True))}</table>"
+
+
+def _batch_words(batch: Batch, line: str) -> str:
+    """What became of a batch, with the first failures."""
+    words = [_message(f"{batch.n_edited} of {batch.n_photos} photos were edited.")]
+    failed = [(photo, note) for photo, output, note in batch.rows if not output]
+    words += [_message(f"{photo}: {note}", "warning") for photo, note in failed[:_N_FAILURES]]
+    if len(failed) > _N_FAILURES:
+        words.append(_message(f"{len(failed) - _N_FAILURES} more failed: {TABLE} in the zip file has them all.", "warning"))
+    return "".join([*words, _message(f"The same from the command line: {line}")])

@@ -1,0 +1,175 @@
+"""The server of `legan app`: a temporary folder that goes with it, a page that asks nobody else for anything, and its end."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from legan.core.errors import ConfigError, LeganError
+from legan.core.weights import PACKAGED
+from legan.editing.loader import load_editor
+from legan.requests import AppRequest
+
+# Nothing but this server, whatever a page's scripts may ask for.
+_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; media-src 'self' blob:; object-src 'none'"
+)
+_UPLOAD_SECONDS = 300.0  # after which an uploaded file, long read by then, is deleted
+_SWEEP_SECONDS = 15.0
+
+
+def serve_app(
+    request: AppRequest, weights: str | Path | None = None, device: str = "cpu", say: Callable[[str], None] = print
+) -> None:
+    """Serve the page until interrupted or terminated; then nothing of it is left on the disk.
+
+    Args:
+        request: where, and limits.
+        weights, device: of the editor, as for `legan.load_editor`.
+        say: gets a line when the page can be opened.
+
+    Raises:
+        LeganError: the extra `app` is not installed, or the port is taken.
+        ConfigError: a number out of range, or an editor that is not made of networks.
+        WeightsError: as `legan.load_editor`.
+    """
+    is_over = threading.Event()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: is_over.set())
+        signal.signal(signal.SIGINT, lambda *_: is_over.set())
+    with serving(request, weights, device) as url:
+        say(f"open {url} in a browser (stop with Ctrl-C; photos stay on this computer, and nothing is kept)")
+        is_over.wait()
+
+
+@contextlib.contextmanager
+def serving(request: AppRequest, weights: str | Path | None = None, device: str = "cpu") -> Iterator[str]:
+    """Serve the page while the block runs; gives its address. Arguments and errors as for `serve_app`."""
+    request.check()
+    _check_port(request)
+    folder = Path(tempfile.mkdtemp(prefix="legan-app-"))
+    try:
+        gradio = _gradio(folder)
+        from legan_app.page import STATIC, make_page
+        from legan_app.visits import Pages
+
+        editor = load_editor(weights, device)
+        pages = Pages(folder / "pages", request.max_visitors)
+        blocks = make_page(editor, pages, request, None if str(weights or PACKAGED) == PACKAGED else str(weights))
+        blocks.queue(max_size=request.max_queue, default_concurrency_limit=1, api_open=False)
+        fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # none from elsewhere
+        theme = gradio.themes.Base(primary_hue="blue", secondary_hue="blue", neutral_hue="slate", **fonts).set(
+            block_label_text_color="*neutral_700", block_title_text_color="*neutral_800", body_text_color_subdued="*neutral_600",
+            block_label_text_color_dark="*neutral_200", block_title_text_color_dark="*neutral_100",
+            body_text_color_subdued_dark="*neutral_300", button_primary_background_fill="*primary_700",
+            button_primary_background_fill_hover="*primary_800", button_primary_text_color="white",
+            button_primary_background_fill_dark="*primary_700",
+        )  # fmt: skip  # darker than Gradio's own, for the contrast of WCAG AA
+        blocks.launch(
+            server_name=request.host, server_port=request.port, prevent_thread_lock=True, quiet=True, share=False, ssr_mode=False,
+            footer_links=[], run_history=False, pwa=False, mcp_server=False, enable_monitoring=False, show_error=False,
+            max_file_size=round(request.max_megabytes * 1e6), theme=theme, css_paths=[STATIC / "page.css"],
+            app_kwargs={"middleware": [_middleware()]},
+        )  # fmt: skip
+        with _swept(folder, pages):
+            try:
+                yield f"http://{request.host}:{request.port}"
+            finally:
+                blocks.close(verbose=False)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _gradio(folder: Path) -> Any:
+    """Import Gradio, told before that to keep uploads in `folder` and to ask and tell nobody."""
+    os.environ |= {"GRADIO_TEMP_DIR": str(folder), "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    try:
+        import gradio
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != "gradio":
+            raise
+        raise LeganError('the app needs gradio: run `pip install "legan[app]"`') from None
+    return gradio
+
+
+def _check_port(request: AppRequest) -> None:
+    """Check that nobody listens there already.
+
+    Raises:
+        ConfigError: the port is taken, or the address is not of this computer.
+    """
+    family = socket.AF_INET6 if ":" in request.host else socket.AF_INET
+    with socket.socket(family) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((request.host, request.port))
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen on {request.host}:{request.port} ({error.strerror}): choose another port with --port"
+            ) from None
+
+
+def _middleware() -> Any:
+    from starlette.middleware import Middleware
+
+    return Middleware(_Guarded)
+
+
+class _Guarded:
+    """Adds the headers that keep a page to this server to each answer."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def sent(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                headers = {
+                    "content-security-policy": _POLICY,
+                    "referrer-policy": "no-referrer",
+                    "x-content-type-options": "nosniff",
+                }
+                message["headers"] = [*message["headers"], *((k.encode(), v.encode()) for k, v in headers.items())]
+            await send(message)
+
+        await self.app(scope, receive, sent)
+
+
+@contextlib.contextmanager
+def _swept(folder: Path, pages: Any) -> Iterator[None]:
+    """Delete uploads while the block runs: all when no page is open, else those that were read long ago.
+
+    A file stands in the folder of its checksum, so that two visitors may have given it: none of them may delete it at once.
+    """
+    is_over = threading.Event()
+
+    def sweep() -> None:
+        while not is_over.wait(_SWEEP_SECONDS):
+            sweep_uploads(folder, _UPLOAD_SECONDS)
+
+    thread = threading.Thread(target=sweep, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def sweep_uploads(folder: Path, seconds: float) -> None:
+    """Delete what was uploaded more than `seconds` ago, all but the folder `pages`."""
+    for place in folder.iterdir():
+        if place.name == "pages":
+            continue
+        with contextlib.suppress(OSError):  # somebody deletes or fills it right now
+            newest = max((path.stat().st_mtime for path in (place, *place.glob("*"))), default=0)
+            if time.time() - newest >= seconds:
+                shutil.rmtree(place) if place.is_dir() else place.unlink()
