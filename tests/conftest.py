@@ -9,13 +9,15 @@ import os
 # Before numpy and torch are loaded.
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"), LEGAN_PRECISION="fp32")
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.browser import chromium
 from tests.quality_weights import write_tiny_quality
 
 from legan.core.config import config_to_dict
@@ -96,6 +98,13 @@ def tiny_onnx(tiny_editor: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     out = tmp_path_factory.mktemp("onnx") / "editor.onnx"
     assert export_onnx(tiny_editor, out)["steps"] == 7
     return out
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Headless Chromium, for tests with `tests.browser.NEEDS_CHROMIUM`."""
+    with chromium() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

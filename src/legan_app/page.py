@@ -57,13 +57,18 @@ def make_page(editor: Editor, pages: Pages, request: AppRequest, weights: str | 
     with gr.Blocks(title="legan", analytics_enabled=False, fill_width=True) as blocks:
         gr.HTML(_INTRO, elem_id="intro")
         with gr.Tabs():
-            with gr.Tab("One photo"), gr.Row():
-                with gr.Column(scale=3, min_width=320):
+            with gr.Tab("One photo"), gr.Row(elem_id="work"):
+                with gr.Column(scale=3, min_width=320, elem_id="left"):
                     drop = gr.File(label="Photo", file_types=["image"], height=110, elem_id="drop")
                     example = gr.Button("Use a packaged photo", size="sm", elem_id="example")
                     messages = gr.HTML("", elem_id="messages")
                     stage = gr.ImageSlider(
-                        label="Before and after", interactive=False, buttons=["fullscreen"], max_height=620, elem_id="stage"
+                        label="Before and after",
+                        interactive=False,
+                        buttons=["fullscreen"],
+                        max_height=620,
+                        visible=False,
+                        elem_id="stage",
                     )
                     faces = _component("faces", {"faces": [], "chosen": "1"})
                     readings = gr.HTML("", elem_id="readings")
@@ -75,7 +80,7 @@ def make_page(editor: Editor, pages: Pages, request: AppRequest, weights: str | 
                         label="All expressions under six lights", interactive=False, visible=False, elem_id="grid-image",
                         buttons=["download", "fullscreen"],
                     )  # fmt: skip
-                with gr.Column(scale=2, min_width=300):
+                with gr.Column(scale=2, min_width=300, elem_id="right"):
                     with gr.Group():
                         sliders = [gr.Slider(0, 1, 0, step=0.05, label=name.capitalize(), elem_id=name) for name in SLIDERS]
                         neutral = gr.Checkbox(False, label="Neutral, with all of these at 0", elem_id="neutral")
@@ -238,7 +243,10 @@ class _Work:
             visit = self._page(visitor).open(path, path.name, self.request.max_megapixels)
         except LeganError as error:
             return [None, gr.skip(), gr.skip(), _message(str(error), "error"), *[gr.skip()] * 4]
-        return [None, _choice(visit), *self._show(visit, replace(_controls(values), face="1"))]
+        images, *others = self._show(visit, replace(_controls(values), face="1"))
+        # Hidden before: Gradio's empty component has a label that no screen reader may read.
+        images = gr.ImageSlider(value=images, visible=True) if isinstance(images, tuple) else images
+        return [None, _choice(visit), images, *others]
 
     def _show(self, visit: Visit, controls: Controls) -> list[Any]:
         """What the parts `stage`, `messages`, `light`, `tint`, `shell` and `python` become."""

@@ -76,7 +76,7 @@ def serving(request: AppRequest, weights: str | Path | None = None, device: str 
         blocks.launch(
             server_name=request.host, server_port=request.port, prevent_thread_lock=True, quiet=True, share=False, ssr_mode=False,
             footer_links=[], run_history=False, pwa=False, mcp_server=False, enable_monitoring=False, show_error=False,
-            max_file_size=round(request.max_megabytes * 1e6), theme=theme, css_paths=[STATIC / "page.css"],
+            max_file_size=round(request.max_megabytes * 1e6), theme=theme, head=f"<style>{(STATIC / 'page.css').read_text()}</style>",
             app_kwargs={"middleware": [_middleware()]},
         )  # fmt: skip
         with _swept(folder, pages):

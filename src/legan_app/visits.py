@@ -32,6 +32,7 @@ SHOWN_SIDE = 1024  # pixels of its long side, at most
 SHOWN_FACE = 448  # pixels of a face crop's side in it, at most
 _QUALITY = 90  # of its JPEG
 _THOROUGH_PIXELS = 4_000_000  # up to here small faces are looked for too: 0.5 s a megapixel
+_N_STALE = 20  # files of former edits that are left for a slow browser to fetch
 THUMBNAIL = 72  # pixels
 
 
@@ -134,10 +135,10 @@ class Visit:
                 metadata = marked_metadata(edit.mark)
                 after = self._write(encode_photo(edit.image, "JPEG", quality=_QUALITY, metadata=metadata), ".jpg")
                 self.shown = Shown(self._before, after, edit, request)
-            # The browser may still be fetching the one before: it goes with the next.
+            # The browser may still be fetching the ones before.
             if former and former.after != self._before:
                 self._stale.append(former.after)
-            while len(self._stale) > 2:
+            while len(self._stale) > _N_STALE:
                 self._stale.pop(0).unlink(missing_ok=True)
             return self.shown
 

@@ -10,8 +10,9 @@ from legan.core.conditions import expression_code, lighting_code
 from legan.core.config import config_to_dict
 from legan.core.errors import ConditionError, ConfigError, WeightsError
 from legan.core.files import sha256_of
+from legan.core.light import LightSetup
 from legan.core.weights import load_weights, save_weights
-from legan.models.editors import Codes, load_networks
+from legan.models.editors import CachedNetworks, Codes, load_networks
 from legan.models.generator import GeneratorConfig
 
 LEVEL = 0.05 / 127.5  # a twentieth of a grey level: batches of other sizes add in another order
@@ -107,3 +108,42 @@ def test_bfloat16_changes_next_to_nothing() -> None:
     assert (exact.image - fast.image).abs().mean() < 5e-3
     with pytest.raises(ConfigError, match="unknown precision 'half'"):
         load_networks(precision="half")
+
+
+def test_kept_outputs_are_those_of_the_networks_and_are_computed_once(
+    tiny_editor: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks = load_networks(tiny_editor)
+    runs: list[int] = []
+    plain = type(networks).translate
+
+    def counted(self: object, x: torch.Tensor, codes: Codes, batch_size: int = 16) -> object:
+        runs.append(len(x))
+        return plain(self, x, codes, batch_size)  # type: ignore[arg-type]
+
+    soft = LightSetup.parse("-50,20", ambient=0.3, softness=30, colour="3200K")
+    wishes = [("smile", -45), ("smile", soft), ("smile:0.5", "room")]
+    expected = [networks.translate(crops(2), networks.target_codes(crops(2), *wish)) for wish in wishes]
+    cached = CachedNetworks(networks, n_outputs=64)
+    monkeypatch.setattr(networks, "translate", counted.__get__(networks))
+    for wish, one in zip(wishes, expected, strict=True):
+        kept = cached.translate(crops(2), cached.target_codes(crops(2), *wish))
+        for name in ("image", "expression_mask", "lighting_mask", "displacement", "gain", "bias"):
+            assert torch.allclose(getattr(kept, name), getattr(one, name), atol=LEVEL), (wish, name)
+    # One run for each plain light, one for all classes of the mixture but the one that is known.
+    n_classes = 1 + len(soft.in_classes().classes)
+    assert runs == [2, 2 * (n_classes - 1), 2]
+    warm = LightSetup.parse("-50,20", ambient=0.1, softness=30, colour="2500K")
+    cached.translate(crops(2), cached.target_codes(crops(2), "smile", warm))
+    assert len(runs) == 3, "another colour of the same lamp needs no network"
+    cached.translate(crops(2) * 0.9, cached.target_codes(crops(2), "smile", -45))
+    assert len(runs) == 4, "other crops do"
+
+
+def test_no_more_outputs_are_kept_than_asked_for(tiny_editor: Path) -> None:
+    cached = CachedNetworks(load_networks(tiny_editor), n_outputs=3)
+    for lighting in ("01", "02", "03", "04"):
+        cached.translate(crops(1), cached.target_codes(crops(1), "smile", lighting))
+    assert len(cached._outputs) == 3
+    empty = cached.translate(crops(0), cached.target_codes(crops(0), "smile", "01"))
+    assert empty.image.shape == (0, 3, 128, 128)

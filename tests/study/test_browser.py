@@ -2,12 +2,11 @@
 
 import csv
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.browser import NEEDS_CHROMIUM, axe_faults, new_page
 from tests.study.studies import make_study, records_of, serving, set_up, write_compared
 
 from legan.requests import StudyRequest
@@ -15,37 +14,7 @@ from legan_study.create import create_study
 from legan_study.export import export_study
 from legan_study.study import open_study
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="the browser test needs playwright: pip install playwright")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="the browser test needs Chromium: apt-get install chromium"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
-
-
-def new_page(browser: Any, phone: bool = False, scheme: str = "light") -> tuple[Any, list[str]]:
-    """A page, and a list that gets whatever the browser complains about."""
-    size = {"width": 390, "height": 780} if phone else {"width": 1200, "height": 800}
-    context = browser.new_context(viewport=size, has_touch=phone, is_mobile=phone, device_scale_factor=2, color_scheme=scheme)
-    page, faults = context.new_page(), []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None)
-    return page, faults
-
-
-def axe_faults(page: Any) -> list[str]:
-    """What axe finds against WCAG 2.1 AA; run past the page's own policy, which forbids foreign scripts."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
-    found = axe.Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]})
-    return [f"{one['id']}: {node['html'][:200]}" for one in found.response["violations"] for node in one["nodes"]]
+pytestmark = NEEDS_CHROMIUM
 
 
 def ready(page: Any) -> None:

@@ -12,7 +12,7 @@ import hashlib
 import importlib.metadata
 import json
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
@@ -34,6 +34,7 @@ from legan.core.weights import packaged
 from legan.editing.editor import Edit, Editor, Face, Input, Subject, edit_words
 from legan.editing.marks import Mark, of_photo
 from legan.faces.align import AlignedCrop
+from legan.faces.detect import Face as FoundFace
 from legan.faces.landmarks import locate_in_crop
 from legan.faces.native import CropFields, Person, PhotoFields, find_person
 from legan.models.editors import FITTED, Attempt, Codes, ExpressionSpec, LightingSpec, named_codes
@@ -58,13 +59,20 @@ class FittedEditor(Editor):
 
     networks: FittedHead
 
-    def prepare(self, image: Input, face: Face = "largest", force: bool = False, changes_expression: bool = True) -> Subject:
+    def prepare(
+        self,
+        image: Input,
+        face: Face = "largest",
+        force: bool = False,
+        changes_expression: bool = True,
+        found: Sequence[FoundFace] | None = None,
+    ) -> Subject:
         """As `Editor.prepare`, and fit the head.
 
         Raises:
             FaceError: also where the head does not fit, or the face is turned or cut off; `force` does not help then.
         """
-        subject = super().prepare(image, face, force, changes_expression)
+        subject = super().prepare(image, face, force, changes_expression, found)
         for crop in _crops_of(subject, self.networks.size):
             with _reasons(subject):
                 self.networks.face(np.asarray(subject.photo.image), crop)

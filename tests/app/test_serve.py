@@ -1,0 +1,70 @@
+"""What `legan app` needs and refuses, and that uploads do not stay."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from legan.cli import app
+
+WITHOUT = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "gradio":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Blocked())
+from legan.cli import main
+sys.argv = ["legan", "app", "--port", "7999"]
+main()
+"""
+
+
+def test_without_the_extra_the_error_names_it(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", WITHOUT], capture_output=True, text=True, env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
+    assert (result.returncode, result.stderr) == (2, 'error: the app needs gradio: run `pip install "legan[app]"`\n')
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--port", "0"], "--port 0 is out of range: give a number from 1 to 65535"),
+        (["--max-megapixels", "0"], "--max-megapixels 0 is out of range: give more than 0"),
+        (["--host", "192.0.2.1"], "cannot listen on 192.0.2.1:7860"),
+    ],
+)
+def test_limits_and_addresses_that_cannot_be(options: list[str], words: str) -> None:
+    result = CliRunner().invoke(app, ["app", *options])
+    assert result.exit_code == 2 and words in result.output
+
+
+def test_the_fitted_head_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from legan.core.errors import ConfigError
+    from legan.editing.editor import Editor
+
+    with pytest.raises(ConfigError, match="only an editor made of networks"):
+        Editor(object()).cached()  # type: ignore[arg-type]
+
+
+def test_uploads_are_swept_when_they_are_old_and_pages_are_not(tmp_path: Path) -> None:
+    from legan_app.serve import sweep_uploads
+
+    files = {name: tmp_path / name for name in ("pages/one/photo.jpg", "old/a.jpg", "fresh/b.jpg", "loose")}
+    for path in files.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    past = time.time() - 500
+    for path in (files["pages/one/photo.jpg"], files["old/a.jpg"], files["old/a.jpg"].parent, files["loose"]):
+        os.utime(path, (past, past))
+    sweep_uploads(tmp_path, 300)
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()} == {
+        "pages/one/photo.jpg",
+        "fresh/b.jpg",
+    }
