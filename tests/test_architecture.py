@@ -16,7 +16,8 @@ DOORS = {
     "dlib": ("legan/faces/",),
     "gradio": ("legan_app/",),
     "jinja2": ("legan/core/pages.py", "legan_study/"),
-    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "sqlalchemy", "itsdangerous", "choix"), ("legan_study/",)),
+    **dict.fromkeys(("fastapi", "uvicorn", "sqlalchemy", "itsdangerous", "choix"), ("legan_study/",)),
+    "starlette": ("legan_study/", "legan_app/serve.py"),
 }
 
 

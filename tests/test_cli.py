@@ -198,7 +198,13 @@ def commands(group: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[st
 def test_one_word_for_one_thing(legan: Legan) -> None:
     """An editor, Q and an embedding are called the same in every command; former names are taken and not shown."""
     shown = {words: {o for p in command.params for o in p.opts} for words, command in commands(typer.main.get_command(app))}
-    assert {words[0] for words, options in shown.items() if "--editor" in options} == {"edit", "demo", "augment", "evaluate"}
+    assert {words[0] for words, options in shown.items() if "--editor" in options} == {
+        "edit",
+        "app",
+        "demo",
+        "augment",
+        "evaluate",
+    }
     assert {words[0] for words, options in shown.items() if "--identity" in options} == {
         "match", "verify", "filter", "augment", "evaluate"
     }  # fmt: skip
