@@ -1,4 +1,4 @@
-"""Which features of the packaged LightCNN see what is wrong with a face: the FID of faces with a known fault over that of faces without.
+"""Which packaged features see what is wrong with a face: the FID of faces with a known fault over that of faces without.
 
     python experiments/feature-network/compare.py --data data/rendered [--split test] [--n 150] [--seed 0]
 
@@ -69,12 +69,13 @@ def faults(random: torch.Generator) -> dict[str, Fault]:
 @torch.inference_mode()
 def features(x: Tensor) -> dict[str, np.ndarray]:
     """Choices of features (B, d) of crops."""
-    network, (net, _) = load_fid_network(), load_lightcnn()
-    parts = [[pooled(layer) for layer in network.read(part)] for part in x.split(50)]
-    layers = [torch.cat(layer) for layer in zip(*parts, strict=True)]
-    choices = {"all layers, pooled": layers, "first three": layers[:3], "last": layers[-1:]}
-    found = {name: torch.cat(chosen, 1).numpy() for name, chosen in choices.items()}
-    return {**found, "identity embedding": torch.cat([net(part) for part in x.split(50)]).numpy()}
+    found, (net, _) = {}, load_lightcnn()
+    for network in (load_fid_network("lightcnn"), load_fid_network("efficientnet-lite0")):
+        parts = [[pooled(layer) for layer in network.read(part)] for part in x.split(50)]
+        layers = [torch.cat(layer) for layer in zip(*parts, strict=True)]
+        for name, chosen in (("all layers", layers), ("first three", layers[:3]), ("last", layers[-1:])):
+            found[f"{network.name}, {name}"] = torch.cat(chosen, 1).numpy()
+    return {**found, "lightcnn, identity embedding": torch.cat([net(part) for part in x.split(50)]).numpy()}
 
 
 def main() -> None:
@@ -89,6 +90,7 @@ def main() -> None:
     order = np.random.default_rng(words.seed).permutation(len(data))
     reference = features(to_network(data.images(order[: 2 * words.n])))
     x = to_network(data.images(order[2 * words.n : 3 * words.n]))
+    torch.set_num_threads(1)
     random = torch.Generator().manual_seed(words.seed)
     print("| fault | " + " | ".join(f"{name} ({array.shape[1]})" for name, array in reference.items()) + " |")
     print("| --- " * (1 + len(reference)) + "|")

@@ -232,11 +232,14 @@ class EvaluationNetworks:
     """The networks that `legan evaluate` measures with, and where they run."""
 
     fid_network: Annotated[
-        str, Option("Features of FID, KID, precision and recall: lightcnn, lightcnn9, lightcnn29, inception, or a file.")
-    ] = "lightcnn"
-    lpips_network: Annotated[str, Option("Features of LPIPS: lightcnn, lightcnn9, lightcnn29, alex, vgg, or a file.")] = (
-        "lightcnn"
-    )
+        str,
+        Option(
+            "Features of FID, KID, precision and recall: efficientnet-lite0, lightcnn, lightcnn9, lightcnn29, inception, or a file."
+        ),
+    ] = "efficientnet-lite0"
+    lpips_network: Annotated[
+        str, Option("Features of LPIPS: efficientnet-lite0, lightcnn, lightcnn9, lightcnn29, alex, vgg, or a file.")
+    ] = "efficientnet-lite0"
     identity: Identity = "packaged"
     quality: QualityWeights = None
     device: Device = "cpu"

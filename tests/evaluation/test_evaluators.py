@@ -13,6 +13,7 @@ from legan.evaluation import evaluators as networks
 from legan.evaluation.evaluators import load_fid_network, load_lpips_network
 from legan.evaluation.statistics import labels
 from legan.metrics import feature_networks as backbones
+from legan.models.efficientnet import load_efficientnet
 from legan.models.lightcnn import load_lightcnn
 
 
@@ -42,9 +43,19 @@ def test_batch_size_does_not_change_features_and_other_sizes_are_scaled(tmp_path
     assert network.features(large).shape == whole[:2].shape
 
 
-def test_the_packaged_network_needs_no_download() -> None:
-    network = load_fid_network()
-    assert network.name == "lightcnn" and network.features(crops(1)).shape[1] > 200
+def test_the_packaged_networks_need_no_download() -> None:
+    network, other = load_fid_network(), load_fid_network("lightcnn")
+    assert network.name == "efficientnet-lite0" and "ImageNet" in network.provenance["body"]
+    assert network.features(crops(1)).shape == (1, 16 + 24 + 40 + 80 + 112 + 192 + 320)
+    assert other.name == "lightcnn" and other.features(crops(1)).shape == (1, 296)
+
+
+def test_the_packaged_efficientnet_is_that_of_its_package() -> None:
+    network = load_lpips_network()
+    with torch.no_grad():
+        own = load_efficientnet()(torch.nn.functional.interpolate(crops(1), (224, 224), mode="bilinear"))
+    for ours, theirs in zip(network.read(crops(1)), own, strict=True):  # packaged as float16
+        assert float((ours - theirs).abs().max()) < 0.02 * float(theirs.abs().max())
 
 
 def published(folder: Path, name: str, tensors: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -1,8 +1,8 @@
 """The networks and the classifier that images are measured with, chosen by name or file; results name the ones that were used.
 
-`lightcnn`, a small LightCNN that comes with legan, needs no download. `lightcnn9`, `lightcnn29`, `inception` (the network of FID),
-`alex` and `vgg` (those of LPIPS) are files that the user has, in the folder that `LEGAN_MODELS` names. Anything else is a path: weights of
-`legan train identity`, or an official LightCNN checkpoint.
+`efficientnet-lite0`, learned from ImageNet, and `lightcnn`, a small LightCNN, come with legan and need no download. `lightcnn9`,
+`lightcnn29`, `inception` (the network of FID), `alex` and `vgg` (those of LPIPS) are files that the user has, in the folder that
+`LEGAN_MODELS` names. Anything else is a path: weights of `legan train identity`, or an official LightCNN checkpoint.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from legan.faces.embeddings import KNOWN_FILES, Embedding, load_embedding, model
 from legan.metrics import feature_networks
 from legan.metrics.images import layer_distance, psnr, ssim
 from legan.models.lightcnn import INPUT_SIZE, load_lightcnn
+from legan.models.quality import FeatureQuality, load_quality_net
 from legan.quality.scorer import QualityScorer, load_quality
 from legan.requests import EvaluationNetworks
 
-DEFAULT = "lightcnn"
+EFFICIENTNET = "efficientnet-lite0"
 _TORCHVISION = "https://download.pytorch.org/models"
 _HUB_FOLDERS = (Path("~/.cache/torch/hub/checkpoints"),)  # where torchvision and pytorch-fid themselves download to
 # The digits in a name are the first of the file's SHA-256, as torch hub names files.
@@ -38,10 +39,11 @@ _FILES = {
     "alex": ("alexnet-owt-7be5be79.pth", _TORCHVISION),
     "vgg": ("vgg16-397923af.pth", _TORCHVISION),
 }
-_LIGHTCNNS = (DEFAULT, "lightcnn9", "lightcnn29")
+_LIGHTCNN = "lightcnn"  # the packaged one
+_LIGHTCNNS = (_LIGHTCNN, "lightcnn9", "lightcnn29")
 # For distances of distributions, and for distances of two images.
-FID_NETWORKS = (*_LIGHTCNNS, "inception")
-LPIPS_NETWORKS = (*_LIGHTCNNS, "alex", "vgg")
+FID_NETWORKS = (EFFICIENTNET, *_LIGHTCNNS, "inception")
+LPIPS_NETWORKS = (EFFICIENTNET, *_LIGHTCNNS, "alex", "vgg")
 
 IMAGE_METRICS = ("edited", "lpips", "ssim", "psnr", "match", "quality")  # of each image; NaN where there is none
 Arrays = dict[str, np.ndarray]  # by name, a row an image
@@ -140,7 +142,7 @@ def pooled(layer: Tensor) -> Tensor:
     return layer.mean((2, 3)) if layer.ndim == 4 else layer
 
 
-def load_fid_network(name: str | Path = DEFAULT, device: str = "cpu") -> FeatureNetwork:
+def load_fid_network(name: str | Path = EFFICIENTNET, device: str = "cpu") -> FeatureNetwork:
     """Return the network of FID, KID, precision and recall; a name of `FID_NETWORKS`, or a path.
 
     Raises:
@@ -150,10 +152,10 @@ def load_fid_network(name: str | Path = DEFAULT, device: str = "cpu") -> Feature
         net, facts = _published("inception", feature_networks.Inception())
         net = _ready(net, device)
         return FeatureNetwork("inception", lambda x: [net(x.to(device))], feature_networks.INPUT_SIZE, None, facts)
-    return _lightcnn(name, FID_NETWORKS, device)
+    return _packaged_or_lightcnn(name, FID_NETWORKS, device)
 
 
-def load_lpips_network(name: str | Path = DEFAULT, device: str = "cpu") -> FeatureNetwork:
+def load_lpips_network(name: str | Path = EFFICIENTNET, device: str = "cpu") -> FeatureNetwork:
     """Return the network of distances of two images; a name of `LPIPS_NETWORKS`, or a path. Only `alex` and `vgg` give LPIPS.
 
     Raises:
@@ -161,7 +163,7 @@ def load_lpips_network(name: str | Path = DEFAULT, device: str = "cpu") -> Featu
     """
     word = str(name)
     if word not in ("alex", "vgg"):
-        return _lightcnn(name, LPIPS_NETWORKS, device)
+        return _packaged_or_lightcnn(name, LPIPS_NETWORKS, device)
     net, facts = _published(word, feature_networks.alexnet() if word == "alex" else feature_networks.vgg16())
     net = _ready(net, device)
     weights = [weight.to(device) for weight in feature_networks.channel_weights(word)]
@@ -186,10 +188,27 @@ def _published(name: str, net: nn.Module) -> _Loaded:
     return _Loaded(net, {"file": path.name, "sha256": checksum})
 
 
+def _packaged_or_lightcnn(name: str | Path, choices: tuple[str, ...], device: str) -> FeatureNetwork:
+    if str(name) in (EFFICIENTNET, PACKAGED):
+        return _efficientnet(device)
+    return _lightcnn(name, choices, device)
+
+
+def _efficientnet(device: str) -> FeatureNetwork:
+    """The body of the packaged Q, which is EfficientNet-Lite0 as ImageNet taught it."""
+    path = packaged("quality")
+    net, metadata = load_quality_net(path)
+    if not isinstance(net, FeatureQuality):
+        raise WeightsError("the packaged Q has no body to read features with: install legan again")
+    body = _ready(net.features.float(), device)
+    facts: dict[str, Any] = {"file": path.name, "sha256": sha256_of(path), "body": metadata["body"]}
+    return FeatureNetwork(EFFICIENTNET, lambda x: body(x.to(device)), net.config.enlarged, None, facts)
+
+
 def _lightcnn(name: str | Path, choices: tuple[str, ...], device: str) -> FeatureNetwork:
-    word = DEFAULT if str(name) == PACKAGED else str(name)
-    if word == DEFAULT:
-        path = packaged("lightcnn")
+    word = str(name)
+    if word == _LIGHTCNN:
+        path = packaged(_LIGHTCNN)
     elif word in _LIGHTCNNS:
         path = model_file(word, *KNOWN_FILES[word])
     else:
