@@ -15,6 +15,8 @@ DOORS = {
     "embreex": ("legan_faces3d/",),
     "dlib": ("legan/faces/",),
     "gradio": ("legan_app/",),
+    "ray": ("legan/core/cluster.py",),
+    "fsspec": ("legan/core/places.py",),
     "jinja2": ("legan/core/pages.py", "legan_study/"),
     **dict.fromkeys(("fastapi", "uvicorn", "sqlalchemy", "itsdangerous", "choix"), ("legan_study/",)),
     "starlette": ("legan_study/", "legan_app/serve.py"),

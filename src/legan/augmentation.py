@@ -21,7 +21,7 @@ from legan.core.errors import ConfigError, DataError, ImageError, no_such
 from legan.core.files import atomic_write, make_folder, sha256_of, write_atomic
 from legan.core.geometry import warp
 from legan.core.images import decode_rgb, from_network, png_bytes, to_network
-from legan.core.workers import Progress
+from legan.core.workers import Progress, RunJobs, check_workers
 from legan.data.import_faces import import_faces, parse_source, source_digest
 from legan.data.manifest import (
     COLUMNS,
@@ -91,7 +91,12 @@ class AugmentResult:
 
 
 def augment(
-    source: str | Path, out: Path, request: AugmentationRequest, n_workers: int = 1, progress: Progress | None = None
+    source: str | Path,
+    out: Path,
+    request: AugmentationRequest,
+    n_workers: int = 1,
+    progress: Progress | None = None,
+    run: RunJobs | None = None,
 ) -> AugmentResult:
     """Make an augmented data set, or what is missing of it.
 
@@ -101,6 +106,7 @@ def augment(
         request: what to make.
         n_workers: processes of one thread each.
         progress: called with shards done and in all.
+        run: what drives the workers; by default local processes (`run_jobs`).
 
     Raises:
         ConfigError: a number out of range, an unknown policy or expression.
@@ -108,11 +114,10 @@ def augment(
         LeganError: the disk is full, or a process was killed.
     """
     request.check()
-    if n_workers < 1:
-        raise ConfigError("workers must be at least 1")
+    check_workers(n_workers)
     policy, names, out = Policy.parse(request.policy), LabelMap.parse(list(request.names)), Path(out)
     settings = _settings(request)
-    folder, imported, settings = _opened(source, out, settings, n_workers)
+    folder, imported, settings = _opened(source, out, settings, n_workers, run)
     if imported and (out / _REPORT).exists():
         return _reported(out)
     counts = count_images(folder)
@@ -128,7 +133,7 @@ def augment(
             request.editor, request.quality, request.identity, request.device,
         )  # fmt: skip
         jobs = [ShardJob(f"{number:06d}", number) for number in range(n_groups(recipe.plan))]
-        builder.make(jobs, partial(build_maker, recipe), n_workers, progress, apart=True)
+        builder.make(jobs, partial(build_maker, recipe), n_workers, progress, apart=True, run=run)
         report = _finish(builder, jobs, counts.n_images, dict(counts.by_label), list(quotas.unmakeable))
         recipe.plan.unlink(missing_ok=True)
         if imported:
@@ -136,7 +141,9 @@ def augment(
         return report
 
 
-def _opened(source: str | Path, out: Path, settings: dict[str, Any], n_workers: int) -> tuple[Path, bool, dict[str, Any]]:
+def _opened(
+    source: str | Path, out: Path, settings: dict[str, Any], n_workers: int, run: RunJobs | None
+) -> tuple[Path, bool, dict[str, Any]]:
     """The data set folder to augment, whether it was imported for this alone, and the settings with what was imported.
 
     An imported folder is gone when all is done.
@@ -148,7 +155,7 @@ def _opened(source: str | Path, out: Path, settings: dict[str, Any], n_workers: 
     check_set_folder(out, settings, besides={_IMPORTED}, derived={_PLAN})
     if not (out / _REPORT).exists():
         make_folder(out)
-        import_faces(name, folder, imported, n_workers=n_workers)
+        import_faces(name, folder, imported, n_workers=n_workers, run=run)
     return imported, True, settings
 
 

@@ -6,11 +6,12 @@ An option is declared here and nowhere else: name, type, default, and in `Option
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from legan.core.errors import ConditionError, ConfigError
+from legan.core.errors import ConditionError, ConfigError, no_such
 
 if TYPE_CHECKING:
+    from legan.core.workers import RunJobs
     from legan.editing.editor import Face
     from legan.faces.align import Faces
     from legan.models.editors import LightingSpec
@@ -56,6 +57,43 @@ QualityWeights = Annotated[
 FaceSearch = Annotated[
     "Faces", Option("auto: 128x128 images are face crops, others are searched; aligned: all are crops; detect: none is.")
 ]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Where the workers of a command run."""
+
+    engine: Annotated[str, Option("local: processes of this machine; ray: actors on a Ray cluster (extra `bulk`).")] = "local"
+    address: Annotated[
+        str | None,
+        Option(
+            "Ray: auto (the cluster of this machine, the default), local (a new one that ends with the command), ray://HOST:10001."
+        ),
+    ] = None
+    gpus: Annotated[float | None, Option("Ray: share of a GPU for each worker, 0 by default.")] = None
+    timeout: Annotated[
+        float | None, Option("Ray: seconds after which a job is tried again, 1800 by default.", metavar="SECONDS")
+    ] = None
+
+    def driver(self) -> "RunJobs | None":
+        """Return what drives the workers; None for local processes.
+
+        Raises:
+            ConfigError: an unknown engine, or options of another one.
+        """
+        options = {"address": self.address, "gpus": self.gpus, "timeout_s": self.timeout}
+        given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+        if self.engine == "local":
+            if given:
+                raise ConfigError("--address, --gpus and --timeout belong to a cluster: add --engine ray")
+            return None
+        if self.engine != "ray":
+            raise ConfigError(no_such("--engine", self.engine, ("local", "ray")))
+        from functools import partial
+
+        from legan.core.cluster import run_on_ray
+
+        return partial(run_on_ray, **given)
 
 
 def check_range(name: str, value: float | None, low: float, high: float) -> None:

@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 
 from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES, expression_name, unknown_expression
-from legan.core.errors import ConfigError, DataError, ImageError, no_such
+from legan.core.errors import DataError, ImageError, no_such
 from legan.core.files import path_inside, sha256_of, write_atomic
 from legan.core.geometry import CROP_SIZE, inverse, transform, warp
 from legan.core.images import READ_SUFFIXES, load_photo, png_bytes
 from legan.core.listing import composed, found_file, images_in_folder, person_of, utf8_name
 from legan.core.table import escaped, read_csv_table
 from legan.core.weights import packaged
-from legan.core.workers import Progress
+from legan.core.workers import Progress, RunJobs, begin_item, check_workers
 from legan.data.manifest import (
     EVEN_LIGHT,
     MATTE_COLUMNS,
@@ -286,6 +286,7 @@ def build_photo_set(
     build_maker: Callable[[], PhotoMaker],
     n_workers: int = 1,
     progress: Progress | None = None,
+    run: RunJobs | None = None,
 ) -> PhotoSetReport:
     """Make a data set folder, or what is missing of it.
 
@@ -296,14 +297,14 @@ def build_photo_set(
         build_maker: makes a worker's maker; a function that can be named from outside its module.
         n_workers: processes of one thread each.
         progress: called with (people done, people in all), first with those that are there already.
+        run: what drives the workers; by default local processes (`run_jobs`).
 
     Raises:
         ConfigError: fewer than one worker.
         DataError: the folder holds something else, or was made with other settings.
         LeganError: the disk is full, or a worker died.
     """
-    if n_workers < 1:
-        raise ConfigError(f"workers must be at least 1, not {n_workers}")
+    check_workers(n_workers)
     out = Path(out)
     people = {name: list(group) for name, group in groupby(entries, key=lambda entry: entry.identity)}
     jobs = [ShardJob(name, photos) for name, photos in people.items()]
@@ -315,6 +316,7 @@ def build_photo_set(
             progress,
             apart=True,
             is_current=lambda job: _is_current(builder.record(job.name), job.content),
+            run=run,
         )
         return _finish(builder, jobs, {job.name for job in new})
 
@@ -367,9 +369,11 @@ def make_person(maker: PhotoMaker, photos: Sequence[PhotoEntry], shard: ShardWri
     dropped: list[dict[str, Any]] = []
     seconds: list[float] = []
     inputs = _inputs(photos)
-    for photo in photos:
+    for index, photo in enumerate(photos):
         start = time.perf_counter()
         try:
+            if reason := begin_item(index):
+                raise DroppedPhotoError("unreadable", reason)
             crops = maker(photo)
         except DroppedPhotoError as drop:
             name, detail = utf8_name(photo.path.name), utf8_name(drop.detail)
@@ -425,6 +429,7 @@ def relight_folder(
     source: str | None = None,
     licence: str | None = None,
     progress: Progress | None = None,
+    run: RunJobs | None = None,
 ) -> PhotoSetReport:
     """Relight the photos of a folder into a data set folder; run again, it continues.
 
@@ -437,7 +442,7 @@ def relight_folder(
         "size": CROP_SIZE,
         "landmarks": sha256_of(packaged("landmarks")),
     }
-    return build_photo_set(out, entries, settings, build_relight, n_workers, progress)
+    return build_photo_set(out, entries, settings, build_relight, n_workers, progress, run)
 
 
 def build_relight() -> PhotoMaker:
@@ -541,6 +546,7 @@ def reexpress_folder(
     licence: str | None = None,
     even_only: bool = False,
     progress: Progress | None = None,
+    run: RunJobs | None = None,
 ) -> PhotoSetReport:
     """Re-express the photos of a folder into a data set folder; run again, it continues.
 
@@ -557,7 +563,7 @@ def reexpress_folder(
         "lightings": EVEN_LIGHT if even_only else "all",
         "landmarks": sha256_of(packaged("landmarks")),
     }
-    return build_photo_set(out, entries, settings, partial(build_reexpress, even_only), n_workers, progress)
+    return build_photo_set(out, entries, settings, partial(build_reexpress, even_only), n_workers, progress, run)
 
 
 def build_reexpress(even_only: bool) -> PhotoMaker:

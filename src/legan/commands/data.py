@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from legan.commands.options import Json, Workers, options, show
-from legan.requests import Option, Seed, SynthesisRequest
+from legan.requests import Engine, Option, Seed, SynthesisRequest
 
 app = typer.Typer()
 
@@ -59,6 +59,8 @@ def relight(
     workers: Workers = 1,
     source: Source = None,
     licence: Licence = None,
+    *,
+    engine: Engine,
     as_json: Json = False,
 ) -> None:
     """Relight photos: twenty crops of each, one a lighting, as a data set (needs the extra `render`); run again, it continues.
@@ -75,7 +77,8 @@ def relight(
     from legan_faces3d.photos import relight_folder
 
     with counted_progress("relighting people") as progress:
-        report = relight_folder(photos, out, identity_from_name, manifest, workers, source, licence, progress)
+        driver = engine.driver()
+        report = relight_folder(photos, out, identity_from_name, manifest, workers, source, licence, progress, driver)
     show(report, as_json, "\n".join(report.lines()))
 
 
@@ -90,6 +93,8 @@ def reexpress(
     source: Source = None,
     licence: Licence = None,
     even_only: Annotated[bool, Option("Only under the photo's own light.", "--even-only")] = False,
+    *,
+    engine: Engine,
     as_json: Json = False,
 ) -> None:
     """Give photos other expressions: a neutral face all five, any other one neutral, each under every lighting.
@@ -105,7 +110,9 @@ def reexpress(
     from legan_faces3d.photos import reexpress_folder
 
     with counted_progress("re-expressing people") as progress:
-        report = reexpress_folder(photos, out, identity_from_name, manifest, workers, source, licence, even_only, progress)
+        report = reexpress_folder(
+            photos, out, identity_from_name, manifest, workers, source, licence, even_only, progress, engine.driver()
+        )
     show(report, as_json, "\n".join(report.lines()))
 
 
@@ -141,6 +148,8 @@ def import_(
     limit: Annotated[int | None, Option("Images to take, spread evenly; all by default.")] = None,
     licence: Annotated[str, Option("Licence of the images, for the manifest.")] = "unknown",
     workers: Workers = 1,
+    *,
+    engine: Engine,
     as_json: Json = False,
 ) -> None:
     """Align the faces of a public set, or of any folder of images, and write a data set; run again, it continues.
@@ -156,5 +165,5 @@ def import_(
 
     name, folder = parse_source(source)
     with counted_progress("aligning faces") as progress:
-        counts = import_faces(name, folder, out, limit, workers, licence, progress)
+        counts = import_faces(name, folder, out, limit, workers, licence, progress, engine.driver())
     show(counts, as_json, f"{counts['n_images']} faces, left out: {counts['left_out']}\n{counts['manifest']}")

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from legan.commands.options import Json, options, renamed, show
-from legan.requests import AppRequest, Device, EditorWeights, EditRequest, Identity, Option
+from legan.commands.options import IMAGES, Json, Workers, options, renamed, show
+from legan.requests import AppRequest, Device, EditorWeights, EditRequest, Engine, Identity, Option
 
 app = typer.Typer()
 
@@ -15,12 +15,15 @@ app = typer.Typer()
 @app.command(cls=renamed(weights="editor"))
 @options
 def edit(
-    photos: Annotated[list[Path], typer.Argument(help="Photos, and folders of photos.", show_default=False)],
+    photos: Annotated[list[str], typer.Argument(help=IMAGES, show_default=False)],
     request: EditRequest,
     out: Annotated[Path | None, Option("File, or folder for several photos.", "-o")] = None,
     all_faces: Annotated[bool, Option("Edit every face: the same as --face all.", "--all")] = False,
     weights: EditorWeights = None,
     device: Device = "cpu",
+    workers: Workers = 1,
+    *,
+    engine: Engine,
     as_json: Json = False,
 ) -> None:
     """Edit the faces in photos.
@@ -40,7 +43,8 @@ def edit(
     """
     from legan.editing.folders import edit_photos
 
-    report = edit_photos(photos, out, replace(request, face="all") if all_faces else request, weights, device)
+    request = replace(request, face="all") if all_faces else request
+    report = edit_photos(photos, out, request, weights, device, workers, engine.driver())
     for message in report.messages():
         typer.echo(message, err=True)
     if as_json or report.done:

@@ -10,6 +10,7 @@ from legan.core.errors import ConfigError
 from legan.requests import (
     AugmentationRequest,
     Device,
+    Engine,
     EvaluationNetworks,
     EvaluationRequest,
     FaceSearch,
@@ -28,6 +29,8 @@ def evaluate(
     networks: EvaluationNetworks,
     workers: Workers = 1,
     batch_size: Annotated[int, Option("Images that go through a network together.")] = 16,
+    *,
+    engine: Engine,
     as_json: Json = False,
 ) -> None:
     """Compare editors, or folders of their results: FID, KID, LPIPS, SSIM, PSNR, match, quality, precision and recall.
@@ -45,7 +48,7 @@ def evaluate(
     from legan.evaluation.report import markdown
 
     with counted_progress("measuring images") as progress:
-        report = benchmark.evaluate(request, out, networks, workers, batch_size, progress)
+        report = benchmark.evaluate(request, out, networks, workers, batch_size, progress, engine.driver())
     show(report, as_json, f"{markdown(report)}\n{out / 'report.html'}")
 
 
@@ -59,6 +62,8 @@ def augment(
     out: Annotated[Path, Option("Folder for the new data set.", "-o")],
     request: AugmentationRequest,
     workers: Workers = 1,
+    *,
+    engine: Engine,
     as_json: Json = False,
 ) -> None:
     """Add synthetic images to the training people of a data set: rare expressions, other lights; run again, it continues.
@@ -75,7 +80,7 @@ def augment(
     from legan.core.workers import counted_progress
 
     with counted_progress("augmenting") as progress:
-        show(augmentation.augment(data, out, request, workers, progress), as_json)
+        show(augmentation.augment(data, out, request, workers, progress, engine.driver()), as_json)
 
 
 @app.command()

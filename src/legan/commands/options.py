@@ -19,6 +19,7 @@ from legan.requests import Option
 
 # Options that several commands have, beside those of `legan.requests`.
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+IMAGES = "Images; folders; .tar shards; .parquet manifests with a column `path`; addresses such as s3://bucket/faces/ of these."
 Workers = Annotated[int, Option("Processes.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")]
 Run = Annotated[Path, typer.Option(help="Folder of the run: logs, samples, checkpoints.")]

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from legan.commands.options import Group, Json, Settings, options, renamed, show
-from legan.requests import Device, FaceSearch, FilterRequest, Option, QualityWeights, Seed
+from legan.commands.options import IMAGES, Group, Json, Settings, Workers, options, renamed, show
+from legan.core.errors import ConfigError
+from legan.requests import Device, Engine, FaceSearch, FilterRequest, Option, QualityWeights, Seed
 
 app = typer.Typer()
 ratings_app = typer.Typer(
@@ -114,13 +115,19 @@ def simulate(
 @app.command(cls=renamed(weights="quality"))
 @options
 def score(
-    images: Annotated[list[Path], typer.Argument(help="Images, and folders of images.", show_default=False)],
+    images: Annotated[list[str], typer.Argument(help=IMAGES, show_default=False)],
     out: Annotated[Path | None, Option("CSV file, written as it goes; run again, it continues.", "-o")] = None,
+    parts: Annotated[
+        Path | None, Option("Folder for Parquet files instead, for any number of images; run again, it continues.")
+    ] = None,
     as_csv: Annotated[bool, Option("Print CSV.", "--csv")] = False,
     plot: Annotated[Path | None, Option("PNG file for a histogram.")] = None,
     faces: FaceSearch = "auto",
     quality: QualityWeights = None,
     device: Device = "cpu",
+    workers: Workers = 1,
+    *,
+    engine: Engine,
     as_json: Json = False,
 ) -> None:
     """Score how natural people would find the face in each image: 0 (unnatural) to 10, and how far raters would differ.
@@ -130,10 +137,20 @@ def score(
       legan score photo.jpg
 
       legan score generated/ -o scores.csv --plot scores.png
+
+      legan score s3://bucket/faces/manifest.parquet --parts scores/ --engine ray --workers 64
     """
+    from legan.core.workers import counted_progress
     from legan.quality import scorer
 
-    results = scorer.score_images(images, out, quality, device, faces, plot)
+    if parts is not None:
+        if out is not None or plot is not None or as_csv:
+            raise ConfigError("--parts writes Parquet files: leave out --out, --csv and --plot")
+        with counted_progress("scoring") as progress:
+            driver = engine.driver()
+            show(scorer.score_in_parts(images, parts, quality, device, faces, workers, driver, progress), as_json)
+        return
+    results = scorer.score_images(images, out, quality, device, faces, plot, workers, engine.driver())
     for result in results:
         if not result.readable:
             typer.echo(f"error: {result.reason}", err=True)
@@ -150,6 +167,9 @@ def filter_faces(
     reference: Annotated[Path | None, Option("Images of the same people, by folder or file name, or of one person.")] = None,
     quality: QualityWeights = None,
     device: Device = "cpu",
+    workers: Workers = 1,
+    *,
+    engine: Engine,
     as_json: Json = False,
 ) -> None:
     """Keep the faces that look natural and still show the same person; near-duplicates are left out.
@@ -162,4 +182,5 @@ def filter_faces(
     """
     from legan.quality.filter import filter_images
 
-    show(filter_images(folder, out, request, reference, quality, device), as_json)
+    driver = engine.driver()
+    show(filter_images(folder, out, request, reference, quality, device, n_workers=workers, run=driver), as_json)

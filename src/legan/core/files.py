@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from legan.core.errors import ConfigError, DataError, LeganError
+from legan.core.places import Place
 
 # Writing files so that a killed process or a full disk never leaves a broken one under the final name.
 
@@ -94,17 +95,21 @@ def path_inside(folder: Path, name: str) -> Path:
     return path
 
 
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file as 64 hexadecimal digits."""
+def sha256_of(path: Path | Place) -> str:
+    """Return the SHA-256 of a file, or of an image elsewhere, as 64 hexadecimal digits."""
+    if isinstance(path, Place):
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def file_stamp(path: Path) -> str:
+def file_stamp(path: Path | Place) -> str:
     """Return size and time of the last change of a file, such as "48213-1764105050123456789": it changes when the content does.
 
     "" where there is no such file.
     """
+    if isinstance(path, Place):
+        return path.stamp
     try:
         facts = Path(path).stat()
     except OSError:

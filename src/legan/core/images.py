@@ -20,6 +20,7 @@ from legan.core.errors import ImageError, nearest
 from legan.core.files import write_atomic
 from legan.core.light import to_linear
 from legan.core.metadata import Metadata, read_metadata, save_options, with_segments
+from legan.core.places import Place
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -257,17 +258,22 @@ class Photo:
     image: Image.Image
     alpha: Image.Image | None = None
     metadata: Metadata = field(default_factory=Metadata)
-    path: Path | None = None
+    path: Path | Place | None = None
     notes: tuple[str, ...] = ()
 
 
-def load_photo(path: str | Path) -> Photo:
+def load_photo(path: str | Path | Place) -> Photo:
     """Read a photo of any mode (grey, palette, alpha, CMYK, 16 bit), turned upright and converted to 8-bit sRGB.
 
     Raises:
         ImageError: no such file, not an image, damaged, smaller than 16 pixels a side, or larger than 100 megapixels (checked
             from the header, before any pixel is decoded).
     """
+    if isinstance(path, Place):
+        if (path.n_bytes or 0) > MAX_BYTES:
+            raise ImageError(f"{path} has {(path.n_bytes or 0) >> 20} MiB: too large, at most {MAX_BYTES >> 20} are read")
+        with decoded(path.read_bytes(), str(path)) as image:
+            return photo_of(image, path)
     path = Path(path)
     if path.is_dir():
         raise ImageError(f"{path} is a folder: name an image in it")
@@ -277,7 +283,7 @@ def load_photo(path: str | Path) -> Photo:
         return photo_of(image, path)
 
 
-def photo_of(image: Image.Image, path: Path | None = None) -> Photo:
+def photo_of(image: Image.Image, path: Path | Place | None = None) -> Photo:
     """Bring a Pillow image of any mode to a `Photo`; `image` itself is left as it is.
 
     Raises:
@@ -320,7 +326,7 @@ def _frame_notes(image: Image.Image) -> list[str]:
     return ["an animation: its first frame is used"]
 
 
-def as_photo(image: "str | Path | Image.Image | np.ndarray | Photo") -> Photo:
+def as_photo(image: "str | Path | Place | Image.Image | np.ndarray | Photo") -> Photo:
     """Bring whatever shows one image to a `Photo`: a path, a PIL image, or an array RGB (H, W, 3), uint8 or floats in [0, 1].
 
     Raises:

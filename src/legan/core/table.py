@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from legan.core.errors import DataError, LeganError, nearest
 from legan.core.files import file_stamp, held_file, make_folder, write_atomic
 from legan.core.listing import composed, utf8_name
+from legan.core.places import Place
 
 # Cells of CSV files: numbers as people write them, and text that no spreadsheet takes for a formula.
 #
@@ -21,6 +22,7 @@ from legan.core.listing import composed, utf8_name
 
 
 T = TypeVar("T")
+ImageT = TypeVar("ImageT", Path, Path | Place)
 _STARTS = "=+-@\t\r\n＝＋－＠"  # the last four: as East Asian keyboards write them
 _MARK = "'"
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
@@ -242,7 +244,7 @@ class Journal:
         """Let other processes have the file."""
         self._hold.close()
 
-    def missing(self, images: Mapping[str, Path], is_poor: Callable[[Mapping[str, str]], bool]) -> list[Path]:
+    def missing(self, images: Mapping[str, ImageT], is_poor: Callable[[Mapping[str, str]], bool]) -> list[ImageT]:
         """Return the files that are not in the table, in order; rows that no longer hold are taken out.
 
         Args:

@@ -16,7 +16,7 @@ from legan.core.files import sha256_of
 from legan.core.geometry import CROP_SIZE, transform
 from legan.core.images import load_photo, png_bytes
 from legan.core.listing import utf8_name
-from legan.core.workers import Progress
+from legan.core.workers import Progress, RunJobs, begin_item
 from legan.data.manifest import QUALITY_COLUMNS, split_of, write_manifest
 from legan.data.public.affectnet import read_affectnet
 from legan.data.public.casia_webface import read_casia_webface
@@ -66,6 +66,7 @@ def import_faces(
     n_workers: int = 1,
     licence: str = "unknown",
     progress: Progress | None = None,
+    run: RunJobs | None = None,
 ) -> dict[str, Any]:
     """Align the largest face of each image of a public set and write a data set folder.
 
@@ -77,6 +78,7 @@ def import_faces(
         n_workers: processes.
         licence: of the images, for the manifest.
         progress: called with images done and in all.
+        run: what drives the workers; by default local processes (`run_jobs`).
 
     Returns:
         `manifest`, `n_images`, `by_setting`, and `left_out` {reason: number of images}.
@@ -92,7 +94,7 @@ def import_faces(
     source = utf8_name(Path(folder).resolve().name)
     jobs = _jobs(name, images)
     with open_set_folder(out, _settings(name, Path(folder), images, licence)) as builder:
-        builder.make(jobs, partial(build_aligner, source, licence), n_workers, progress)
+        builder.make(jobs, partial(build_aligner, source, licence), n_workers, progress, run=run)
         left_out: Counter[str] = Counter()
         by_setting: Counter[str] = Counter()
 
@@ -161,8 +163,10 @@ def align_images(
 ) -> dict[str, list[str]]:
     """Fill a shard with the crops of images; gives the reasons why others are left out, for the record."""
     left_out = []
-    for image, key, split in images:
+    for index, (image, key, split) in enumerate(images):
         try:
+            if reason := begin_item(index):
+                raise ImageError(reason)
             crop, landmarks, matrix = _aligned(image)
         except (ImageError, FaceError) as error:
             left_out.append("no face found" if isinstance(error, FaceError) else "not readable")

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import tarfile
+import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from typing import IO, Any, NamedTuple
 from legan.core.config import parse_json
 from legan.core.errors import DataError, LeganError
 from legan.core.files import LOCK, atomic_write, held_folder, is_lock, make_folder, write_atomic
-from legan.core.workers import Progress, run_jobs, use_one_thread
+from legan.core.workers import Progress, RunJobs, run_jobs, use_one_thread
 from legan.data.manifest import COLUMNS
 
 SETTINGS, SHARDS = "settings.json", "shards"
@@ -145,6 +146,7 @@ class SetBuilder:
         *,
         apart: bool = False,
         is_current: Callable[[ShardJob], bool] | None = None,
+        run: RunJobs | None = None,
     ) -> list[ShardJob]:
         """Make the shards that are missing and return their jobs.
 
@@ -156,6 +158,7 @@ class SetBuilder:
             progress: called with (done, in all), counted by the jobs' `n`, first with what was there already.
             apart: as for `run_jobs`.
             is_current: whether a shard that is there may stay; by default always.
+            run: what drives the workers; by default local processes (`run_jobs`).
 
         Raises:
             LeganError: the disk is full, or a worker was killed. Errors of the maker come through as they are.
@@ -166,16 +169,14 @@ class SetBuilder:
         if progress:
             progress(n_done, n)
         places = [(self.path(job.name), job) for job in missing]
-        lock = self.out / f".loading{LOCK}"
         try:
-            for n_made in run_jobs(
-                _make_shard, places, n_workers, _start_worker, (lock, build_maker, self._record), apart=apart
+            for n_made in (run or run_jobs)(
+                _make_shard, places, n_workers, _start_worker, (build_maker, self._record), apart=apart
             ):
                 n_done += n_made
                 if progress:
                     progress(n_done, n)
         finally:
-            lock.unlink(missing_ok=True)
             _workers.clear()  # what was loaded in this process
         return missing
 
@@ -203,7 +204,6 @@ def write_shard(path: Path, make: ShardMaker, content: Any, record: str = RECORD
 class _Worker:
     """State of a worker process."""
 
-    lock: Path
     build_maker: Callable[[], ShardMaker]
     record: str
     make: ShardMaker | None = None
@@ -212,15 +212,16 @@ class _Worker:
 _workers: list[_Worker] = []  # of this process: one
 
 
-def _start_worker(lock: Path, build_maker: Callable[[], ShardMaker], record: str) -> None:
+def _start_worker(build_maker: Callable[[], ShardMaker], record: str) -> None:
     use_one_thread()
-    _workers[:] = [_Worker(lock, build_maker, record)]
+    _workers[:] = [_Worker(build_maker, record)]
 
 
 @contextmanager
-def _taking_turns(path: Path) -> Iterator[None]:
-    """Wait until no other process holds the file `path`, and hold it: by the system, so that a process that is killed lets go."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT)
+def _taking_turns() -> Iterator[None]:
+    """Wait until no other process of this machine and user does this, and do it: a lock of the system's, which a killed process lets go."""
+    path = Path(tempfile.gettempdir()) / f"legan-{os.getuid()}-loading{LOCK}"
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -234,7 +235,7 @@ def _make_shard(place: tuple[Path, ShardJob]) -> int:
     if worker.make is None:
         # Not when the process starts, so that an error reaches the caller. One process loads at a time, since the first load of
         # the head model ever fills a cache on the disk.
-        with _taking_turns(worker.lock):
+        with _taking_turns():
             worker.make = worker.build_maker()
     write_shard(path, worker.make, job.content, worker.record)
     return job.n

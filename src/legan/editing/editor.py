@@ -51,7 +51,7 @@ from legan.models.generator import GeneratorOutput, apply_fields
 from legan.quality.scorer import score_crops
 from legan.requests import check_min_match
 
-Input = str | Path | Image.Image | np.ndarray | Photo
+Input = str | Path | Place | Image.Image | np.ndarray | Photo
 Face = int | str  # 1, 2, ... (1 is the largest), "largest", "all", or "aligned"
 LOWER_STRENGTHS = (0.75, 0.5, 0.25)  # parts of the strength asked for that are tried where the match is too low
 

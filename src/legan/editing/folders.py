@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -12,18 +13,22 @@ from legan.core.conditions import LIGHTINGS
 from legan.core.errors import ConditionError, FaceError, ImageError, LeganError
 from legan.core.files import make_folder, sha256_of
 from legan.core.images import WRITE_FORMATS, Photo, load_environment, save_photo, to_network, write_format
+from legan.core.inputs import find_inputs, is_folder
 from legan.core.light import WHITE, Colour, LightSetup, environment_light, from_weights
 from legan.core.listing import images_in_folder
-from legan.core.workers import shown_progress
+from legan.core.places import Place
+from legan.core.workers import RunJobs, begin_item, check_workers, in_order, keep, kept, run_jobs, shown_progress
 from legan.editing.editor import Edit, Editor, Readings, Subject
 from legan.editing.grid import GRID_LIGHTINGS, grid_mark, make_grid
 from legan.editing.loader import load_editor
 from legan.editing.marks import marked_metadata, of_photo, read_mark
+from legan.faces.align import grouped
 from legan.models.editors import LightingSpec
 from legan.requests import EditRequest
 
 MASKS = ("expression", "lighting")  # in the names of their files
-Written = Iterator[tuple[Path, list[Path] | LeganError]]
+BATCH_SIZE = 8  # photos whose faces go through the networks together
+Written = Iterator[tuple[Path | Place, list[Path] | LeganError]]
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class Job:
     `outdated`: the output is there, and its mark says that it was made of the photo as it was before.
     """
 
-    photo: Path
+    photo: Path | Place
     output: Path
     masks: tuple[Path, ...] = ()
     outdated: bool = False
@@ -53,11 +58,19 @@ class Report:
 
     done: list[Path] = field(default_factory=list)
     kept: list[Path] = field(default_factory=list)
-    failed: dict[Path, str] = field(default_factory=dict)
+    failed: dict[Path | Place, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     readings: dict[Path, Readings] = field(default_factory=dict)
     n_edited: int = 0
     n_photos: int = 0
+
+    def add(self, part: "Report") -> None:
+        """Add what became of some of the photos; `n_photos` counts all from the start."""
+        self.done += part.done
+        self.failed |= part.failed
+        self.notes += part.notes
+        self.readings |= part.readings
+        self.n_edited += part.n_edited
 
     def as_json(self) -> dict[str, Any]:
         """The report as plain values."""
@@ -81,14 +94,28 @@ class Report:
 
 
 def edit_photos(
-    photos: Sequence[Path], out: Path | None, request: EditRequest, weights: Path | None = None, device: str = "cpu"
+    photos: Sequence[str | Path],
+    out: Path | None,
+    request: EditRequest,
+    weights: Path | None = None,
+    device: str = "cpu",
+    n_workers: int = 1,
+    run: RunJobs | None = None,
 ) -> Report:
-    """Load an editor and edit photos with it; arguments and errors as for `load_editor` and `edit_files`."""
+    """Load an editor and edit photos with it; arguments and errors as for `load_editor` and `edit_files`.
+
+    Args:
+        n_workers: processes; 1 works in this one, its networks in all its threads.
+        run: what drives the workers; by default local processes (`run_jobs`).
+    """
     request.check()
-    return edit_files(load_editor(weights, device), photos, out, request)
+    check_workers(n_workers)
+    # The machine that drives a cluster needs no GPU: it only checks here what is asked of the editor.
+    editor = load_editor(weights, device if run is None else "cpu")
+    return _edit_all(editor, photos, out, request, n_workers, run, partial(load_editor, weights, device))
 
 
-def edit_files(editor: Editor, photos: Sequence[Path], out: Path | None, request: EditRequest) -> Report:
+def edit_files(editor: Editor, photos: Sequence[str | Path], out: Path | None, request: EditRequest) -> Report:
     """Edit photos and folders of photos.
 
     A single photo that fails raises its error. Of several, the others are edited all the same and the report names those that
@@ -97,7 +124,7 @@ def edit_files(editor: Editor, photos: Sequence[Path], out: Path | None, request
 
     Args:
         editor: as `load_editor` gives it.
-        photos: image files, and folders that are walked.
+        photos: image files, folders, shards, manifests and addresses, as for `find_inputs`; all but the first two need `out`.
         out: a file for a single photo, otherwise a folder; None puts edits beside the photos (`name-edited.jpg`).
         request: what to do with each of them.
 
@@ -105,6 +132,19 @@ def edit_files(editor: Editor, photos: Sequence[Path], out: Path | None, request
         LeganError: nothing to do, an output that would replace an input or another output, or a full disk.
     """
     request.check()
+    return _edit_all(editor, photos, out, request, 1, None, lambda: editor)
+
+
+def _edit_all(
+    editor: Editor,
+    photos: Sequence[str | Path],
+    out: Path | None,
+    request: EditRequest,
+    n_workers: int,
+    run: RunJobs | None,
+    load: Callable[[], Editor],
+) -> Report:
+    """As `edit_files`, in workers that get their editors by `load`."""
     request = light_setups(request, editor)
     if request.masks and not editor.networks.has_masks:
         raise ConditionError("these weights make no masks, only LEGAN's do: leave --masks out")
@@ -119,25 +159,42 @@ def edit_files(editor: Editor, photos: Sequence[Path], out: Path | None, request
     report.notes += [] if request.grid or is_single else _format_notes(todo)
     if report.kept and is_single:
         raise ImageError(f"{report.kept[0]} exists already: give another name with -o, or add --overwrite")
-    write = _write_grids if request.grid else _write_edits
+    groups = enumerate((group, request, is_single) for group in grouped(todo, BATCH_SIZE))
+    if run is None and n_workers == 1:
+        parts = run_jobs(_edit_group, groups, 1, keep, (lambda: editor,))
+    else:
+        parts = (run or run_jobs)(_edit_group, groups, n_workers, keep, (load,), apart=True)
     with shown_progress("editing", len(todo), hidden=is_single) as advance:
-        subjects = _prepared(editor, todo, request, report, is_single, advance)
-        for photo, outputs in write(editor, subjects, {job.photo: job for job in todo}, request, report):
-            if isinstance(outputs, LeganError):
-                _fail(report, photo, outputs, is_single)
-            else:
-                report.done += outputs
-                report.n_edited += 1
-            advance()
+        for part in in_order(parts):
+            report.add(part)
+            for _ in range(part.n_photos):
+                advance()
     read = [lighting for lighting in request.lightings if isinstance(lighting, LightSetup) and lighting.words]
     report.notes += [f"light {setup}: {shares_in_words(setup)}" for setup in read]
     return report
 
 
+def _edit_group(job: tuple[int, tuple[Sequence[Job], EditRequest, bool]]) -> tuple[int, Report]:
+    """Edit a few photos with the editor that this process keeps, which may be a worker."""
+    number, (jobs, request, is_single) = job
+    editor: Editor = kept()
+    report = Report(n_photos=len(jobs))
+    subjects = _prepared(editor, jobs, request, report, is_single)
+    write = _write_grids if request.grid else _write_edits
+    for photo, outputs in write(editor, subjects, {job.photo: job for job in jobs}, request, report):
+        if isinstance(outputs, LeganError):
+            _fail(report, photo, outputs, is_single)
+        else:
+            report.done += outputs
+            report.n_edited += 1
+    return number, report
+
+
 def _is_outdated(job: Job) -> bool:
     """Whether the photo is another one than the output's mark says; an output without a mark might be anybody's work."""
     mark = _mark_of(job.output)
-    return bool(mark) and job.photo.is_file() and mark != sha256_of(job.photo)
+    is_there = isinstance(job.photo, Place) or job.photo.is_file()
+    return bool(mark) and is_there and mark != sha256_of(job.photo)
 
 
 def _notes_on(jobs: Iterable[Job], kept: Collection[Path]) -> list[str]:
@@ -147,6 +204,7 @@ def _notes_on(jobs: Iterable[Job], kept: Collection[Path]) -> list[str]:
         for job in jobs
         if job.output in kept
         and not _mark_of(job.output)
+        and isinstance(job.photo, Path)
         and job.photo.is_file()
         and job.photo.stat().st_mtime_ns > job.output.stat().st_mtime_ns
     ]
@@ -162,7 +220,7 @@ def _mark_of(output: Path) -> str:
 
 
 def _write_edits(
-    editor: Editor, subjects: Iterable[Subject], jobs: Mapping[Path, Job], request: EditRequest, report: Report
+    editor: Editor, subjects: Iterable[Subject], jobs: Mapping[Path | Place, Job], request: EditRequest, report: Report
 ) -> Written:
     """Edit and save; yields each photo with the files written for it, or the error that says why none could be."""
     lighting = request.lightings[0] if request.lightings else None
@@ -192,7 +250,7 @@ def _write_edits(
 
 def _edits(
     editor: Editor, subjects: Iterable[Subject], request: EditRequest, lighting: LightingSpec | None
-) -> Iterator[tuple[Path, Edit | FaceError]]:
+) -> Iterator[tuple[Path | Place, Edit | FaceError]]:
     """Edit photos, together where the editor can; where it edits one by one, also the reason why one cannot be edited."""
     wishes = request.expression, lighting, request.strength
     if not editor.networks.can_refuse:
@@ -208,7 +266,7 @@ def _edits(
 
 
 def _write_grids(
-    editor: Editor, subjects: Iterable[Subject], jobs: Mapping[Path, Job], request: EditRequest, report: Report
+    editor: Editor, subjects: Iterable[Subject], jobs: Mapping[Path | Place, Job], request: EditRequest, report: Report
 ) -> Written:
     """As `_write_edits`, one labelled image of all expressions for each photo."""
     lightings = request.lightings or GRID_LIGHTINGS
@@ -227,7 +285,7 @@ def _write_grids(
 
 
 def plan(
-    photos: Sequence[Path], out: Path | None, tag: str = "edited", ending: str = "", masks: bool = False
+    photos: Sequence[str | Path], out: Path | None, tag: str = "edited", ending: str = "", masks: bool = False
 ) -> tuple[list[Job], bool]:
     """Decide which photo goes where; also whether a single photo was named. Folders are walked in the order of names.
 
@@ -240,10 +298,15 @@ def plan(
     Raises:
         LeganError: as `edit_files`.
     """
-    is_single = len(photos) == 1 and not photos[0].is_dir()
+    is_single = len(photos) == 1 and not is_folder(photos[0])
     jobs: list[Job] = []
-    for photo in photos:
-        if photo.is_dir():
+    for given in photos:
+        photo = Path(given)
+        if is_folder(given) and not photo.is_dir():
+            if out is None:
+                raise ImageError(f"edits of the images in {given} need a folder: name one with -o")
+            jobs += [Job(place, _named(out / inside, ending)) for place, inside in find_inputs([given], exclude=out)]
+        elif photo.is_dir():
             named = photo if photo.name not in ("", "..") else photo.resolve()
             folder = out if out is not None else named.with_name(f"{named.name}-{tag}")
             is_within = folder.resolve() != photo.resolve()
@@ -271,7 +334,8 @@ def plan(
 
 def _format_notes(jobs: Sequence[Job]) -> list[str]:
     """Which photos get edits of another format, as theirs is read only."""
-    changed = Counter(job.photo.suffix.lower() for job in jobs if job.photo.suffix.lower() not in WRITE_FORMATS)
+    endings = (PurePosixPath(str(job.photo)).suffix.lower() for job in jobs)
+    changed = Counter(ending for ending in endings if ending not in WRITE_FORMATS)
     counts = ", ".join(f"{n} {ending}" for ending, n in sorted(changed.items()))
     return [f"edits are written as PNG where the photo's own format is only read: {counts}"] if changed else []
 
@@ -285,10 +349,10 @@ def _named(path: Path, ending: str) -> Path:
 
 def _check_outputs(jobs: Sequence[Job]) -> None:
     # By device and inode too: a hard link to a photo has another name.
-    inputs = {_identity(job.photo) for job in jobs}
-    outputs: dict[Path, Path] = {}
+    inputs = {_identity(job.photo) for job in jobs if isinstance(job.photo, Path)}
+    outputs: dict[Path, Path | Place] = {}
     if len({job.photo for job in jobs}) < len(jobs):
-        twice = next(job.photo for i, job in enumerate(jobs) if job.photo in {other.photo for other in jobs[:i]})
+        twice = next(photo for photo, n in Counter(job.photo for job in jobs).items() if n > 1)
         raise ImageError(f"{twice} was named twice, by itself and with its folder: name it once")
     for job in jobs:
         for path in job.outputs:
@@ -304,29 +368,29 @@ def _identity(path: Path) -> tuple[int, int] | Path:
     return (path.stat().st_dev, path.stat().st_ino) if path.exists() else path.resolve()
 
 
-def _prepared(
-    editor: Editor, jobs: Iterable[Job], request: EditRequest, report: Report, is_single: bool, advance: Callable[[], None]
-) -> Iterator[Subject]:
-    for job in jobs:
+def _prepared(editor: Editor, jobs: Iterable[Job], request: EditRequest, report: Report, is_single: bool) -> Iterator[Subject]:
+    for index, job in enumerate(jobs):
+        if reason := begin_item(index):
+            report.failed[job.photo] = f"{job.photo}: {reason}"
+            continue
         try:
             changes_expression = request.grid or request.expression is not None
             subject = editor.prepare(job.photo, request.face, request.force, changes_expression)
         except LeganError as error:
             _fail(report, job.photo, error, is_single)
-            advance()
             continue
         lost = subject.photo.metadata.lost_in(write_format(job.output))
         report.notes += [f"{job.photo}: {note}" for note in (*subject.photo.notes, *lost, *subject.warnings)]
         yield subject
 
 
-def _fail(report: Report, photo: Path, error: LeganError, is_single: bool) -> None:
+def _fail(report: Report, photo: Path | Place, error: LeganError, is_single: bool) -> None:
     if is_single:
         raise error
     report.failed[photo] = str(error)
 
 
-def _path_of(photo: Photo) -> Path:
+def _path_of(photo: Photo) -> Path | Place:
     assert photo.path is not None, "prepared from a file"
     return photo.path
 

@@ -16,6 +16,7 @@ from legan.core import metadata as xmp
 from legan.core.files import sha256_of
 from legan.core.images import Photo, decoded
 from legan.core.metadata import Metadata, without_long_exif
+from legan.core.places import Place
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 IPTC_EXT = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
@@ -52,7 +53,8 @@ class Mark:
 def of_photo(mark: Mark, photo: Photo) -> Mark:
     """Return the mark of an edit of this photo; without its checksum where the photo was no file, or is gone."""
     path = photo.path
-    return replace(mark, photo=sha256_of(path)) if path is not None and path.is_file() else mark
+    is_there = isinstance(path, Place) or (path is not None and path.is_file())
+    return replace(mark, photo=sha256_of(path)) if path is not None and is_there else mark
 
 
 def marked_metadata(mark: Mark, photo: Photo | None = None) -> Metadata:

@@ -19,6 +19,7 @@ from legan.core.device import check_device
 from legan.core.errors import ConfigError, DataError
 from legan.core.files import held_folder, make_folder, write_atomic
 from legan.core.table import escaped
+from legan.core.workers import RunJobs
 from legan.data.manifest import MANIFEST, SPLITS
 from legan.data.shards import check_own_folder
 from legan.editing.loader import editor_checksum, editor_path
@@ -49,6 +50,7 @@ def evaluate(
     n_workers: int = 1,
     batch_size: int = 16,
     progress: Progress = lambda n_done, n: None,
+    run: RunJobs | None = None,
 ) -> Report:
     """Evaluate models and write report.json, table.md, table.tex, table.csv, images.csv and report.html; run again, it continues.
 
@@ -59,6 +61,7 @@ def evaluate(
         n_workers: processes.
         batch_size: images that go through a network together.
         progress: called with images done and in all.
+        run: what drives the workers that measure; by default local processes (`run_jobs`).
 
     Returns:
         what report.json holds.
@@ -81,7 +84,7 @@ def evaluate(
             for candidate in own:
                 Predictor(candidate, evaluation_set, networks.device)
         measured = [
-            measure_all(evaluation_set, own, networks, evaluators, out, n_workers, batch_size, progress)
+            measure_all(evaluation_set, own, networks, evaluators, out, n_workers, batch_size, progress, run)
             for evaluation_set, own in zip(evaluation_sets, candidates, strict=True)
         ]
         report = _report(request, networks, evaluators, measured)

@@ -21,7 +21,7 @@ from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.errors import DataError, ImageError
 from legan.core.files import make_folder, sha256_of, write_atomic
 from legan.core.images import from_network, to_network
-from legan.core.workers import run_jobs
+from legan.core.workers import RunJobs, run_jobs
 from legan.editing.loader import load_crop_editor
 from legan.evaluation.edit_classifier import EditClassifier, changes_of
 from legan.evaluation.evaluators import IMAGE_METRICS, Arrays, Evaluators
@@ -86,6 +86,7 @@ def measure_all(
     n_workers: int = 1,
     batch_size: int = 16,
     progress: Progress = lambda n_done, n: None,
+    run: RunJobs | None = None,
 ) -> Measured:
     """Measure all candidates, a batch a job.
 
@@ -112,7 +113,7 @@ def measure_all(
     n_all, n_done = sum(lengths), sum(lengths[index] for index in found)
     progress(n_done, n_all)
     start_with = (evaluation_set, tuple(candidates), networks, evaluators.edits)
-    for job, arrays in run_jobs(_measure, jobs, n_workers, _start, start_with):
+    for job, arrays in (run or run_jobs)(_measure, jobs, n_workers, _start, start_with):
         index = job.candidate % len(paths)
         parts[index][job.start] = arrays
         if sum(len(part["features"]) for part in parts[index].values()) == lengths[index]:

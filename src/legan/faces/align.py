@@ -16,6 +16,8 @@ from PIL import Image
 from legan.core.errors import FaceError, ImageError
 from legan.core.geometry import CROP_SIZE, Matrix, inverse, transform, warp
 from legan.core.images import as_photo
+from legan.core.places import Place
+from legan.core.workers import begin_item, is_worker
 from legan.faces.detect import MIN_FACE_SIDE, detect_largest
 from legan.faces.landmarks import fit_similarity
 
@@ -94,7 +96,7 @@ def anchors(landmarks: np.ndarray) -> np.ndarray:
 # Images of any kind -> aligned face crops, many at a time, in order: the common front of scoring and filtering.
 
 
-ImageInput = str | Path | Image.Image | np.ndarray
+ImageInput = str | Path | Place | Image.Image | np.ndarray
 Faces = Literal["auto", "aligned", "detect"]
 FACES = ("auto", "aligned", "detect")
 T = TypeVar("T")
@@ -114,7 +116,7 @@ class Prepared:
             already holds is not recognised.
     """
 
-    path: Path | None
+    path: Path | Place | None
     crop: np.ndarray | None
     reason: str = ""
     readable: bool = True
@@ -159,7 +161,7 @@ def prepared_crop(
         ImageError: an image that cannot be read.
         FaceError: no face in it, or a cut one.
     """
-    called = str(image) if isinstance(image, (str, Path)) else name
+    called = str(image) if isinstance(image, (str, Path, Place)) else name
     try:
         prepared = prepare(image, size, faces)
     except ImageError as error:
@@ -171,17 +173,23 @@ def prepared_crop(
 
 
 def prepare_many(
-    paths: Iterable[Path], size: int = CROP_SIZE, faces: Faces = "auto", n_threads: int = N_THREADS
+    paths: Iterable[Path | Place], size: int = CROP_SIZE, faces: Faces = "auto", n_threads: int | None = None
 ) -> Iterator[Prepared]:
-    """Prepare files in threads; yields in the order of `paths`. A file that cannot be read has no crop and a reason."""
+    """Prepare files in threads; yields in the order of `paths`. A file that cannot be read has no crop and a reason.
+
+    Args:
+        paths, size, faces: as for `prepare`. In a worker the files are its job's items.
+        n_threads: by default 1 in a worker and `N_THREADS` elsewhere.
+    """
+    n_threads = n_threads or (1 if is_worker() else N_THREADS)
     # OpenCV's and PyTorch's own threads would fight with ours.
     cv2.setNumThreads(1)
     n_before = torch.get_num_threads()
     with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         waiting: deque[Future[Prepared]] = deque()
         try:
-            for path in paths:
-                waiting.append(pool.submit(_prepared, path, size, faces))
+            for index, path in enumerate(paths):
+                waiting.append(pool.submit(_prepared, index, path, size, faces))
                 if len(waiting) >= 16 * n_threads:
                     yield waiting.popleft().result()
             while waiting:
@@ -193,7 +201,9 @@ def prepare_many(
             torch.set_num_threads(n_before)  # a thread's number is also that of all threads begun later
 
 
-def _prepared(path: Path, size: int, faces: Faces) -> Prepared:
+def _prepared(index: int, path: Path | Place, size: int, faces: Faces) -> Prepared:
+    if reason := begin_item(index):
+        return Prepared(path, None, reason, readable=False)
     try:
         return prepare(path, size, faces)
     except ImageError as error:

@@ -5,8 +5,10 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,7 +21,7 @@ from legan.core.files import atomic_write, file_stamp, held_folder, make_folder,
 from legan.core.listing import composed, find_images, person_of, utf8_name
 from legan.core.pages import data_uri, write_page
 from legan.core.table import Journal
-from legan.core.workers import shown_progress
+from legan.core.workers import RunJobs, check_workers, in_order, keep, kept, run_jobs, shown_progress
 from legan.data.shards import check_own_folder
 from legan.faces.align import Faces, Prepared, grouped, prepare, prepare_many, unreadable
 from legan.quality.scorer import BATCH_SIZE, QualityScorer, check_faces, load_quality, score_prepared
@@ -88,6 +90,8 @@ def filter_images(
     weights: Path | None = None,
     device: str = "cpu",
     embedder: Embedder | None = None,
+    n_workers: int = 1,
+    run: RunJobs | None = None,
 ) -> FilterResult:
     """Score a folder of images and copy those that pass; the same command again goes on where it stopped.
 
@@ -102,6 +106,8 @@ def filter_images(
             in the notes.
         weights, device: as for `load_quality`.
         embedder: of identities; None for the one that the request names.
+        n_workers: processes; 1 works in this one, its networks in all its threads.
+        run: what drives the workers; by default local processes (`run_jobs`).
 
     Raises:
         LeganError: nothing to do, no images, weights that cannot be used, `out` holds other files or what was filtered by another
@@ -110,14 +116,18 @@ def filter_images(
 
     request.check(reference)
     check_faces(request.faces)
+    check_workers(n_workers)
     folder, out = Path(folder), Path(out)
     check_own_folder(out, SCORES)
     paths = find_images([folder], exclude=out)
-    scorer = load_quality(weights, device)
-    matcher = None if reference is None else _matcher(Path(reference), embedder, scorer.size, request, device)
+    own_device = device if run is None else "cpu"  # the machine that drives a cluster needs no GPU
+    scorer = load_quality(weights, own_device)
+    matcher = None if reference is None else _matcher(Path(reference), embedder, scorer.size, request, own_device)
     names = {_name_in(path, folder): path for path in paths}
     with held_folder(make_folder(out)):
-        table = decide(_scored(folder, out, names, scorer, matcher, request), request)
+        judges = Judges(scorer, matcher)
+        load = partial(load_judges, weights, device, matcher and matcher.alone(embedder), request.identity)
+        table = decide(_scored(folder, out, names, judges, load, request, n_workers, run), request)
         _place(table, names, folder, out / IMAGES, request.link)
         with atomic_write(out / DECISIONS) as file:
             table.to_parquet(file, index=False)
@@ -125,7 +135,7 @@ def filter_images(
     reasons = table.loc[~table["kept"], "why"].value_counts()
     left_out = {str(reason): int(count) for reason, count in reasons.items()}
     n_kept = int(table["kept"].sum())
-    return FilterResult(out, n_kept, left_out, *(() if matcher is None else (matcher.embedder.name, matcher.notes)))
+    return FilterResult(out, n_kept, left_out, *(() if matcher is None else (matcher.name, matcher.notes)))
 
 
 def decide(table: "pd.DataFrame", request: FilterRequest) -> "pd.DataFrame":
@@ -198,14 +208,16 @@ class Matcher:
         size: side of the crops in pixels.
         faces: as for `prepare`.
 
-    `checksum` changes with the reference images and with the embedder; `notes` name references that cannot be used, and why.
+    `name` is the embedder's, `checksum` changes with the reference images and with the embedder, `notes` name references that
+    cannot be used, and why.
 
     Raises:
         ImageError: no reference image shows a face.
     """
 
     def __init__(self, reference: Path, embedder: Embedder, size: int, faces: Faces) -> None:
-        self.embedder = embedder
+        self.embedder: Embedder | None = embedder
+        self.name = embedder.name
         paths = find_images([reference])
         self._by_person: dict[str, list[int]] = {}  # usable references; a person may have none
         self._loose: dict[str, list[int]] = {}  # of references directly in the folder, by name: who they show is not known
@@ -228,6 +240,12 @@ class Matcher:
         images = [(_name_in(path, reference), sha256_of(path)) for path in paths]
         facts = [_MATCH_RULE, embedder.provenance.get("sha256", ""), images]
         self.checksum = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    def alone(self, embedder: Embedder | None) -> "Matcher":
+        """Return a copy for another process, with this embedder, or without one."""
+        other = copy(self)
+        other.embedder = embedder
+        return other
 
     def match(self, places: Sequence[Path], crops: Sequence[np.ndarray]) -> list[float]:
         """Return the highest cosine similarity of each crop to its references, NaN where it has none that can be used.
@@ -254,6 +272,7 @@ class Matcher:
         return list(range(len(self.vectors))) if len(self._by_person) == 1 else []
 
     def _embed(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+        assert self.embedder is not None, "loaded"
         parts = [crops[i : i + BATCH_SIZE] for i in range(0, len(crops), BATCH_SIZE)]
         return np.concatenate([np.asarray(self.embedder.embed([Image.fromarray(crop) for crop in part])) for part in parts])
 
@@ -266,6 +285,23 @@ def _matcher(reference: Path, embedder: Embedder | None, size: int, request: Fil
     return Matcher(reference, embedder, size, request.faces)
 
 
+@dataclass(frozen=True)
+class Judges:
+    """The networks that a filtering needs."""
+
+    scorer: QualityScorer
+    matcher: Matcher | None
+
+
+def load_judges(weights: Path | None, device: str, matcher: Matcher | None, identity: str) -> Judges:
+    """Load them in a worker; `matcher` has its references already, and may lack its embedder, which `identity` names."""
+    if matcher is not None and matcher.embedder is None:
+        from legan.faces.embeddings import load_embedding
+
+        matcher.embedder = load_embedding(identity, device)
+    return Judges(load_quality(weights, device), matcher)
+
+
 def _in_brief(poor: Sequence[str]) -> list[str]:
     """Notes about references that cannot be used."""
     notes = [f"a reference image cannot be used: {reason}" for reason in poor[:_N_NAMED]]
@@ -273,31 +309,55 @@ def _in_brief(poor: Sequence[str]) -> list[str]:
 
 
 def _scored(
-    folder: Path, out: Path, names: Mapping[str, Path], scorer: QualityScorer, matcher: Matcher | None, request: FilterRequest
+    folder: Path,
+    out: Path,
+    names: Mapping[str, Path],
+    judges: Judges,
+    load: Callable[[], Judges],
+    request: FilterRequest,
+    n_workers: int,
+    run: RunJobs | None,
 ) -> "pd.DataFrame":
     """Score what the folder's journal does not have yet, and return its table."""
-    stamp = {"weights": scorer.checksum[:12], "faces": request.faces, "reference": matcher.checksum[:12] if matcher else "none"}
+    matcher = judges.matcher
+    stamp = {
+        "weights": judges.scorer.checksum[:12],
+        "faces": request.faces,
+        "reference": matcher.checksum[:12] if matcher else "none",
+    }
     with Journal(out / SCORES, COLUMNS, stamp) as journal:
         todo = journal.missing(names, unreadable)
         with shown_progress("scoring", len(todo)) as advance:
-            for group in grouped(prepare_many(todo, scorer.size, request.faces), BATCH_SIZE):
-                journal.add(_rows(folder, group, scorer, matcher, advance))
+            if run is None and n_workers == 1:  # in this process: images are decoded while the networks work
+                groups = grouped(prepare_many(todo, judges.scorer.size, request.faces), BATCH_SIZE)
+                parts: Iterator[list[dict[str, str]]] = (_rows(folder, group, judges) for group in groups)
+            else:
+                jobs = enumerate((folder, group, request.faces) for group in grouped(todo, BATCH_SIZE))
+                parts = in_order((run or run_jobs)(_filter_job, jobs, n_workers, keep, (load,), apart=True))
+            for rows in parts:
+                journal.add(rows)
+                for _ in rows:
+                    advance()
         return _table(journal, list(names))
 
 
-def _rows(
-    folder: Path, group: Sequence[Prepared], scorer: QualityScorer, matcher: Matcher | None, advance: Callable[[], None]
-) -> list[dict[str, str]]:
-    places = [one.path.relative_to(folder) for one in group if one.path is not None]
+def _filter_job(job: tuple[int, tuple[Path, Sequence[Path], Faces]]) -> tuple[int, list[dict[str, str]]]:
+    """Runs in a worker."""
+    number, (folder, paths, faces) = job
+    judges: Judges = kept()
+    return number, _rows(folder, list(prepare_many(paths, judges.scorer.size, faces)), judges)
+
+
+def _rows(folder: Path, group: Sequence[Prepared], judges: Judges) -> list[dict[str, str]]:
+    places = [one.path.relative_to(folder) for one in group if isinstance(one.path, Path)]
     has_face = [one.crop is not None for one in group]
     shown = [place for place, is_face in zip(places, has_face, strict=True) if is_face]
     crops = [one.crop for one in group if one.crop is not None]
-    matches = iter(matcher.match(shown, crops) if matcher else [math.nan] * len(crops))
+    matches = iter(judges.matcher.match(shown, crops) if judges.matcher else [math.nan] * len(crops))
     rows = []
-    for place, one, scored in zip(places, group, score_prepared(scorer, group), strict=True):
+    for place, one, scored in zip(places, group, score_prepared(judges.scorer, group), strict=True):
         match, code = (next(matches), perceptual_hash(one.crop)) if one.crop is not None else (math.nan, "")
         rows.append({**scored.row(), "image": utf8_name(place.as_posix()), "match": f"{match:.4f}", "hash": code})
-        advance()
     return rows
 
 

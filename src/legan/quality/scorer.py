@@ -1,11 +1,13 @@
 """Q at work: scores of images, files and folders, and a loss for the training of any generator."""
 
 import csv
+import hashlib
 import io
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,13 +17,16 @@ from PIL import Image
 from torch import Tensor, nn
 
 from legan.core.device import check_device, mixed_dtype
-from legan.core.errors import ConfigError, ImageError, no_such
-from legan.core.files import atomic_write, check_ending, make_folder, sha256_of
+from legan.core.errors import ConfigError, DataError, ImageError, no_such
+from legan.core.files import atomic_write, check_ending, file_stamp, make_folder, sha256_of
 from legan.core.images import from_unit, image_list, resized, to_network
-from legan.core.listing import find_images, utf8_name
+from legan.core.inputs import find_inputs
+from legan.core.listing import utf8_name
+from legan.core.places import Place
 from legan.core.table import Journal, escaped
 from legan.core.weights import weights_file
-from legan.core.workers import shown_progress
+from legan.core.workers import Progress, RunJobs, check_workers, in_order, keep, kept, run_jobs, shown_progress
+from legan.data.shards import SHARDS, open_set_folder
 from legan.faces.align import CUT_FACE, FACES, Faces, ImageInput, Prepared, grouped, prepare_many, prepared_crop, unreadable
 from legan.losses import unnaturalness
 from legan.models.quality import (
@@ -247,7 +252,7 @@ def _spreads(spread: "object", n: int) -> list[float]:
     return [math.nan] * n if spread is None else spread.tolist()  # type: ignore[attr-defined]
 
 
-def score_files(scorer: QualityScorer, paths: Iterable[Path], faces: Faces = "auto") -> Iterator[list[ScoreResult]]:
+def score_files(scorer: QualityScorer, paths: Iterable[Path | Place], faces: Faces = "auto") -> Iterator[list[ScoreResult]]:
     """Score files, a batch at a time, in the order of `paths`."""
     check_faces(faces)
     for group in grouped(prepare_many(paths, scorer.size, faces), BATCH_SIZE):
@@ -255,22 +260,26 @@ def score_files(scorer: QualityScorer, paths: Iterable[Path], faces: Faces = "au
 
 
 def score_images(
-    places: Sequence[Path],
+    given: Sequence[str | Path],
     out: Path | None = None,
     weights: Path | None = None,
     device: str = "cpu",
     faces: Faces = "auto",
     plot: Path | None = None,
+    n_workers: int = 1,
+    run: RunJobs | None = None,
 ) -> list[ScoreResult]:
     """Score images and folders of images.
 
     Args:
-        places: image files, and folders that are walked.
+        given: images, folders, shards, manifests and addresses, as for `find_inputs`.
         out: a table that is written as the work goes on; images that it holds already are not scored again, unless they
             could not be read, or their files have changed since.
         weights, device: as for `load_quality`.
         faces: as for `prepare`.
         plot: a PNG file for a histogram of the scores.
+        n_workers: processes; 1 works in this one, its networks in all its threads.
+        run: what drives the workers; by default local processes (`run_jobs`).
 
     Raises:
         LeganError: no images, weights that cannot be used, a table of other weights, or one that another process writes.
@@ -278,13 +287,21 @@ def score_images(
     check_faces(faces)
     if plot is not None:
         check_ending(plot, ".png")
-    paths = find_images(places)
-    scorer = load_quality(weights, device)
-    names = {path: utf8_name(path) for path in paths}
+    check_workers(n_workers)
+    paths = list(dict.fromkeys(one.place for one in find_inputs(given)))
+    # The machine that drives a cluster needs no GPU: it only learns here which weights they are.
+    scorer = load_quality(weights, device if run is None else "cpu")
+    names: dict[Path | Place, str] = {path: utf8_name(str(path)) for path in paths}
     with Journal(out, COLUMNS, {"weights": scorer.checksum[:12], "faces": faces}) as journal:
         todo = journal.missing({name: path for path, name in names.items()}, unreadable)
         with shown_progress("scoring", len(todo)) as advance:
-            for batch in score_files(scorer, todo, faces):
+            if run is None and n_workers == 1:  # in this process: images are decoded while the network works
+                batches = score_files(scorer, todo, faces)
+            else:
+                jobs = enumerate((group, faces) for group in grouped(todo, BATCH_SIZE))
+                load = partial(load_quality, weights, device)
+                batches = in_order((run or run_jobs)(_score_job, jobs, n_workers, keep, (load,), apart=True))
+            for batch in batches:
                 journal.add(scored.row() for scored in batch)
                 for _ in batch:
                     advance()
@@ -295,6 +312,151 @@ def score_images(
     if plot is not None:
         plot_histogram([scored.score for scored in found], plot)
     return found
+
+
+def _score_job(job: tuple[int, tuple[Sequence[Path | Place], Faces]]) -> tuple[int, list[ScoreResult]]:
+    """Runs in a worker."""
+    number, (paths, faces) = job
+    return number, [scored for batch in score_files(kept(), paths, faces) for scored in batch]
+
+
+# Scores of any number of images as Parquet parts: nothing is kept in memory but the parts in work.
+
+
+PART_SIZE = 512  # images of a part: what one job scores, and what is lost where a worker dies
+_DIGEST, _LEFT_OUT = b"legan.images", "left_out.csv"
+
+
+@dataclass(frozen=True)
+class PartsResult:
+    """What became of the images: how many there are, how many have a score, and why others have none; and where it is written."""
+
+    out: Path
+    n_images: int
+    n_scored: int
+    left_out: Mapping[str, int]
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return {"out": str(self.out), "n_images": self.n_images, "n_scored": self.n_scored, "left_out": dict(self.left_out)}
+
+    def __str__(self) -> str:
+        lines = [f"{self.n_scored} of {self.n_images} images scored: {self.out / SHARDS}"]
+        lines += [f"left out: {count}, {reason}" for reason, count in self.left_out.items()]
+        return "\n".join([*lines, *([f"which: {self.out / _LEFT_OUT}"] if self.left_out else [])])
+
+
+def score_in_parts(
+    given: Sequence[str | Path],
+    out: Path,
+    weights: Path | None = None,
+    device: str = "cpu",
+    faces: Faces = "auto",
+    n_workers: int = 1,
+    run: RunJobs | None = None,
+    progress: Progress | None = None,
+) -> PartsResult:
+    """Score any number of images into a folder of Parquet files; run again, it continues.
+
+    A part holds `PART_SIZE` images in the order of `given`: `image, score, spread, reason`, as the table of `score_images`. It is
+    written once and whole; one whose images have changed since is made again. Images without a score are also listed in
+    left_out.csv.
+
+    Args:
+        given: as for `find_inputs`. What is named twice is scored twice.
+        out: the folder; its parts are in `shards/`.
+        progress: called with images done, and listed so far.
+
+    Other arguments as for `score_images`.
+
+    Raises:
+        LeganError: as `score_images`, or the folder holds something else, or scores of other weights.
+    """
+    check_faces(faces)
+    check_workers(n_workers)
+    scorer = load_quality(weights, device if run is None else "cpu")
+    settings = {"made by": "score", "weights": scorer.checksum, "faces": faces}
+    with open_set_folder(out, settings, besides={_LEFT_OUT}) as folder:
+        parts = _Parts(folder.out / SHARDS)
+        jobs = parts.missing(one.place for one in find_inputs(given, exclude=folder.out))
+        numbered = ((number, (group, faces)) for number, group in jobs)
+        if run is None and n_workers == 1:
+            results = run_jobs(_score_job, numbered, 1, keep, (lambda: scorer,))
+        else:
+            load = partial(load_quality, weights, device)
+            results = (run or run_jobs)(_score_job, numbered, n_workers, keep, (load,), apart=True)
+        for number, found in results:
+            parts.write(number, found)
+            if progress:
+                progress(parts.n_done, parts.n_listed)
+        return parts.finish(folder.out)
+
+
+class _Parts:
+    """The parts in a folder, numbered from 0."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.n_parts = self.n_listed = self.n_done = 0
+        self._digests: dict[int, str] = {}  # of the parts in work
+
+    def missing(self, images: Iterable[Path | Place]) -> Iterator[tuple[int, list[Path | Place]]]:
+        """Yield number and images of each part that is not there, or was of other images."""
+        for number, group in enumerate(grouped(images, PART_SIZE)):
+            self.n_parts, self.n_listed = number + 1, self.n_listed + len(group)
+            digest = hashlib.sha256("\n".join(f"{one} {file_stamp(one)}" for one in group).encode("utf-8", "surrogateescape"))
+            if self._digest(number) == digest.hexdigest():
+                self.n_done += len(group)
+                continue
+            self._digests[number] = digest.hexdigest()
+            yield number, group
+
+    def write(self, number: int, found: Sequence[ScoreResult]) -> None:
+        """Write a part."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        columns = {name: [getattr(one, name) for one in found] for name in COLUMNS}
+        schema = pa.schema(
+            [("image", pa.string()), ("score", pa.float64()), ("spread", pa.float64()), ("reason", pa.string())],
+            metadata={_DIGEST: self._digests.pop(number).encode()},
+        )
+        with atomic_write(self._path(number)) as file:
+            pq.write_table(pa.table(columns, schema), file)
+        self.n_done += len(found)
+
+    def finish(self, out: Path) -> PartsResult:
+        """Take away parts beyond the last one, and list the images without a score."""
+        import pyarrow.parquet as pq
+
+        for path in self.folder.glob("*.parquet"):
+            if int(path.stem) >= self.n_parts:
+                path.unlink()
+        reasons: Counter[str] = Counter()
+        with atomic_write(out / _LEFT_OUT, "w") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["image", "reason"])
+            for number in range(self.n_parts):
+                for row in pq.read_table(self._path(number), columns=["image", "reason"]).to_pylist():
+                    if row["reason"]:
+                        reasons["cannot be read" if unreadable(row) else row["reason"].partition(":")[0]] += 1
+                        writer.writerow(map(escaped, row.values()))
+        return PartsResult(out, self.n_listed, self.n_listed - reasons.total(), dict(reasons))
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.parquet"
+
+    def _digest(self, number: int) -> str:
+        """Of the images that the part on the disk is of; "" where there is none."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            return (pq.read_schema(self._path(number)).metadata or {}).get(_DIGEST, b"").decode()
+        except FileNotFoundError:
+            return ""
+        except (pa.ArrowInvalid, OSError) as error:
+            raise DataError(f"{self._path(number)} is damaged: delete it and run the same command again") from error
 
 
 def as_csv(found: Sequence[ScoreResult]) -> str:

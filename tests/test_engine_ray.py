@@ -1,0 +1,134 @@
+"""The engine ray on a real cluster of two nodes: the bytes of the local engine, whatever dies on the way; what kills workers is named."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from tests.conftest import textured
+from tests.ray_jobs import at_items, kill_worker, on_node, once_killed, squared, start, started_with
+
+from legan.core.cluster import run_on_ray
+from legan.core.errors import ConfigError, LeganError
+from legan.editing.folders import edit_photos
+from legan.quality.scorer import score_images
+from legan.requests import EditRequest, Engine
+
+ray = pytest.importorskip("ray", reason="the engine ray needs Ray: pip install 'legan[bulk]'")
+
+pytestmark = pytest.mark.slow
+
+QUICK_TO_NOTICE = {
+    "health_check_initial_delay_ms": 0,
+    "health_check_period_ms": 500,
+    "health_check_failure_threshold": 6,
+    "worker_niceness": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A head and a second node, of one CPU each; this process is connected to it."""
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 1, "object_store_memory": 200_000_000}
+    cluster = Cluster(
+        initialize_head=True, head_node_args={**node, "include_dashboard": False, "_system_config": QUICK_TO_NOTICE}
+    )
+    cluster.second = cluster.add_node(**node)
+    ray.init(cluster.address, log_to_driver=False, logging_level="error")
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+@pytest.fixture
+def crops(tmp_path: Path) -> Path:
+    """Twenty crops, one image without a face and one that is broken."""
+    folder = tmp_path / "crops"
+    folder.mkdir()
+    for i in range(20):
+        textured(128, 128, seed=i).save(folder / f"{i:02d}.png")
+    Image.new("RGB", (200, 150), (90, 120, 160)).save(folder / "sky.png")
+    (folder / "broken.png").write_text("no image")
+    return folder
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def run(function: Callable[[Any], Any], jobs: Any, **options: Any) -> list[Any]:
+    return list(run_on_ray(function, jobs, 2, start, (1,), **options))
+
+
+def test_every_job_is_done_once_and_errors_come_through(cluster: Any) -> None:
+    assert sorted(run(squared, range(9))) == [job * job for job in range(9)]
+    assert sorted(run(started_with, (job for job in range(3)))) == [1, 2, 3]
+    assert run(squared, []) == []
+    with pytest.raises(ConfigError, match="-1 is negative: give another"):
+        run(squared, [-1])
+
+
+def test_jobs_are_drawn_as_workers_are_free(cluster: Any) -> None:
+    drawn = []
+    results = run_on_ray(squared, (drawn.append(job) or job for job in range(1000)), 2, start, (1,))
+    for _ in range(3):
+        next(results)
+    assert len(drawn) <= 5, "two workers, three results"
+    results.close()
+
+
+def test_a_killed_worker_loses_and_doubles_nothing(cluster: Any, tmp_path: Path) -> None:
+    assert sorted(run(partial(once_killed, tmp_path / "flag"), range(9))) == [job * job for job in range(9)]
+    assert (tmp_path / "flag").exists()
+
+
+@pytest.mark.parametrize(("poison", "why"), [("kill", "a worker died"), ("slow", "a worker took more than 4 s")])
+def test_what_fails_twice_is_named_and_the_rest_done(cluster: Any, poison: str, why: str) -> None:
+    (results,) = run(partial(at_items, poison), [["a", poison, "c"]], timeout_s=4 if poison == "slow" else 60)
+    assert results == ["A", f"{why} twice at this image: left out", "C"]
+
+
+def test_a_job_that_names_no_item_fails_with_its_name(cluster: Any) -> None:
+    with pytest.raises(LeganError, match="a worker died 2 times at the job SIGKILL: run it alone to see why"):
+        run(kill_worker, ["SIGKILL"])
+
+
+def test_scores_and_edits_are_those_of_local_processes(
+    cluster: Any, crops: Path, tmp_path: Path, tiny_quality: Path, tiny_editor: Path
+) -> None:
+    request = EditRequest(expression="smile", lightings=("left",), face="aligned")
+    tables = {}
+    for name, driver in (("local", None), ("ray", run_on_ray)):
+        score_images([crops], tmp_path / f"{name}.csv", tiny_quality, n_workers=2 if driver else 1, run=driver)
+        tables[name] = (tmp_path / f"{name}.csv").read_bytes()
+        report = edit_photos([crops], tmp_path / name, request, tiny_editor, n_workers=2 if driver else 1, run=driver)
+        assert report.n_edited == 21 and list(report.failed) == [crops / "broken.png"]
+    assert tables["local"] == tables["ray"]
+    assert bytes_of(tmp_path / "local") == bytes_of(tmp_path / "ray")
+
+
+def test_a_killed_node_loses_and_doubles_nothing(cluster: Any) -> None:
+    """The last test: the second node is gone after it."""
+    results = []
+    for job, node in run_on_ray(on_node, range(30), 2, start, (1,)):
+        results.append((job, node))
+        if len(results) == 10:
+            cluster.second.all_processes["raylet"][0].process.kill()
+    assert sorted(job for job, _ in results) == list(range(30))
+    nodes = Counter(node for _, node in results)
+    assert nodes[cluster.second.node_id] >= 3 and nodes[cluster.head_node.node_id] >= 15, "both worked, then one"
+
+
+def test_options_of_the_engine() -> None:
+    assert Engine().driver() is None
+    driver = Engine("ray", "ray://head:10001", 0.5).driver()
+    assert isinstance(driver, partial) and driver.keywords == {"address": "ray://head:10001", "gpus": 0.5}
+    with pytest.raises(ConfigError, match="add --engine ray"):
+        Engine(address="auto").driver()
+    with pytest.raises(ConfigError, match="unknown --engine 'rays': choose from local, ray; did you mean 'ray'"):
+        Engine("rays").driver()
