@@ -35,6 +35,7 @@ from legan.core.images import (
     to_unit,
 )
 from legan.core.light import LightSetup
+from legan.core.places import Place
 from legan.core.weights import HUB_FILE
 from legan.editing.marks import Mark, marked_metadata, of_photo
 from legan.editing.pretrained import push_to_hub, save_pretrained

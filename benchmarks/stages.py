@@ -1,0 +1,152 @@
+"""Where the time of a photo goes: seconds of one core by stage, for `legan score --parts` and `legan edit`.
+
+    python benchmarks/stages.py [--n 48] [--sides 512 1024 2048] [--json stages.json]
+
+Photos are the four packaged ones, each scaled to the long sides given and saved as JPEG at quality 90, with a little noise by seed, so
+that no two are the same file. Times are processor time of the one thread that works, which other work on the machine changes little;
+what a stage calls that is a stage itself is taken off. The packaged networks run, on the CPU, in float32.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"), LEGAN_PRECISION="fp32")
+
+import numpy as np
+from PIL import Image
+
+from legan.core.weights import asset
+from legan.core.workers import become_worker, use_one_thread
+from legan.editing import editor, folders
+from legan.faces import align, detect
+from legan.quality import scorer
+from legan.requests import EditRequest
+
+STAGES: dict[str, list[tuple[Any, str]]] = {
+    "decode": [(align, "as_photo"), (editor, "as_photo")],
+    "detect": [(detect, "_boxes_at")],
+    "landmarks": [(detect, "locate_with_spreads")],
+    "align": [(align, "align"), (align, "outside"), (editor, "align"), (editor, "suitable_faces")],
+    "network": [(scorer.QualityScorer, "predict_crops"), (editor.Editor, "_translated")],
+    "compose": [(editor, "_photo_fields"), (editor, "_edited_photo")],
+    "write": [(scorer._Parts, "write"), (editor.Edit, "save")],
+}
+
+
+class Clock:
+    """Seconds of this thread by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._inner = [0.0]
+
+    def timed(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, its time counted for the stage."""
+
+        def wrapper(*args: Any, **options: Any) -> Any:
+            with self.counted(stage):
+                return function(*args, **options)
+
+        return wrapper
+
+    @contextmanager
+    def counted(self, stage: str) -> Iterator[None]:
+        """Count the block's time, less that of the stages within."""
+        start = time.thread_time()
+        self._inner.append(0.0)
+        try:
+            yield
+        finally:
+            spent = time.thread_time() - start
+            self.seconds[stage] += spent - self._inner.pop()
+            self._inner[-1] += spent
+
+
+def photos(folder: Path, side: int, n: int, seed: int = 0) -> None:
+    """Write `n` photos of this long side."""
+    random = np.random.default_rng(seed)
+    sources = [Image.open(path).convert("RGB") for path in sorted(asset("faces").glob("*.jpg"))]
+    for i in range(n):
+        source = sources[i % len(sources)]
+        scale = side / max(source.size)
+        pixels = np.asarray(source.resize([round(length * scale) for length in source.size], Image.Resampling.LANCZOS))
+        noisy = pixels + random.normal(0, 2, pixels.shape)
+        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / f"{i:05d}.jpg", quality=90)
+
+
+def measured(work: Callable[[], Any], n: int) -> dict[str, float]:
+    """Milliseconds a photo by stage, and `other`, of work on `n` photos."""
+    clock = Clock()
+    with ExitStack() as patches:
+        for stage, places in STAGES.items():
+            for owner, name in places:
+                patches.enter_context(mock.patch.object(owner, name, clock.timed(stage, getattr(owner, name))))
+        with clock.counted("other"):
+            work()
+    return {stage: 1000 * clock.seconds[stage] / n for stage in (*STAGES, "other")}
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("--n", type=int, default=48)
+    words.add_argument("--sides", type=int, nargs="+", default=[512, 1024, 2048])
+    words.add_argument("--json", type=Path)
+    given = words.parse_args()
+    become_worker()
+    use_one_thread()
+    request = EditRequest(expression="smile", lightings=("left",))
+    table: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as place, mock.patch.object(align, "ThreadPoolExecutor", Here):
+        for side in given.sides:
+            folder, out = Path(place) / str(side), Path(place) / "out"
+            folder.mkdir()
+            photos(folder, side, given.n)
+            few = [str(path) for path in sorted(folder.iterdir())[:2]]
+            for verb, work in {
+                "score": lambda images, name: scorer.score_in_parts(images, out / name),
+                "edit": lambda images, name: folders.edit_photos(images, out / name, request),
+            }.items():
+                work(few, f"warm-{verb}-{side}")  # networks loaded, kernels chosen
+                table[f"{verb} {side}"] = measured(lambda: work([folder], f"{verb}-{side}"), given.n)  # noqa: B023
+    stages = (*STAGES, "other")
+    print(f"milliseconds of one core for a photo, n={given.n}")
+    print("| verb, long side | " + " | ".join(stages) + " | sum |\n|" + " --- |" * (len(stages) + 2))
+    for name, row in table.items():
+        cells = [f"{row[stage]:.1f} ({row[stage] / sum(row.values()):.0%})" for stage in stages]
+        print(f"| {name} | " + " | ".join(cells) + f" | {sum(row.values()):.1f} |")
+    if given.json:
+        given.json.write_text(json.dumps({"n": given.n, "milliseconds": table}, indent=2) + "\n")
+
+
+class Here:
+    """In place of a pool of threads: does the work at once, in this thread, whose time is measured."""
+
+    def __init__(self, *_: Any, **options: Any) -> None:
+        options["initializer"](*options["initargs"])
+
+    def __enter__(self) -> "Here":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def submit(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call the function now."""
+        result = function(*args)
+        return mock.Mock(result=lambda: result)
+
+    def shutdown(self) -> None:
+        """Nothing runs."""
+
+
+if __name__ == "__main__":
+    main()
