@@ -2,6 +2,7 @@
 
     python benchmarks/bulk.py speed [--n 400] [--side 768] [--verbs score edit]
     python benchmarks/bulk.py memory [--rows 1000 100000] [--input manifest]
+    python benchmarks/bulk.py kills [--n 240] [--kills 10]
 
 `speed` scores and edits photos (as `benchmarks/stages.py` makes them) with two local processes, one Ray actor and two, on a cluster of one
 node on this machine; photos a second are counted from the first job done to the last, so without the start of the workers, which
@@ -9,6 +10,9 @@ stands beside. The load of the machine is printed before each: a core that does 
 
 `memory` scores rows that a stub answers at once, since only the driver is looked at: the peak of its resident memory, in a process of
 its own for each number of rows. The rows are those of a Parquet manifest, or empty files in a folder.
+
+`kills` scores crops on a cluster of two nodes and kills (SIGKILL), as parts come in, in turns the process of an actor and the second node,
+which is then replaced; what is lost, double or of other bytes than by one local process is counted.
 """
 
 import argparse
@@ -27,9 +31,12 @@ from unittest import mock
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"), LEGAN_PRECISION="fp32")
 os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's workers give way to all else by default; local processes do not
 
+import numpy as np
 import pandas as pd
+from PIL import Image
 
 from legan.core.cluster import run_on_ray
+from legan.core.weights import asset
 from legan.core.workers import RunJobs
 from legan.editing import folders
 from legan.quality import scorer
@@ -134,17 +141,71 @@ def driver(n: int, kind: str) -> None:
     print(f"| {n} | {peak:.0f} | {time.perf_counter() - start:.0f} |", flush=True)
 
 
+def kills(n: int, n_kills: int) -> None:
+    """Print what kills of actors and nodes cost."""
+    import psutil
+    import ray
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 1, "object_store_memory": 200_000_000}
+    config = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 6}
+    head = {**node, "include_dashboard": False, "_system_config": {**config, "worker_niceness": 0}}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    second = cluster.add_node(**node)
+    ray.init(cluster.address, log_to_driver=False)
+    killed = {"actor": 0, "node": 0}
+    with tempfile.TemporaryDirectory() as place, mock.patch.object(scorer, "PART_SIZE", 4):
+        crops = Path(place) / "crops"
+        crops.mkdir()
+        sources = sorted(asset("faces").glob("r*.png"))
+        for i in range(n):
+            random = np.random.default_rng(i)
+            pixels = np.asarray(Image.open(sources[i % len(sources)]).convert("RGB"))
+            noisy = (pixels + random.normal(0, 4, pixels.shape)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(noisy).save(crops / f"{i:05d}.png")
+        every = n // (n_kills + 2)
+
+        def progress(n_done: int, n_listed: int) -> None:
+            nonlocal second
+            if n_done < every * (1 + sum(killed.values())) or sum(killed.values()) == n_kills:
+                return
+            if sum(killed.values()) % 2:
+                second.all_processes["raylet"][0].process.kill()
+                second = cluster.add_node(**node)
+                killed["node"] += 1
+            else:
+                actors = [one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"][:1] == ["ray::_Worker.work"]]
+                actors[0].kill()
+                killed["actor"] += 1
+
+        result = score_in_parts([crops], Path(place) / "ray", n_workers=2, run=run_on_ray, progress=progress)
+        score_in_parts([crops], Path(place) / "local")
+        tables = [pd.read_parquet(Path(place) / name / "shards") for name in ("ray", "local")]
+        files = [
+            {path.name: path.read_bytes() for path in (Path(place) / name / "shards").iterdir()} for name in ("ray", "local")
+        ]
+    lost, double = len(set(tables[1]["image"]) - set(tables[0]["image"])), int(tables[0]["image"].duplicated().sum())
+    print(
+        f"{n} crops, killed: {killed}; lost {lost}, double {double}, equal bytes: {files[0] == files[1]}; {result.n_scored} scored"
+    )
+    ray.shutdown()
+    cluster.shutdown()
+
+
 def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("what", choices=("speed", "memory", "driver"))
-    words.add_argument("--n", type=int, default=400)
+    words.add_argument("what", choices=("speed", "memory", "kills", "driver"))
+    words.add_argument("--n", type=int)
     words.add_argument("--side", type=int, default=768)
     words.add_argument("--verbs", nargs="+", default=["score", "edit"], choices=("score", "edit"))
+    words.add_argument("--kills", type=int, default=10)
     words.add_argument("--rows", type=int, nargs="+", default=[1000, 100_000])
     words.add_argument("--input", choices=("manifest", "folder"), default="manifest")
     given = words.parse_args()
     if given.what == "speed":
-        speed(given.n, given.side, given.verbs)
+        speed(given.n or 400, given.side, given.verbs)
+    elif given.what == "kills":
+        kills(given.n or 240, given.kills)
     elif given.what == "memory":
         memory(given.rows, given.input)
     else:

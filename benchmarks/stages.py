@@ -13,8 +13,9 @@ import os
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -95,6 +96,16 @@ def measured(work: Callable[[], Any], n: int) -> dict[str, float]:
     return {stage: 1000 * clock.seconds[stage] / n for stage in (*STAGES, "other")}
 
 
+def score(images: Sequence[str | Path], out: Path) -> None:
+    """As `legan score --parts`."""
+    scorer.score_in_parts(images, out)
+
+
+def edit(images: Sequence[str | Path], out: Path) -> None:
+    """As `legan edit`."""
+    folders.edit_photos(images, out, EditRequest(expression="smile", lightings=("left",)))
+
+
 def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--n", type=int, default=48)
@@ -103,20 +114,16 @@ def main() -> None:
     given = words.parse_args()
     become_worker()
     use_one_thread()
-    request = EditRequest(expression="smile", lightings=("left",))
     table: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as place, mock.patch.object(align, "ThreadPoolExecutor", Here):
         for side in given.sides:
             folder, out = Path(place) / str(side), Path(place) / "out"
             folder.mkdir()
             photos(folder, side, given.n)
-            few = [str(path) for path in sorted(folder.iterdir())[:2]]
-            for verb, work in {
-                "score": lambda images, name: scorer.score_in_parts(images, out / name),
-                "edit": lambda images, name: folders.edit_photos(images, out / name, request),
-            }.items():
-                work(few, f"warm-{verb}-{side}")  # networks loaded, kernels chosen
-                table[f"{verb} {side}"] = measured(lambda: work([folder], f"{verb}-{side}"), given.n)  # noqa: B023
+            few = sorted(folder.iterdir())[:2]
+            for verb, work in (("score", score), ("edit", edit)):
+                work(few, out / f"warm-{verb}-{side}")  # networks loaded, kernels chosen
+                table[f"{verb} {side}"] = measured(partial(work, [folder], out / f"{verb}-{side}"), given.n)
     stages = (*STAGES, "other")
     print(f"milliseconds of one core for a photo, n={given.n}")
     print("| verb, long side | " + " | ".join(stages) + " | sum |\n|" + " --- |" * (len(stages) + 2))

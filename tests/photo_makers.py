@@ -1,5 +1,7 @@
 """Makers of photo sets that need no head model; worker processes import them by name."""
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,17 @@ from legan_faces3d.photos import DroppedPhotoError, PhotoCrop, PhotoEntry
 def build_plain() -> object:
     """A maker of two grey crops a photo, as bright as the photo; drops photos whose name says so."""
     return make_plain
+
+
+def build_deadly() -> object:
+    """As `build_plain`; a photo whose name says so kills the worker."""
+    return make_deadly
+
+
+def make_deadly(photo: PhotoEntry) -> dict[str, PhotoCrop]:
+    if "deadly" in photo.name:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return make_plain(photo)
 
 
 def make_plain(photo: PhotoEntry) -> dict[str, PhotoCrop]:

@@ -244,7 +244,7 @@ def test_interrupt_gives_130(legan: Legan, photo: Path, known_faces: Know, monke
     def interrupt(*words: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("legan.editing.folders.edit_files", interrupt)
+    monkeypatch.setattr("legan.editing.folders.edit_photos", interrupt)
     result = legan("edit", photo, "-e", "smile", "-o", "out.png")
     assert result.exit_code == 130 and "Traceback" not in result.output
 

@@ -1,5 +1,8 @@
 """The engine ray on a real cluster of two nodes: the bytes of the local engine, whatever dies on the way; what kills workers is named."""
 
+import subprocess
+import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -9,13 +12,17 @@ from typing import Any
 import pytest
 from PIL import Image
 from tests.conftest import textured
+from tests.photo_makers import build_deadly, build_plain, write_photos
 from tests.ray_jobs import at_items, kill_worker, on_node, once_killed, squared, start, started_with
 
 from legan.core.cluster import run_on_ray
 from legan.core.errors import ConfigError, LeganError
+from legan.data.manifest import read_manifest
 from legan.editing.folders import edit_photos
-from legan.quality.scorer import score_images
+from legan.quality import scorer
+from legan.quality.scorer import score_images, score_in_parts
 from legan.requests import EditRequest, Engine
+from legan_faces3d.photos import build_photo_set, list_photos
 
 ray = pytest.importorskip("ray", reason="the engine ray needs Ray: pip install 'legan[bulk]'")
 
@@ -110,6 +117,49 @@ def test_scores_and_edits_are_those_of_local_processes(
         assert report.n_edited == 21 and list(report.failed) == [crops / "broken.png"]
     assert tables["local"] == tables["ray"]
     assert bytes_of(tmp_path / "local") == bytes_of(tmp_path / "ray")
+
+
+def test_sets_are_those_of_local_processes_without_what_kills_workers(cluster: Any, tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", ["a_1.png", "a_2.png", "b_1.png"])
+    options = {"identity_from_name": "^[a-z]", "source": "s", "licence": "l"}
+    build_photo_set(tmp_path / "local", list_photos(photos, **options), {"version": 1}, build_plain)
+    write_photos(photos / "more", ["b_deadly.png"])
+    entries = list_photos(photos, **options)
+    report = build_photo_set(tmp_path / "ray", entries, {"version": 1}, build_deadly, 2, run=run_on_ray)
+    assert [(drop.file, drop.detail) for drop in report.dropped] == [
+        ("b_deadly.png", "a worker died twice at this image: left out")
+    ]
+    local, other = (read_manifest(tmp_path / name) for name in ("local", "ray"))
+    assert len(local) == 6 and local.equals(other)
+
+
+KILLED = """
+from legan.core.cluster import run_on_ray
+from legan.quality import scorer
+scorer.PART_SIZE = 2
+scorer.score_in_parts([{crops!r}], {out!r}, {weights!r}, n_workers=2, run=lambda *a, **o: run_on_ray(*a, address={address!r}, **o))
+"""
+
+
+def test_a_killed_driver_resumes(
+    cluster: Any, crops: Path, tmp_path: Path, tiny_quality: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scorer, "PART_SIZE", 2)
+    out = tmp_path / "ray"
+    words = {"crops": str(crops), "out": str(out), "weights": str(tiny_quality), "address": cluster.address}
+    driver = subprocess.Popen([sys.executable, "-c", KILLED.format(**words)])
+    while len(list(out.glob("shards/*.parquet"))) < 3:
+        assert driver.poll() is None, "killed while it works"
+        time.sleep(0.02)
+    driver.kill()
+    driver.wait()
+    made = {path.name: path.stat().st_mtime_ns for path in out.glob("shards/*.parquet")}
+    assert 3 <= len(made) < 11
+    result = score_in_parts([crops], out, tiny_quality, n_workers=2, run=run_on_ray)
+    assert (result.n_images, result.n_scored) == (22, 20)
+    assert made.items() <= {path.name: path.stat().st_mtime_ns for path in out.glob("shards/*.parquet")}.items()
+    score_in_parts([crops], tmp_path / "local", tiny_quality)
+    assert bytes_of(tmp_path / "local") == bytes_of(out)
 
 
 def test_a_killed_node_loses_and_doubles_nothing(cluster: Any) -> None:

@@ -1,4 +1,4 @@
-"""What commands take as images: folders, tar shards, manifests, and all of these at addresses; each image's bytes, name and place for outputs."""
+"""What commands take as images: folders, tar shards, manifests, and all of these at addresses: bytes, names, outputs."""
 
 import tarfile
 from collections.abc import Iterator
@@ -133,5 +133,5 @@ def test_addresses_hold_all_of_these(folder: Path, shard: Path, bucket: Any) -> 
     assert sha256_of(listed["set/sub/c.png"]) == sha256_of(folder / "sub" / "c.png")
     with pytest.raises(DataError, match="s3://faces/nothing does not exist"):
         found("s3://faces/nothing")
-    with pytest.raises(ImageError, match="s3://faces/gone.png cannot be read"):
+    with pytest.raises(ImageError, match=r"s3://faces/gone\.png cannot be read"):
         Place("s3://faces/gone.png", "s3://faces/gone.png").read_bytes()
