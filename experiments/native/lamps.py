@@ -1,11 +1,12 @@
 """Superposition on rendered people: three lamps mixed, and a flash alone in the dark, against the truth.
 
-    python experiments/native/lamps.py DATA [--people 20] [--seed 0] [--sheet lamps.png]
+    python experiments/native/lamps.py --renders FOLDER [--people 20] [--seed 0] [--sheet lamps.png]
 
-DATA is a rendered set; the people are the first of its validation and test splits, each at rest under room light. The truth is made from
-the set's own crops of the same person (`legan.data.edits.mixed`), which share nothing with the editor but that light adds up. The three
+The people (seeds 900000 on, whom no model was trained with) are at rest under room light. The truth is made from their own renders under
+the twenty classes (`legan.data.edits.mixed`), which share nothing with the editor but that light adds up. The three
 lamps are different flashes drawn by the seed, of factors 0.2 to 1, in a room of 0 to 1. Beside the mixture stand the class of the
-strongest lamp, and the best of all twenty classes, which only the truth tells.
+strongest lamp, and the best of all twenty classes, which only the truth tells. Measured where the person is, since an edit leaves what
+is not the person as it was; `--whole` measures the whole crop.
 """
 
 import argparse
@@ -14,30 +15,32 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from legan.core.conditions import LIGHTING_NAMES
 from legan.core.images import from_network, to_network, to_unit
 from legan.core.light import Lamp, LightSetup
 from legan.data.edits import mixed
-from legan.data.faces import FaceDataset
-from legan.data.manifest import MANIFEST
 from legan.editing.loader import load_editor
-from legan.metrics.images import ssim
 from legan.models.editors import LightingSpec, Networks
+from legan_faces3d.render.renderer import Renderer
 
+FIRST_SEED = 900_000  # people that no model was trained with
 FLASHES = ("03", "05", "09", "11", "15", "17")  # each of them alone, for the second table
 
 
-def crops_of(data: Path, n_people: int) -> list[np.ndarray]:
-    """The twenty crops of each person at rest, uint8 (20, S, S, 3)."""
-    found: list[np.ndarray] = []
-    for split in ("val", "test"):
-        dataset = FaceDataset([data], split, memory_gb=0)
-        for take in dataset.truth[:, 0]:
-            if len(found) < n_people and (take >= 0).all():
-                found.append(dataset.images(take))
-    return found
+def crops_of(renderer: list[Renderer], seed: int, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The twenty crops of a person at rest, uint8 (20, S, S, 3), and where the person is, bool (S, S)."""
+    path = folder / f"{seed}-lamps.npz"
+    if not path.exists():
+        if not renderer:
+            renderer.append(Renderer())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        result = renderer[0].render(seed, "neutral")
+        np.savez(path, images=result.images, matte=result.matte)
+    found = np.load(path)
+    return found["images"], found["matte"] > 127
 
 
 def drawn(rng: np.random.Generator) -> LightSetup:
@@ -58,9 +61,11 @@ def edited(networks: Networks, x: Tensor, lighting: LightingSpec) -> Tensor:
     return to_unit(networks.translate(x, networks.target_codes(x, "neutral", lighting)).image)
 
 
-def agreement(image: Tensor, truth: Tensor) -> tuple[float, float]:
-    """SSIM, and mean absolute difference in [0, 1]."""
-    return float(ssim(image, truth)[0]), float((image - truth).abs().mean())
+def agreement(image: Tensor, truth: Tensor, where: np.ndarray) -> tuple[float, float]:
+    """SSIM, and mean absolute difference in [0, 1], over the pixels of a mask (S, S)."""
+    a, b = (one[0].permute(1, 2, 0).numpy() for one in (image, truth))
+    similar = structural_similarity(a, b, channel_axis=2, data_range=1.0, gaussian_weights=True, sigma=1.5, full=True)[1]
+    return float(similar[where].mean()), float(np.abs(a - b)[where].mean())
 
 
 def as_unit(crop: np.ndarray) -> Tensor:
@@ -78,37 +83,39 @@ def line(label: str, values: np.ndarray) -> str:
 def main() -> None:
     """Read the command line, edit, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help=f"folder with {MANIFEST}")
+    parser.add_argument("--renders", type=Path, required=True, help="keeps the renders there")
     parser.add_argument("--people", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--whole", action="store_true", help="measure the whole crop, not the person alone")
     parser.add_argument("--sheet", type=Path, help="writes a PNG: before, mixture, truth; class, flash alone, truth")
     words = parser.parse_args()
-    networks, rng = load_editor().networks, np.random.default_rng(words.seed)
-    people = crops_of(words.data, words.people)
+    networks, rng, renderer = load_editor().networks, np.random.default_rng(words.seed), []
+    people = [crops_of(renderer, seed, words.renders) for seed in range(FIRST_SEED, FIRST_SEED + words.people)]
     three: dict[str, list[tuple[float, float]]] = {}
     alone: dict[str, list[tuple[float, float]]] = {}
     rows = []
-    for crops in people:
+    for crops, matte in people:
+        where = np.ones_like(matte) if words.whole else matte
         x, setup = to_network(Image.fromarray(crops[0])), drawn(rng)
         truth = as_unit(true_light(crops, setup))
         mixture = edited(networks, x, setup)
-        classes = [agreement(edited(networks, x, name), truth) for name in LIGHTING_NAMES]
+        classes = [agreement(edited(networks, x, name), truth, where) for name in LIGHTING_NAMES]
         strongest = LIGHTING_NAMES.index(str(setup.lamps[0].direction))
-        three.setdefault("not edited", []).append(agreement(as_unit(crops[0]), truth))
+        three.setdefault("not edited", []).append(agreement(as_unit(crops[0]), truth, where))
         three.setdefault("class of the strongest lamp", []).append(classes[strongest])
         for name in (str(lamp.direction) for lamp in setup.lamps):
             own = as_unit(crops[LIGHTING_NAMES.index(name)])
             three.setdefault("for comparison: a class against its own truth", []).append(
-                agreement(edited(networks, x, name), own)
+                agreement(edited(networks, x, name), own, where)
             )
         three.setdefault("best class", []).append(max(classes))
-        three.setdefault("mixture", []).append(agreement(mixture, truth))
+        three.setdefault("mixture", []).append(agreement(mixture, truth, where))
 
         name = str(rng.choice(FLASHES))
         dark = LightSetup((Lamp(name),), 0.0)
         true_flash, flash, plain = as_unit(true_light(crops, dark)), edited(networks, x, dark), edited(networks, x, name)
-        alone.setdefault("class", []).append(agreement(plain, true_flash))
-        alone.setdefault("flash alone", []).append(agreement(flash, true_flash))
+        alone.setdefault("class", []).append(agreement(plain, true_flash, where))
+        alone.setdefault("flash alone", []).append(agreement(flash, true_flash, where))
         shown = (to_unit(x), mixture, truth, plain, flash, true_flash)
         rows.append(np.concatenate([from_network(2 * one - 1)[0] for one in shown], axis=1))
     for title, table in (("three lamps", three), ("a flash alone", alone)):

@@ -417,7 +417,7 @@ def _added_once(shard: ShardWriter, mattes: dict[bytes, tuple[int, int]], matte:
 # The photos should be frontal and evenly lit. What is not is dropped with its reason, or kept with less confidence.
 
 
-RELIGHT_VERSION = 3  # raised when the images change, so that a resumed folder never mixes two looks
+RELIGHT_VERSION = 4  # raised when the images change, so that a resumed folder never mixes two looks
 
 
 def relight_folder(
@@ -530,7 +530,7 @@ def seed_of(photo: PhotoEntry) -> int:
 # The photos should be frontal and evenly lit. What is not, or has no good fit, is dropped with its reason.
 
 
-REEXPRESS_VERSION = 1  # raised when the images change, so that a resumed folder never mixes two looks
+REEXPRESS_VERSION = 2  # raised when the images change, so that a resumed folder never mixes two looks
 _DOMAIN = "reexpressed"
 # How far the look of an expression can be trusted: the more opens and folds, the less of it is the photo's own.
 _TRUST = {"neutral": 0.8, "squint": 0.95, "smile": 0.85, "disgust": 0.85, "surprise": 0.8, "scream": 0.7}

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from legan.core.conditions import LIGHTING_NAMES
-from legan.core.errors import FaceError
+from legan.core.errors import FaceError, ImageError
 from legan.core.images import from_network, to_network
 from legan.editing import editor as editing
 from legan.editing.folders import edit_files
@@ -68,6 +68,18 @@ def test_fields_of_light_give_the_edit_again_and_an_expression_has_none(editor, 
     (fields,) = edit.fields
     assert np.array_equal(fields.apply(np.asarray(photo)), np.asarray(edit.image))
     assert editor(photo, expression="surprise", lighting=-75).fields == ()
+
+
+def test_the_steps_of_an_edit_give_it_again_with_16_bits(editor, photo) -> None:
+    edit = editor(photo, expression="surprise", lighting=-75)
+    pixels, deep = np.asarray(photo), np.asarray(photo).astype(np.uint16) * 257
+    for step in edit.steps:
+        pixels, deep = step.apply(pixels), step.apply(deep)
+    assert np.array_equal(pixels, np.asarray(edit.image))
+    assert np.abs(deep / 257 - pixels).mean() < 0.5, "rounding, which a gain enlarges in the dark"
+    assert len(np.unique(deep)) > 1000 and np.array_equal(deep[:8], np.asarray(photo)[:8].astype(np.uint16) * 257)
+    with pytest.raises(ImageError, match="uint8 or uint16"):
+        edit.steps[0].apply(pixels[1:])
 
 
 def test_strength_zero_is_the_photo_and_half_is_between(editor, photo) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from legan.core.errors import ConditionError, ImageError, LeganError
@@ -55,7 +56,7 @@ def test_one_file(editor: Editor, tmp_path: Path, photo: Path, known_faces: Know
 def test_default_names_stand_beside_the_photos(editor: Editor, photo: Path, album: Path, known_faces: Know) -> None:
     assert edit_files(editor, [photo], None, SMILE).done == [photo.with_name("photo-edited.png")]
     report = edit_files(editor, [album], None, SMILE)
-    assert names(album.with_name("album-edited")) == ["a.jpg", "b.png", "inner/c.png"]
+    assert names(album.with_name("album-edited")) == ["a.jpg", "b.png", "inner/c.tiff"]
     assert report.n_edited == 3
 
 
@@ -124,7 +125,7 @@ def test_a_note_says_which_formats_become_png_and_what_is_lost(
     Image.new("RGB", (300, 200)).save(album / "old.pgm")
     Image.new("RGB", (300, 200)).save(album / "said.jpg", comment=b"by hand")
     report = edit_files(editor, [album], tmp_path / "out", SMILE)
-    assert report.notes == ["edits are written as PNG where the photo's own format is only read: 1 .pgm, 1 .tiff"]
+    assert report.notes == ["edits are written as PNG where the photo's own format is only read: 1 .pgm"]
     report = edit_files(editor, [album / "said.jpg"], tmp_path / "said.webp", SMILE)
     assert report.notes == [f"{album / 'said.jpg'}: its comment cannot be kept in WEBP"]
 
@@ -157,7 +158,7 @@ def test_plans_that_cannot_work(tmp_path: Path, photo: Path, album: Path) -> Non
         plan([photo, twin], tmp_path / "out")
     with pytest.raises(ImageError, match=r"2 photos cannot go to the one file .*out\.png: name a folder"):
         plan([photo, twin], tmp_path / "out.png")
-    with pytest.raises(ImageError, match=r"choose \.png, \.jpg, \.jpeg, \.webp"):
+    with pytest.raises(ImageError, match=r"choose \.png, \.jpg, \.jpeg, \.webp, \.tif, \.tiff"):
         plan([photo], tmp_path / "out.bmp")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ImageError, match=r"no images in .*empty: name photos"):
@@ -171,7 +172,24 @@ def test_masks_and_notes(editor: Editor, tmp_path: Path, known_faces: Know) -> N
     assert [p.name for p in report.done] == ["out.png", "out.expression-mask.png", "out.lighting-mask.png"]
     with Image.open(report.done[1]) as mask:
         assert mask.size == (128, 128)
-    assert report.messages() == [f"note: {tmp_path / 'deep.png'}: 16 bits a channel: the result has 8"]
+    assert report.messages() == []
+
+
+def test_16_bits_are_kept_in_tiff_and_png_and_named_in_jpeg(editor: Editor, tmp_path: Path, known_faces: Know) -> None:
+    levels = np.random.default_rng(0).integers(0, 65536, (200, 320, 3)).astype(np.uint16)
+    photo = tmp_path / "deep.tif"
+    tifffile.imwrite(photo, levels, photometric="rgb", software="scanner")
+    report = edit_files(editor, [photo], tmp_path / "out.tiff", SMILE)
+    edited = tifffile.imread(report.done[0])
+    assert edited.dtype == np.uint16 and edited.shape == levels.shape and report.messages() == []
+    same = (edited == levels).all(axis=2)
+    assert 0.02 < 1 - same.mean() and same[:5].all(), "the face is edited, what is not the person stays bit for bit"
+    shown = np.asarray(editor(photo, "smile", "left").image)
+    assert np.abs(edited / 257 - shown).mean() < 0.5
+    assert read_mark(report.done[0]).edit == "expression=smile lighting=left strength=1"
+    report = edit_files(editor, [photo], tmp_path / "out.jpg", SMILE)
+    (note,) = report.notes
+    assert note == f"{photo}: 16 bits a channel: the result has 8, as JPEG is written so; name a .tiff or .png file to keep them"
 
 
 def test_masks_never_replace_a_file(editor: Editor, tmp_path: Path, photo: Path, known_faces: Know) -> None:
@@ -200,7 +218,7 @@ def test_the_folder_one_stands_in(editor: Editor, album: Path, known_faces: Know
     for place, name in ((album, "."), (album / "inner", "..")):
         monkeypatch.chdir(place)
         edit_files(editor, [Path(name)], None, EditRequest("smile", overwrite=True))
-        assert names(album.with_name("album-edited")) == ["a.jpg", "b.png", "inner/c.png"]
+        assert names(album.with_name("album-edited")) == ["a.jpg", "b.png", "inner/c.tiff"]
 
 
 def test_grids(editor: Editor, tmp_path: Path, photo: Path, album: Path, known_faces: Know) -> None:

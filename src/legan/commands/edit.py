@@ -29,7 +29,8 @@ def edit(
     """Edit the faces in photos.
 
     An expression or a lighting that is not named stays as it is. Without -o, edits stand beside the photos (photo-edited.jpg).
-    The output's ending chooses PNG, JPEG or WebP, with 8 bits a channel. Run again on a folder, outputs that exist are kept.
+    The output's ending chooses PNG, JPEG, WebP or TIFF. A photo of 16 bits a channel (PNG, TIFF, PPM) keeps them and its colour
+    profile in PNG and TIFF. Run again on a folder, outputs that exist are kept.
 
     Examples:
 

@@ -130,6 +130,59 @@ def matrix_profile(chromaticities: tuple[float, ...], curve: tuple[float, ...]) 
     return bytes(head) + struct.pack(">I", len(tags)) + table + body
 
 
+def matrix_space(profile: bytes) -> tuple[Array, Array] | None:
+    """Read an RGB profile of three curves and a matrix (ICC.1:2022, sections 8.3, 10.6 and 10.18).
+
+    Returns:
+        linear light (3, 65536) of each level of 16 bits, and the matrix (3, 3) from it to sRGB's linear light; None where the profile
+        is of another kind or damaged.
+    """
+    try:
+        tags = _tags(profile)
+        if profile[16:24] != b"RGB XYZ " or {b"A2B0", b"A2B1"} & set(tags):  # tables come before the matrix
+            return None
+        primaries = _primaries(tags)
+        curves = np.stack([_curve(tags[name]) for name in (b"rTRC", b"gTRC", b"bTRC")])
+    except (KeyError, ValueError, struct.error):
+        return None
+    if abs(np.linalg.det(primaries)) < 1e-6 or (np.diff(curves) < 0).any() or curves[:, -1].min() < 0.5:
+        return None
+    return curves, np.linalg.solve(_primaries(_tags(srgb_profile())), primaries)
+
+
+def _tags(profile: bytes) -> dict[bytes, bytes]:
+    """The data of each tag of a profile, by its signature."""
+    rows = [struct.unpack_from(">4sII", profile, 132 + 12 * k) for k in range(int.from_bytes(profile[128:132], "big"))]
+    return {name: profile[start : start + size] for name, start, size in rows}
+
+
+def _primaries(tags: dict[bytes, bytes]) -> Array:
+    """The matrix (3, 3) from linear light to XYZ."""
+    columns = [struct.unpack_from(">3i", tags[name], 8) for name in (b"rXYZ", b"gXYZ", b"bXYZ")]
+    return np.array(columns).T / 65536
+
+
+def _curve(tag: bytes) -> Array:
+    """Linear light (65536,) of a tag of type curv or para."""
+    v = np.linspace(0, 1, 65536)
+    if tag[:4] == b"curv":
+        (n,) = struct.unpack_from(">I", tag, 8)
+        values = np.array(struct.unpack_from(f">{n}H", tag, 12), float)
+        return v if n == 0 else v ** (values[0] / 256) if n == 1 else np.interp(v, np.linspace(0, 1, n), values / 65535)
+    if tag[:4] != b"para":
+        raise ValueError("not a curve")
+    (kind,) = struct.unpack_from(">H", tag, 8)
+    if kind > 4:
+        raise ValueError("an unknown curve")
+    numbers = np.array(struct.unpack_from(f">{(1, 3, 4, 5, 7)[kind]}i", tag, 12)) / 65536
+    g, a, b, c, d, e, f = np.concatenate([numbers, np.zeros(7 - len(numbers))])
+    if kind == 0:
+        return v**g
+    # A power from some level on; below it a line, in the kinds 1 and 2 a constant.
+    start, slope, above, below = {1: (-b / a, 0, 0, 0), 2: (-b / a, 0, c, c), 3: (d, c, 0, 0), 4: (d, c, e, f)}[kind]
+    return np.where(v >= start, np.maximum(a * v + b, 0) ** g + above, slope * v + below)
+
+
 def _xyz(values: Array) -> bytes:
     return b"XYZ \0\0\0\0" + _fixed(values)
 
@@ -147,7 +200,7 @@ _PHOTOMETRIC, _BITS, _SAMPLE_FORMAT = 262, 258, 339  # TIFF tags
 _TRANSFER_FUNCTION, _WHITE_POINT, _PRIMARIES_TAG = 301, 318, 319
 _MIN_IS_WHITE, _UNSIGNED = 0, 1
 _MAX_DIFFERENCE = 2  # of 255, between an sRGB profile and another one's sRGB
-_BROKEN_PROFILE = (ImageCms.PyCMSError, OSError, ValueError)
+BROKEN_PROFILE = (ImageCms.PyCMSError, OSError, ValueError)
 
 
 def to_eight_bits(image: Image.Image, name: str) -> tuple[Image.Image, Image.Image | None, list[str]]:
@@ -160,7 +213,7 @@ def to_eight_bits(image: Image.Image, name: str) -> tuple[Image.Image, Image.Ima
         ImageError: a mode whose white is unknown (floating point, signed, 32 bits).
     """
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _grey(image, name), None, ["16 bits a channel: the result has 8"]
+        return _grey(image, name), None, []
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         alpha = rgba.getchannel("A")
@@ -199,21 +252,21 @@ def to_srgb(colours: Image.Image, image: Image.Image) -> tuple[Image.Image, byte
     """
     if colours.mode == "LAB":
         return _converted(colours, ImageCms.createProfile("LAB")), srgb_profile(), []
-    profile, is_embedded, notes = _stated_profile(image)
+    profile, is_embedded, notes = stated_profile(image)
     if profile is None:
         return colours.convert("RGB"), None, notes
     if not is_embedded:
         colours = colours.convert("RGB")
     try:
-        if colours.mode == "RGB" and _is_srgb(profile):
+        if colours.mode == "RGB" and is_srgb(profile):
             return colours.copy(), profile if is_embedded else srgb_profile(), notes
         return _converted(colours, ImageCms.getOpenProfile(io.BytesIO(profile))), srgb_profile(), notes
-    except _BROKEN_PROFILE:
+    except BROKEN_PROFILE:
         # Damaged, or of another kind than the image, such as RGB on a grey one.
         return colours.convert("RGB"), None, [*notes, "its colour profile cannot be used and was left out"]
 
 
-def _stated_profile(image: Image.Image) -> tuple[bytes | None, bool, list[str]]:
+def stated_profile(image: Image.Image) -> tuple[bytes | None, bool, list[str]]:
     """The profile of the space that a file states its colours in, whether the file embeds it, and notes.
 
     Where it states several, the order is PNG's (third edition, section 4.3): code points, ICC profile, sRGB, gamma; then EXIF.
@@ -251,7 +304,7 @@ def _tagged_profile(image: Image.Image) -> bytes | None:
 
 
 @lru_cache(maxsize=16)
-def _is_srgb(profile: bytes) -> bool:
+def is_srgb(profile: bytes) -> bool:
     """Whether a profile is sRGB by what it does to a grid of colours; its name says nothing."""
     steps = np.linspace(0, 255, 9).round().astype(np.uint8)
     grid = Image.fromarray(np.stack(np.meshgrid(steps, steps, steps), -1).reshape(27, 27, 3))

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError, features
 
 from legan.core.colours import to_eight_bits, to_srgb, with_alpha
+from legan.core.deep import DeepPhoto, deep_of
 from legan.core.errors import ImageError, nearest
 from legan.core.files import write_atomic
 from legan.core.light import to_linear
@@ -43,7 +44,7 @@ _READ_WORDS = "give a PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, HEIC, JPEG 2000 or 
 # What Pillow's decoders raise on broken files, beside its own errors.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError, OverflowError, struct.error, zlib.error)
 _HEAD_BYTES = 1 << 20  # chunks and boxes about colours stand before the pixels
-_DNG_VERSION, _SUBFILE_TYPE = 50706, 254  # TIFF tags
+_DNG_VERSION, _SUBFILE_TYPE, _BITS_PER_SAMPLE = 50706, 254, 258  # TIFF tags
 # What a file is by its first bytes, where it is none of the formats that are read.
 _OTHERS = (
     (b"%PDF-", "is a PDF: export the image in it as JPEG or PNG"),
@@ -168,8 +169,9 @@ def _bytes_of(source: Path | bytes, n_bytes: int, start: int = 0) -> bytes:
 
 
 def _read_head(image: Image.Image, source: Path | bytes) -> None:
-    """Add to `image.info` what a file states about its colours and Pillow does not read."""
+    """Add to `image.info` what a file states about its colours, and Pillow does not read; `bits` a channel, where it says so."""
     head = _bytes_of(source, _HEAD_BYTES)
+    image.info["bits"] = _bits(image, head)
     if image.format == "PNG":
         at = 8
         while at + 12 <= len(head) and head[at + 4 : at + 8] not in (b"IDAT", b"IEND"):
@@ -184,6 +186,21 @@ def _read_head(image: Image.Image, source: Path | bytes) -> None:
         image.info["icc_profile"] = head[at + 7 : at - 4 + int.from_bytes(head[at - 4 : at], "big")]
     elif image.format == "BMP":
         _read_bitmap_head(image, source, head[14:138])
+
+
+def _bits(image: Image.Image, head: bytes) -> int:
+    """Bits a channel of the file, as far as its format says."""
+    if image.format == "PNG":
+        return head[24]
+    if image.format == "TIFF":
+        tags: Any = getattr(image, "tag_v2", {})
+        return max(tags.get(_BITS_PER_SAMPLE, (8,)))
+    if image.format == "PPM":
+        found = re.match(rb"P[256]\s+(?:#[^\n]*\n\s*)*\d+\s+\d+\s+(\d+)\s", head[:4096])
+        return int(found[1]).bit_length() if found else 8
+    if image.format == "JPEG2000" and (at := head.find(b"ihdr")) >= 0:
+        return (head[at + 14] & 0x7F) + 1
+    return int(image.info.get("bit_depth") or 8)  # of HEIF
 
 
 def _read_bitmap_head(image: Image.Image, source: Path | bytes, head: bytes) -> None:
@@ -234,7 +251,7 @@ def _is_text(head: bytes) -> bool:
 # alpha channel and its metadata beside it. Networks see float32 (B, 3, H, W) in [-1, 1].
 
 
-WRITE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+WRITE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 _TURN = Image.Transpose
 # EXIF's orientations, and what brings an image upright.
 _UPRIGHT = {
@@ -253,6 +270,7 @@ class Photo:
         metadata: kept for saving.
         path: where it came from, if from a file.
         notes: what was left out in reading it, one phrase each.
+        deep: how to read its 16 bits a channel, if the file has them.
     """
 
     image: Image.Image
@@ -260,10 +278,13 @@ class Photo:
     metadata: Metadata = field(default_factory=Metadata)
     path: Path | Place | None = None
     notes: tuple[str, ...] = ()
+    deep: DeepPhoto | None = None
 
 
 def load_photo(path: str | Path | Place) -> Photo:
     """Read a photo of any mode (grey, palette, alpha, CMYK, 16 bit), turned upright and converted to 8-bit sRGB.
+
+    `deep` of the photo reads the 16 bits of a PNG, TIFF or PPM file.
 
     Raises:
         ImageError: no such file, not an image, damaged, smaller than 16 pixels a side, or larger than 100 megapixels (checked
@@ -300,8 +321,9 @@ def photo_of(image: Image.Image, path: Path | Place | None = None) -> Photo:
     if orientation in _UPRIGHT:
         rgb, alpha = rgb.transpose(_UPRIGHT[orientation]), alpha and alpha.transpose(_UPRIGHT[orientation])
     rgb.info.clear()
-    notes = (*_frame_notes(image), *metadata_notes, *depth_notes, *colour_notes)
-    return Photo(rgb, alpha, replace(metadata, icc=icc), path, notes)
+    deep, deep_notes = deep_of(image, path, orientation)
+    notes = (*_frame_notes(image), *metadata_notes, *depth_notes, *deep_notes, *colour_notes)
+    return Photo(rgb, alpha, replace(metadata, icc=icc), path, notes, deep)
 
 
 def decode_rgb(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -369,12 +391,12 @@ def save_photo(
     quality: int = 95,
     metadata: Metadata | None = None,
 ) -> None:
-    """Write an RGB image as PNG, JPEG or WebP by the name's ending, atomically; always 8 bits a channel.
+    """Write an RGB image as PNG, JPEG, WebP or TIFF by the name's ending, atomically; always 8 bits a channel.
 
     Args:
         image: RGB, upright, sRGB.
         path: the file to write; one that exists is replaced.
-        photo: where the image comes from: its metadata and its alpha channel (PNG and WebP; on JPEG the image is laid on
+        photo: where the image comes from: its metadata and its alpha channel (PNG, WebP and TIFF; on JPEG the image is laid on
             white) are written too.
         quality: of JPEG and WebP, 1..100.
         metadata: to write instead of the photo's own.
@@ -408,12 +430,12 @@ def encode_photo(
     metadata: Metadata | None = None,
     name: str = "the image",
 ) -> bytes:
-    """Return the bytes that `save_photo` writes; `format` is PNG, JPEG or WEBP, `name` stands in error messages."""
+    """Return the bytes that `save_photo` writes; `format` is PNG, JPEG, WEBP or TIFF, `name` stands in error messages."""
     metadata = metadata or (photo.metadata if photo else Metadata())
     if photo and photo.alpha and photo.alpha.size == image.size:
         image = with_alpha(image, photo.alpha, keep=format != "JPEG")
     options: dict[str, Any] = save_options(metadata, format, name)
-    if format != "PNG":
+    if format in ("JPEG", "WEBP"):
         options["quality"] = quality
     if format == "JPEG":
         options["subsampling"] = 0  # colours at full resolution

@@ -25,7 +25,8 @@ _DESCRIPTIVE = {
     TAG.PageName, TAG.ResolutionUnit, TAG.Software, TAG.DateTime, TAG.Artist, TAG.HostComputer,
 }  # fmt: skip
 # Other metadata blocks, which travel by themselves: XMP, IPTC, Photoshop, ICC profile, Photoshop layers.
-_BLOCKS = {700, 33723, 34377, 34675, 37724}
+_XMP_TAG = 700
+_BLOCKS = {_XMP_TAG, 33723, 34377, 34675, 37724}
 _GAMMA, _INTEROP_INDEX = 0xA500, 1
 _SRGB, _ADOBE_RGB, _UNCALIBRATED = 1, 2, 0xFFFF  # values of ColorSpace; 2 is not in the standard, but some cameras write it
 _INCH = 2  # of ResolutionUnit
@@ -409,11 +410,11 @@ class Metadata:
     dpi: tuple[float, float] | None = None
 
     def lost_in(self, format: str) -> list[str]:
-        """Notes on what a file of this format (PNG, JPEG or WEBP) does not hold."""
+        """Notes on what a file of this format (PNG, JPEG, WEBP or TIFF) does not hold."""
         holds_not = {
             "IPTC captions": self.iptc and (format != "JPEG" or len(self.iptc) > _MAX_SEGMENT - 100),
             "PNG texts": self.texts and format != "PNG",
-            "comment": self.comment and format == "WEBP",
+            "comment": self.comment and format in ("WEBP", "TIFF"),
         }
         return [f"its {what} cannot be kept in {format}" for what, is_lost in holds_not.items() if is_lost]
 
@@ -447,7 +448,7 @@ def read_metadata(image: Image.Image, size: tuple[int, int]) -> tuple[Metadata, 
 
 
 def save_options(metadata: Metadata, format: str, name: str) -> dict[str, Any]:
-    """Return Pillow's options to write metadata in an image of `format` (PNG, JPEG or WEBP).
+    """Return Pillow's options to write metadata in an image of `format` (PNG, JPEG, WEBP or TIFF).
 
     Raises:
         ImageError: EXIF that is too long for JPEG.
@@ -455,6 +456,12 @@ def save_options(metadata: Metadata, format: str, name: str) -> dict[str, Any]:
     options: dict[str, Any] = {"exif": metadata.exif or b"", "icc_profile": metadata.icc}
     if format == "PNG":
         options["pnginfo"] = _png_texts(metadata)
+    elif format == "TIFF":  # its first directory is that of EXIF
+        block = Image.Exif()
+        block.load(metadata.exif or b"")
+        if metadata.xmp:
+            block[_XMP_TAG] = metadata.xmp
+        options["exif"] = block
     else:
         options["xmp"] = metadata.xmp or b""
     if format == "WEBP" and metadata.dpi:
@@ -469,6 +476,17 @@ def save_options(metadata: Metadata, format: str, name: str) -> dict[str, Any]:
             raise ImageError(f"{name}: the photo's XMP data is too long for JPEG, save as .png or .webp")
         options["comment"] = (metadata.comment or b"")[:_MAX_SEGMENT]
     return options
+
+
+def with_own_colours(metadata: Metadata, profile: bytes) -> Metadata:
+    """Return metadata of an image whose colours are those of an ICC profile, not sRGB."""
+    block = Image.Exif()
+    block.load(metadata.exif or b"")
+    details = dict(block.get_ifd(IFD.Exif))
+    if TAG.ColorSpace in details:
+        details[TAG.ColorSpace] = _UNCALIBRATED
+        block[IFD.Exif] = details
+    return replace(metadata, icc=profile, exif=_bytes_of(block) if metadata.exif else None)
 
 
 def with_segments(data: bytes, metadata: Metadata) -> bytes:

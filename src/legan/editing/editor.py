@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
+from legan.core.deep import DEEP_FORMATS
 from legan.core.errors import ConditionError, ConfigError, FaceError, ImageError
 from legan.core.geometry import warp
 from legan.core.images import (
@@ -33,6 +34,7 @@ from legan.core.images import (
     save_photo,
     to_network,
     to_unit,
+    write_format,
 )
 from legan.core.light import LightSetup
 from legan.core.places import Place
@@ -242,7 +244,7 @@ class Editor:
                 own_mark = of_photo(mark, subject.photo)
                 yield Edit(
                     *(image, tuple(sources), after, *masks, subject, self.networks, own_mark, strength),
-                    *(subject.warnings, fields),
+                    *(subject.warnings, fields, () if strength == 0 else fields or None),
                 )
 
     def matched(
@@ -343,6 +345,13 @@ def _edited_photo(
 # The edited photo
 
 
+class Step(Protocol):
+    """A change of a photo's pixels."""
+
+    def apply(self, pixels: np.ndarray) -> np.ndarray:
+        """Return RGB pixels (H, W, 3), uint8 or uint16 with sRGB's curve, changed."""
+
+
 NOTEBOOK_SIDE = 1024  # pixels; of the image that a notebook shows
 
 
@@ -387,6 +396,7 @@ class Edit:
         fields: displacement, gain and bias at the photo's own pixels, for each face. They can be applied to another development of
             the photo, with 16 bits (`PhotoFields.apply`). None where the editor predicts colours, as StarGAN's do, where the fitted
             head changes the expression, and for an image that is an aligned crop itself.
+        steps: what was done to the photo's pixels, in this order (`apply`). None where the editor predicts colours, and for a crop.
 
     Example:
         >>> edited = legan.edit("photo.jpg", expression="smile")
@@ -406,6 +416,7 @@ class Edit:
     strength: float
     warnings: tuple[str, ...] = ()
     fields: tuple[PhotoFields, ...] = ()
+    steps: tuple[Step, ...] | None = None
 
     @property
     def photo(self) -> Photo:
@@ -451,14 +462,40 @@ class Edit:
         return encode_photo(small, "PNG")
 
     def save(self, path: str | Path, mark: bool = True, quality: int = 95) -> None:
-        """Write the photo as PNG, JPEG or WebP, with its metadata; `mark` says in it that an algorithm edited it.
+        """Write the photo as PNG, JPEG, WebP or TIFF, with its metadata; `mark` says in it that an algorithm edited it.
+
+        A photo of 16 bits a channel is written so as PNG and TIFF, in its own colours and with its profile, where `depth_note` is None.
 
         Raises:
-            ImageError: an unknown ending.
+            ImageError: an unknown ending, or 16 bits that cannot be read again.
             LeganError: the place cannot be written; nothing is left behind.
         """
         metadata = marked_metadata(self.full_mark, self.photo) if mark else None
-        save_photo(self.image, path, self.photo, quality, metadata)
+        if self.photo.deep is None or self.depth_note(path):
+            save_photo(self.image, path, self.photo, quality, metadata)
+        else:
+            self.photo.deep.save(path, write_format(path), self.apply, metadata or self.photo.metadata)
+
+    def depth_note(self, path: str | Path) -> str | None:
+        """Why a photo of 16 bits a channel gets 8 when it is saved as `path`; None where it has no more, or keeps them."""
+        if self.photo.deep is None:
+            return None
+        if (format := write_format(path)) not in DEEP_FORMATS:
+            return f"16 bits a channel: the result has 8, as {format} is written so; name a .tiff or .png file to keep them"
+        return "16 bits a channel: the result has 8, as this editor predicts colours" if self.steps is None else None
+
+    def apply(self, pixels: np.ndarray) -> np.ndarray:
+        """Return another development of the photo edited: RGB (H, W, 3) of its size, uint8 or uint16, with sRGB's curve.
+
+        Raises:
+            ConditionError: the editor predicts colours, or the photo is an aligned crop.
+            ImageError: pixels of another type or size.
+        """
+        if self.steps is None:
+            raise ConditionError("this edit predicts colours, which fit no other pixels than the photo's: use its image")
+        for step in self.steps:
+            pixels = step.apply(pixels)
+        return pixels
 
     def mask_images(self) -> tuple[Image.Image, Image.Image]:
         """The two masks as grey images, bright where they act most; several faces stand side by side.

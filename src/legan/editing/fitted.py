@@ -14,7 +14,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ from PIL import Image
 from torch import Tensor
 
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
-from legan.core.errors import ConditionError, FaceError, LeganError
+from legan.core.errors import ConditionError, FaceError, ImageError, LeganError
 from legan.core.files import sha256_of
 from legan.core.geometry import CROP_SIZE, indexed, inverse, smoothstep, transform, warp
 from legan.core.images import from_network, to_network
@@ -49,7 +49,7 @@ from legan_faces3d.photo.reexpress import Reexpressed, Reexpresser, new_actions
 from legan_faces3d.photo.relight import Relighter, Unlit
 from legan_faces3d.photos import cut_window
 
-FITTED_VERSION = 1  # raised when the images change: it is in the mark
+FITTED_VERSION = 2  # raised when the images change: it is in the mark
 N_KEPT = 8  # faces whose fit is kept
 _SEED = 0  # of teeth and of how a person smiles, which a photo at rest does not show
 
@@ -103,23 +103,27 @@ class FittedEditor(Editor):
         codes = self.networks.target_codes(to_network(sources), expression, lighting)
         crops = _crops_of(subject, size)
         pixels = np.asarray(subject.photo.image)
-        warnings, fields = list(subject.warnings), []
+        warnings, steps = list(subject.warnings), []
         for row, crop in enumerate(crops if strength > 0 else ()):
             with _reasons(subject):
                 edited = self.networks.edited(pixels, crop, codes, row, strength)
             pixels = edited.pixels
-            fields += [edited.fields] if edited.fields is not None else []
+            steps += edited.steps
             if expression is not None and edited.face.expression != "neutral":
                 warnings.append(f"the face is not at rest ({edited.face.expression}): folds and teeth of it may stay")
         after = tuple(Image.fromarray(warp(pixels, crop.matrix, size)) for crop in crops)
         image = Image.fromarray(pixels) if subject.crops else after[0]
         no_masks = np.zeros((len(crops), 0, size, size), np.float32)
         own_mark = of_photo(mark, subject.photo)
-        # Fields describe the edit only where they do so for every face.
-        all_fields = tuple(fields) if subject.crops and len(fields) == len(crops) else ()
+        # Fields describe the edit only where no step moves the face as the fitted head does.
+        fields = tuple(step for step in steps if isinstance(step, PhotoFields))
         return Edit(
             *(image, tuple(sources), after, no_masks, no_masks, subject, self.networks, own_mark, strength),
-            *(tuple(warnings), all_fields),
+            *(
+                tuple(warnings),
+                fields if subject.crops and len(fields) == len(steps) else (),
+                tuple(steps) if subject.crops else None,
+            ),
         )
 
 
@@ -205,14 +209,18 @@ class FittedHead:
         fit, key = face.fit, ()
         code = codes.expression[row].numpy().astype(np.float64)
         moves = code.any() and code[EXPRESSIONS.index(face.expression)] < 1
+        steps: list[PhotoMotion | PhotoFields] = []
         if moves:
-            pixels, fit, key = face.express(pixels, code, strength)
+            motion, fit, key = face.express(pixels, code, strength)
+            pixels = motion.apply(pixels)
+            steps.append(motion)
         lamps = lamps_of(codes, row)
-        if lamps is None:
-            return EditedFace(pixels, face, None)
-        crop_fields, person = face.light(pixels, fit, key, lamps)
-        fields = PhotoFields(crop_fields.scaled(strength), person, pixels.shape[1], pixels.shape[0])
-        return EditedFace(fields.apply(pixels), face, None if moves else fields)
+        if lamps is not None:
+            crop_fields, person = face.light(pixels, fit, key, lamps)
+            fields = PhotoFields(crop_fields.scaled(strength), person, pixels.shape[1], pixels.shape[0])
+            pixels = fields.apply(pixels)
+            steps.append(fields)
+        return EditedFace(pixels, face, tuple(steps))
 
     def own_codes(self, x: Tensor) -> Codes:
         """Raise ConditionError: there is no critic."""
@@ -256,12 +264,12 @@ class EditedFace(NamedTuple):
     Args:
         pixels: uint8 (H, W, 3).
         face: the fitted face.
-        fields: gain and bias at the photo's pixels, where only light was changed; None else.
+        steps: what was done to the photo's pixels, in this order: another expression, another light.
     """
 
     pixels: np.ndarray
     face: FittedFace
-    fields: PhotoFields | None
+    steps: tuple[PhotoMotion | PhotoFields, ...]
 
 
 class FittedFace:
@@ -279,18 +287,18 @@ class FittedFace:
         _, inside = cut_window(pixels, *tools.relighter.window(self.fit))
         check_fit(self.fit, inside)
         self.expression = shown_expression(self.fit)
-        self._expressed: OrderedDict[tuple, Reexpressed] = OrderedDict()
+        self._expressed: OrderedDict[tuple, tuple[PhotoMotion, HeadFit]] = OrderedDict()
         self._unlit: OrderedDict[tuple, tuple[Unlit, Person]] = OrderedDict()
         self._subject: reexpress.Subject | None = None
 
-    def express(self, pixels: np.ndarray, code: np.ndarray, strength: float) -> tuple[np.ndarray, HeadFit, tuple]:
-        """Change the expression of the photo `pixels` (H, W, 3) uint8 that this face is of.
+    def express(self, pixels: np.ndarray, code: np.ndarray, strength: float) -> tuple[PhotoMotion, HeadFit, tuple]:
+        """Find what changes the expression of the photo `pixels` (H, W, 3) uint8 that this face is of.
 
         Args:
             code: (6,), non-negative, summing to 1.
 
         Returns:
-            the photo, the head in it, and a key of the expression.
+            the change, the head after it, and a key of the expression.
 
         Raises:
             UnusablePhotoError: lips that cannot be closed, or eyes or mouth that the head does not fit.
@@ -303,12 +311,13 @@ class FittedFace:
             window, _ = cut_window(pixels, *self.tools.reexpresser.window(self.fit))
             self._subject = self.tools.reexpresser.prepare(window, self.fit, self.expression)
         if key not in self._expressed:
-            self._expressed[key] = self._reexpressed(self._subject, code, strength)
+            made = self._reexpressed(self._subject, code, strength)
+            fit = replace(made.fit, matrix=chained(made.fit.matrix, matrix))
+            motion = PhotoMotion.of(made, self._subject.light, matrix, pixels.shape[1], pixels.shape[0])
+            self._expressed[key] = motion, fit
             if len(self._expressed) > N_KEPT:
                 self._expressed.popitem(last=False)
-        made = self._expressed[key]
-        fit = replace(made.fit, matrix=chained(made.fit.matrix, matrix))
-        return apply_motion(pixels, matrix, made, self._subject.light), fit, key
+        return *self._expressed[key], key
 
     def _reexpressed(self, subject: reexpress.Subject, code: np.ndarray, strength: float) -> Reexpressed:
         """Actions go `strength` of the way to the mean of the expressions' own, weighted by `code`."""
@@ -384,56 +393,100 @@ _LEAST_LIGHT = 0.002  # linear; keeps ratios finite in black
 _MAX_RATIO = 8.0
 _BORDER = 0.12  # of the window's side, in which an expression fades out
 _EXPOSURE = 1.3  # of the rendered set's sensor (`legan_faces3d.render.camera`)
-_UNCHANGED = 1e-3
+_STILL, _UNCHANGED = 0.01, 1e-3  # pixels of the photo; share of the light
+_BAND = 256  # rows that are made at a time: memory does not grow with the photo
 
 
-def apply_motion(pixels: np.ndarray, matrix: np.ndarray, made: Reexpressed, before: np.ndarray) -> np.ndarray:
-    """Give a photo another expression at its own pixels.
+@dataclass(frozen=True, eq=False)
+class PhotoMotion:
+    """Another expression in photo pixels, to be applied to the photo or to another development of it (16 bits).
+
+    The planes hold the part of the fitted window that changes.
 
     Args:
-        pixels: uint8 (H, W, 3).
-        matrix: (2, 3), its pixels -> the window's.
-        made: the window with the new expression.
-        before: the window's linear light (N, N, 3) as photographed.
+        moves: float32 (h, w, 2), where each pixel comes from, seen from its own place, in photo pixels.
+        ratio: float32 (h, w, 3), factor of its linear light.
+        drawn: float32 (h, w), 0..1, how much of it is painted.
+        painted: float32 (h, w, 3), with what: linear light.
+        matrix: (2, 3), photo pixels -> those of the planes.
+        width, height: of the photo.
     """
-    n = made.light.shape[0]
-    grid = np.stack(np.meshgrid(np.arange(n) + 0.5, np.arange(n) + 0.5), axis=-1).astype(np.float32)
-    fade = _faded(n)
-    places = made.motion.places
-    moved = cv2.remap(before, places[..., 0] - 0.5, places[..., 1] - 0.5, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    ratio = (made.light + _LEAST_LIGHT) / (np.maximum(moved, 0) + _LEAST_LIGHT)
-    ratio = np.exp(fade * np.log(np.clip(ratio, 1 / _MAX_RATIO, _MAX_RATIO)))
-    moves = (places - grid) * fade
-    planes = np.concatenate([moves, ratio, made.drawn[..., None] * fade, made.light], axis=2).astype(np.float32)
 
-    # From the window to the photo's pixels.
-    left, top, right, bottom = _box(matrix, n, pixels.shape)
-    back = inverse(matrix)
-    back[:, 2] -= [left, top]
-    to_box = indexed(back)
-    # Each plane's value where nothing is changed: no move, factor 1, nothing drawn.
-    neutral = [0, 0, 1, 1, 1, 0, 0, 0, 0]
-    layers = [
-        cv2.warpAffine(
-            np.ascontiguousarray(planes[..., k]),
-            to_box,
-            (right - left, bottom - top),
-            flags=cv2.INTER_LINEAR,
-            borderValue=value,
-        )
-        for k, value in enumerate(neutral)
-    ]
-    move = np.stack(layers[:2], axis=2) @ inverse(matrix)[:, :2].T.astype(np.float32)
-    ratio, drawn, painted = np.stack(layers[2:5], axis=2), layers[5][..., None], np.stack(layers[6:9], axis=2)
-    x, y = np.meshgrid(np.arange(left, right, dtype=np.float32), np.arange(top, bottom, dtype=np.float32))
-    fetched = cv2.remap(pixels, x + move[..., 0], y + move[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    light = to_linear(fetched.astype(np.float32) / 255) * ratio
-    light = light * (1 - drawn) + painted * drawn
-    result, part = pixels.copy(), pixels[top:bottom, left:right]
-    edited = np.clip(255 * to_srgb(light) + 0.5, 0, 255).astype(np.uint8)
-    same = (np.abs(move).max(axis=2) < 0.01) & (np.abs(ratio - 1).max(axis=2) < _UNCHANGED) & (drawn[..., 0] < _UNCHANGED)
-    result[top:bottom, left:right] = np.where(same[..., None], part, edited)
-    return result
+    moves: np.ndarray
+    ratio: np.ndarray
+    drawn: np.ndarray
+    painted: np.ndarray
+    matrix: np.ndarray
+    width: int
+    height: int
+
+    @classmethod
+    def of(cls, made: Reexpressed, before: np.ndarray, matrix: np.ndarray, width: int, height: int) -> PhotoMotion:
+        """Return what makes `made` of a window's linear light `before` (N, N, 3); `matrix` maps the photo's pixels to the window's."""
+        n = made.light.shape[0]
+        grid = np.stack(np.meshgrid(np.arange(n) + 0.5, np.arange(n) + 0.5), axis=-1).astype(np.float32)
+        fade = _faded(n)
+        places = made.motion.places
+        moved = cv2.remap(before, places[..., 0] - 0.5, places[..., 1] - 0.5, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        ratio = (made.light + _LEAST_LIGHT) / (np.maximum(moved, 0) + _LEAST_LIGHT)
+        ratio = np.exp(fade * np.log(np.clip(ratio, 1 / _MAX_RATIO, _MAX_RATIO)))
+        moves = ((places - grid) * fade) @ inverse(matrix)[:, :2].T.astype(np.float32)
+        drawn = made.drawn * fade[..., 0]
+        # The part that changes, with a border that does not.
+        changed = (np.abs(moves).max(2) >= _STILL) | (np.abs(ratio - 1).max(2) >= _UNCHANGED) | (drawn >= _UNCHANGED)
+        rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+        top, bottom = (max(rows[0] - 1, 0), rows[-1] + 2) if len(rows) else (0, 1)
+        left, right = (max(columns[0] - 1, 0), columns[-1] + 2) if len(columns) else (0, 1)
+        box = np.s_[top:bottom, left:right]
+        own = matrix.copy()
+        own[:, 2] -= left, top
+        planes = (np.ascontiguousarray(plane[box], np.float32) for plane in (moves, ratio, drawn, made.light))
+        return cls(*planes, own, width, height)
+
+    def apply(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the photo with the expression; what does not move stays bit for bit.
+
+        Args:
+            pixels: RGB (height, width, 3) with sRGB's curve, uint8 or uint16.
+
+        Raises:
+            ImageError: another type or size.
+        """
+        if pixels.dtype not in (np.uint8, np.uint16) or pixels.shape != (self.height, self.width, 3):
+            expected = f"uint8 or uint16 ({self.height}, {self.width}, 3)"
+            raise ImageError(f"the expression is for RGB pixels {expected}, not {pixels.dtype} {pixels.shape}")
+        result = pixels.copy()
+        left, top, right, bottom = _box(self.matrix, self.drawn.shape, pixels.shape)
+        for start in range(top, bottom, _BAND):
+            self._render(pixels, result, (left, start, right, min(start + _BAND, bottom)))
+        return result
+
+    def _render(self, pixels: np.ndarray, result: np.ndarray, box: tuple[int, int, int, int]) -> None:
+        """Write the pixels of a box (left, top, right, bottom) into `result`."""
+        left, top, right, bottom = box
+        to_box = inverse(self.matrix)
+        to_box[:, 2] -= left, top
+
+        def enlarged(plane: np.ndarray, value: float) -> np.ndarray:
+            size = right - left, bottom - top
+            return cv2.warpAffine(plane, indexed(to_box), size, flags=cv2.INTER_LINEAR, borderValue=(value,) * 3)
+
+        move, ratio, drawn = enlarged(self.moves, 0), enlarged(self.ratio, 1), enlarged(self.drawn, 0)
+        changed = (np.abs(move).max(2) >= _STILL) | (np.abs(ratio - 1).max(2) >= _UNCHANGED) | (drawn >= _UNCHANGED)
+        x = move[..., 0] + np.arange(left, right, dtype=np.float32)
+        y = move[..., 1] + np.arange(top, bottom, dtype=np.float32)[:, None]
+        fetched = cv2.remap(pixels, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        most = np.iinfo(pixels.dtype).max
+        light = _linear_levels(most)[fetched[changed]] * ratio[changed]
+        share = drawn[changed][:, None]
+        light = light * (1 - share) + enlarged(self.painted, 0)[changed] * share
+        result[top:bottom, left:right][changed] = np.clip(most * to_srgb(light) + 0.5, 0, most).astype(pixels.dtype)
+
+
+@lru_cache
+def _linear_levels(most: int) -> np.ndarray:
+    """Linear light, float32, of the levels 0 to `most`."""
+    return to_linear(np.arange(most + 1, dtype=np.float32) / np.float32(most)).astype(np.float32)
 
 
 def light_fields(before: np.ndarray, after: np.ndarray) -> CropFields:
@@ -458,9 +511,10 @@ def _faded(n: int) -> np.ndarray:
     return (depth[:, None] * depth[None])[..., None].astype(np.float32)
 
 
-def _box(matrix: np.ndarray, side: int, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """The photo's pixels (left, top, right, bottom) that a window covers."""
-    corners = transform(inverse(matrix), np.array([[0, 0], [side, 0], [0, side], [side, side]]))
-    left, top = np.maximum(np.floor(corners.min(axis=0)), 0).astype(int)
-    right, bottom = np.minimum(np.ceil(corners.max(axis=0)), [shape[1], shape[0]]).astype(int)
+def _box(matrix: np.ndarray, sides: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """The photo's pixels (left, top, right, bottom) that planes of (height, width) cover."""
+    height, width = sides[:2]
+    corners = transform(inverse(matrix), np.array([[0, 0], [width, 0], [0, height], [width, height]]))
+    left, top = np.clip(np.floor(corners.min(axis=0)), 0, [shape[1], shape[0]]).astype(int)
+    right, bottom = np.clip(np.ceil(corners.max(axis=0)), 0, [shape[1], shape[0]]).astype(int)
     return int(left), int(top), int(right), int(bottom)

@@ -239,6 +239,7 @@ def _write_edits(
                 report.readings[job.output] = edit.readings
             if job.output in outputs:
                 edit.save(job.output, mark=not request.no_mark)
+                report.notes += [f"{photo}: {note}"] if (note := edit.depth_note(job.output)) else []
             for path, image in zip(job.masks, edit.mask_images() if job.masks else (), strict=True):
                 if path in outputs:
                     save_photo(image, path)

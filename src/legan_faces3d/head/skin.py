@@ -144,6 +144,22 @@ def height(points: FacePoints, identity: Identity, furrows: Furrows) -> Array:
     )
 
 
+def folds(points: FacePoints, identity: Identity, furrows: Furrows) -> Array:
+    """Metres (n,) of depth that an expression's folds add: by so much `height` falls."""
+    age = float(smoothstep(0.68, 0.95, identity.shape.age))
+    waver = 0.0016 * fractal_noise(points.canonical, 45, identity.seed + 72, 2)
+    depth = np.zeros(len(points.canonical), np.float32)
+    if furrows.forehead:
+        depth += _forehead_lines(points, waver, furrows.forehead * (0.45 + 0.75 * age))
+    if furrows.glabella:
+        depth += _frown_lines(points, 0.9 * furrows.glabella)
+    if furrows.nasal:
+        depth += _nose_lines(points, waver, furrows.nasal)
+    if furrows.crow:
+        depth += _crows_feet(points, waver, furrows.crow * (0.4 + 0.7 * age)) + _eye_bags(points, 0.35 * furrows.crow)
+    return depth
+
+
 def _waves(phase: Array) -> Array:
     return np.maximum(0, np.cos(phase))
 

@@ -29,6 +29,7 @@ _MATTE_SOFTNESS = 0.006  # of the crop's side
 
 _LEFT_EYE, _RIGHT_EYE, _OUTER_LIPS, _INNER_LIPS = (slice(36, 42), slice(42, 48), slice(48, 60), slice(60, 68))
 _LEFT_BROW, _RIGHT_BROW = slice(17, 22), slice(22, 27)
+_SPECK = 2.5  # pixels of a crop, radius: smaller pieces of skin or hair are not told apart
 _SKIN_NEAR, _SKIN_FAR = 11.0, 30.0  # squared Mahalanobis distances of surely skin and surely not
 
 
@@ -197,7 +198,10 @@ def _skin(light: Array, core: Array, face: Array, unit: float) -> Array:
     # a highlight on the face is skin too
     shine = smoothstep(0, 0.15, offset[..., 0]) * cv2.GaussianBlur(face, (0, 0), unit)
     likely = smoothstep(_SKIN_FAR, _SKIN_NEAR, distance * (1 - 0.8 * shine))
-    return cv2.GaussianBlur(likely.astype(np.float32), (0, 0), 0.8 * unit)
+    # dark skin in shadow is noise: single samples of it are no hair
+    side = 2 * round(_SPECK * unit) + 1
+    likely = cv2.medianBlur((255 * likely).astype(np.uint8), side).astype(np.float32) / 255
+    return cv2.GaussianBlur(likely, (0, 0), 0.8 * unit)
 
 
 # The G-buffer of a photo: the fitted head where it covers the person, completed over hair, ears and shoulders.

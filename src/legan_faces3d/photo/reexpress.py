@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
 from legan.core.conditions import EXPRESSIONS
 from legan.core.errors import ConditionError
@@ -38,7 +37,18 @@ from legan_faces3d.photo.reexpress_light import (
     without_folds,
     wrinkle_light,
 )
-from legan_faces3d.photo.reexpress_motion import Motion, Movers, Parts, gap, motion, parts_of, sample, shut, with_opening
+from legan_faces3d.photo.reexpress_motion import (
+    Motion,
+    Movers,
+    Parts,
+    distance_to,
+    gap,
+    motion,
+    parts_of,
+    sample,
+    shut,
+    with_opening,
+)
 from legan_faces3d.photo.view import view_face
 
 SAMPLES_PER_AXIS = 3
@@ -52,6 +62,7 @@ _CLOSED = ("neutral", "squint")  # expressions with closed lips
 # (experiments/reexpress), and a face that is known well bears less of it.
 _STRENGTH = {"smile": (0.5, 0.85)}
 _OWN = 0.5  # of what a face at rest does beyond the usual stays in its expressions
+_TEETH_BLUR = 0.25  # pixels of a 128-pixel crop: one ray a sample gives edges of teeth in steps
 _LASH_DARK = 0.75  # share of light that closed lashes take
 
 
@@ -142,6 +153,7 @@ class Reexpresser:
         factor = factor * _seam(old, new, unit) * _under_lids(moved, new, unit) * _shut(new, closing)
         light = light * factor[..., None]
         inside = mouth_inside(self.head, new, identity, subject.white, subject.even.brightness, random)
+        inside = cv2.GaussianBlur(inside, (0, 0), _TEETH_BLUR * unit)
         cover = cv2.GaussianBlur(new.cavity.astype(np.float32), (0, 0), 0.25 * unit)[..., None]
         light = light * (1 - cover) + inside * cover
         drawn = np.maximum(cover[..., 0], moved.stretched)
@@ -225,7 +237,7 @@ def _with_lids(light: Array, moved: Motion, new: Parts, unit: float) -> Array:
     lid = (new.lid > 0.3) & new.body
     edge = np.zeros_like(lid)
     edge[:-1] = lid[:-1] & ~lid[1:]
-    off_edge = distance_transform_edt(~edge).astype(np.float32)
+    off_edge = distance_to(edge)
     known = new.body & new.front & (moved.stretched < 0.02) & ~new.lips & (off_edge > 1.5 * unit)
     known = cv2.erode(known.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=max(1, round(0.7 * unit)))
     drawn_in = cv2.GaussianBlur(fill(light, known.astype(np.float32)), (0, 0), unit)
@@ -246,7 +258,7 @@ def _seam(old: Parts, new: Parts, unit: float) -> Array:
 
 def _under_lids(moved: Motion, new: Parts, unit: float) -> Array:
     """Factor (N, N): the shadow of lids and lashes on what they have revealed."""
-    depth = distance_transform_edt(new.eyes).astype(np.float32)
+    depth = distance_to(~new.eyes)
     return (1 - 0.55 * moved.revealed * np.exp(-depth / (0.9 * unit))).astype(np.float32)
 
 

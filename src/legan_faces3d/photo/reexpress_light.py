@@ -99,9 +99,8 @@ def wrinkle_light(head: Head, new: Parts, identity: Identity, old_folds: Furrows
     view = new.view
     skin = (new.body & new.front & ~new.lips).ravel()[view.gbuffer.pixels]
     points = FacePoints.of(view.gbuffer.canonical[skin], head.anchors)
-    none = Furrows(0, 0, 0, 0)
     values = np.zeros(len(view.gbuffer.pixels), np.float32)
-    values[skin] = wrinkles.height(points, identity, none) - wrinkles.height(points, identity, more)
+    values[skin] = wrinkles.folds(points, identity, more)
     depth = view.image(values)
     rise = -cv2.Sobel(depth, cv2.CV_32F, 0, 1, scale=1 / 8) / view.gbuffer.sample_size  # upwards; metres to a metre
     factor = (1 + _WRINKLE_UP * rise) * np.exp(-_GROOVE * depth)

@@ -11,7 +11,7 @@ from scipy.ndimage import distance_transform_edt
 
 from legan.core.geometry import Array, dot, smoothstep
 from legan_faces3d.head.head import BODY, Head
-from legan_faces3d.photo.view import FaceView, places_in
+from legan_faces3d.photo.view import FRONT_CHIN, FRONT_DEPTH, FaceView, places_in
 from legan_faces3d.render.gbuffer import Material
 
 # The parts of a bare face as a camera sees it: skin, lips, lids, eyeballs, mouth, as images over its pixels.
@@ -20,7 +20,6 @@ from legan_faces3d.render.gbuffer import Material
 _FACING = 0.25  # cosine to the camera: flatter skin lies too near the outline to be trusted
 _NO_LIP = 14.0  # squared Mahalanobis distance from the colours of the lips' rim
 _TEETH_REACH = 7.0  # pixels of a 128-pixel crop that fitted lips may cover of the teeth
-_DEPTH, _CHIN = 0.05, -0.133  # metres from the eyes: ears and neck lie behind and below
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class Parts:
         line[:-1] |= mouth[:-1] & mouth[1:] & ~below[:-1] & below[1:]
         if not line.any():
             return np.full(line.shape, np.inf)
-        return distance_transform_edt(~line)
+        return distance_to(line)
 
 
 def parts_of(head: Head, view: FaceView, movers: Movers) -> Parts:
@@ -80,7 +79,7 @@ def parts_of(head: Head, view: FaceView, movers: Movers) -> Parts:
     lips = (head.masks.lips(gbuffer.uv) > 0.4) & body
     local = gbuffer.canonical - head.anchors.eyes
     facing = dot(gbuffer.normal, gbuffer.to_camera)
-    front = (facing > _FACING) & (local[:, 1] < _DEPTH) & (local[:, 2] > _CHIN)
+    front = (facing > _FACING) & (local[:, 1] < FRONT_DEPTH) & (local[:, 2] > FRONT_CHIN)
     return Parts(
         view=view,
         body=view.image(body & ~cavity, False),
@@ -135,6 +134,7 @@ def with_opening(parts: Parts, light: Array, unit: float) -> Parts:
 
 # Lengths in pixels of a 128-pixel crop.
 _MOUTH_REACH = 9.0  # from the line between the lips
+_SMOOTH = 0.8  # of lips that are drawn on
 _SEAM = 0.8  # the dark line between closed lips, half its width: it must not come along when they part
 _LASHES = 1.7  # under the lid's edge: what lashes and their shadow darken
 _FADE = 10.0  # reach of the motion beyond the face
@@ -181,6 +181,11 @@ def sample(image: Array, places: Array, kernel: int = cv2.INTER_LINEAR) -> Array
     return cv2.remap(image, x, y, kernel, borderMode=cv2.BORDER_REPLICATE)
 
 
+def distance_to(mask: Array) -> Array:
+    """Distance (N, N) float32, in pixels, of each pixel to the nearest of a mask; large where the mask is empty."""
+    return cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+
+
 def gap(parts: Parts) -> float:
     """Height in pixels of the opening between the lips."""
     return float(parts.opening.sum(axis=0).max())
@@ -207,6 +212,10 @@ def _with_lips(places: Array, skin: Array, old: Parts, new: Parts, unit: float) 
         mirrored = np.clip(2 * on_edge - at, 0, np.array(sound.shape) - 1)
         mirrored = np.where(sound[tuple(mirrored.T)][:, None], mirrored, on_edge)
         result[box][wanted] = places[box][tuple(mirrored.T)]
+        # Neighbours may have been mirrored about edges far apart: smoothed, the skin does not break up.
+        lip = (sound | wanted).astype(np.float32)
+        smooth, weight = (cv2.GaussianBlur(values, (0, 0), _SMOOTH * unit) for values in (result[box] * lip[..., None], lip))
+        result[box][wanted] = (smooth / np.maximum(weight, 1e-4)[..., None])[wanted]
         drawn[box] |= wanted
     return result, drawn
 
@@ -216,7 +225,7 @@ def _extended(places: Array, grid: Array, skin: Array, new: Parts, unit: float) 
     nearest = distance_transform_edt(~skin, return_distances=False, return_indices=True)
     move = (places - grid)[tuple(nearest)]
     within = (new.body | new.eyes | new.cavity) & new.front
-    beyond = distance_transform_edt(~within).astype(np.float32)
+    beyond = distance_to(within)
     smooth = cv2.GaussianBlur(move, (0, 0), 2.0 * unit)
     share = smoothstep(0, 3 * unit, beyond)[..., None]
     fade = np.exp(-((beyond / (_FADE * unit)) ** 2))[..., None]
@@ -238,8 +247,7 @@ def _with_eyes(
 ) -> tuple[Array, Array]:
     """Places with the parts of the eyes that lids or lashes had hidden, and how much of each pixel is such a part."""
     result, revealed = places.copy(), np.zeros(new.eyes.shape, np.float32)
-    inside_old = distance_transform_edt(old.eyes).astype(np.float32)
-    inside_new = distance_transform_edt(new.eyes).astype(np.float32)
+    inside_old, inside_new = distance_to(~old.eyes), distance_to(~new.eyes)
     share = smoothstep(1.3 * _LASHES * unit, 0.7 * _LASHES * unit, inside_old) * new.eyes
     share = share * smoothstep(0.2 * unit, 0.7 * unit, inside_new - inside_old)
     middle = new.eyes.shape[1] // 2

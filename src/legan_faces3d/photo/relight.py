@@ -46,6 +46,8 @@ _MAX_ALBEDO = 0.9
 _CHIN_BELOW_MOUTH = 0.05  # metres
 _SHADE_BLUR = 0.8  # pixels of a crop: fitted folds never lie quite where the photo's do
 _RIM, _RIM_BRIGHTNESS = 1.0, 1.15  # width in pixels of a crop, and how much brighter than what lies inside it may be
+# Plain skin this much brighter than its median is lit by what is near it (a white shirt below the jaw); of the rest a part is kept.
+_BRIGHT, _KEPT, _BRIGHT_BLUR = 1.25, 0.25, 2.0  # blur in pixels of a crop
 _MOUTH_DIMMING = 0.9  # of the lips' light that reaches the teeth
 
 
@@ -207,7 +209,18 @@ def _without_light(gbuffer: GBuffer, layers: Layers, shade: Array) -> Array:
     own = np.clip(layers.mouth + 0.6 * layers.eyes + 0.55 * layers.hair + (1 - layers.person), 0, 1)
     plain = layers.skin * (1 - cv2.GaussianBlur(layers.features, (0, 0), 0.7 * unit))
     light = even_light.without_highlights(layers.light, plain, layers.core, unit)
-    return _without_rim(light / (image * (1 - own) + own)[..., None], layers.person, unit)
+    colour = _without_glow(light / (image * (1 - own) + own)[..., None], plain, layers.core, unit)
+    return _without_rim(colour, layers.person, unit)
+
+
+def _without_glow(colour: Array, plain: Array, core: Array, unit: float) -> Array:
+    """Colour (N, N, 3) whose plain skin (N, N) is nowhere far above its median, in any channel: a lamp would make it glare."""
+    weight = plain + 1e-3
+    blur = _BRIGHT_BLUR * unit
+    smooth = cv2.GaussianBlur(colour * weight[..., None], (0, 0), blur) / cv2.GaussianBlur(weight, (0, 0), blur)[..., None]
+    ratio = np.maximum(smooth / np.maximum(np.median(colour[core], axis=0), 1e-4), 1e-4)
+    factor = 1 - (1 - _KEPT) * np.maximum(ratio - _BRIGHT, 0) / ratio
+    return (colour * (1 + plain[..., None] * (factor - 1))).astype(np.float32)
 
 
 def _without_rim(colour: Array, person: Array, unit: float) -> Array:

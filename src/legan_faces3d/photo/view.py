@@ -6,8 +6,9 @@ found in the other by those corners: dense correspondence without any search in 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from legan_faces3d.head.head import BODY, Head
 from legan_faces3d.render.camera import Camera, Pose
 from legan_faces3d.render.gbuffer import GBuffer, Hits, Material, RayScene
 
+FRONT_DEPTH, FRONT_CHIN = 0.05, -0.133  # metres from the eyes, canonical: ears and neck lie behind and below
+_FRONT_MARGIN = 0.015  # metres round it that are seen too: light and motion fade out there
 _PIERCED = 0.008  # metres: skin that lies nearer behind a tooth has been pierced by it
 _MARGIN = 1e-4  # of a ray's slope, far less than a pixel; covers rounding
 _HIDDEN_BEHIND = 0.0015  # metres of skin between a point and what is seen in its place: then it is hidden
@@ -24,7 +27,7 @@ _HIDDEN_BEHIND = 0.0015  # metres of skin between a point and what is seen in it
 
 @dataclass(frozen=True)
 class FaceView:
-    """What a camera sees of a face without hair, lashes and glasses."""
+    """What a camera sees of the front of a face without hair, lashes and glasses: nothing at ears, neck and the back of the head."""
 
     gbuffer: GBuffer
     corners: Array  # (n, 3) vertices of the solid mesh round each sample
@@ -59,28 +62,37 @@ def view_face(head: Head, base_vertices: Array, pose: Pose, camera: Camera, reso
     unposed = head.solid_vertices(base_vertices)
     vertices = pose.apply(unposed)
     normals = pose.turn(mesh.vertex_normals(unposed, solid.triangles, solid.accumulate)).astype(np.float32)
-    origins, directions = camera.rays(resolution)
-    scene = RayScene(vertices, solid.triangles)
-    hits = _without_pierced(head, vertices, scene.first_hits(origins, directions), origins, directions)
-    pixels = np.flatnonzero(hits.found)
-    triangle = hits.triangle[pixels]
+    # Only the front of the head, and only the rays of the pixels round it.
+    front = _front(head)
+    box = _box(camera.project(vertices[front.vertices], resolution), resolution)
+    origins, directions = camera.rays(resolution, box)
+    scene = RayScene(vertices, solid.triangles[front.triangles])
+    hits = scene.first_hits(origins, directions)
+    hits = replace(hits, triangle=np.where(hits.found, front.triangles[hits.triangle], -1))
+    hits = _without_pierced(head, vertices, hits, origins, directions)
+    seen = np.flatnonzero(hits.found)
+    pixels = np.arange(resolution**2).reshape(resolution, resolution)[box].ravel()[seen]
+    triangle = hits.triangle[seen]
     corners = solid.triangles[triangle]
-    weights = hits.weights(pixels)
-    normal = normalize(mesh.interpolate(normals, corners, weights))
-    to_camera = -directions[pixels]
+    weights = hits.weights(seen)
+    # What vertices know, at the samples; together, since fetching them takes the time.
+    ear = np.concatenate([head.ear, np.zeros(len(vertices) - head.n_body)]).astype(np.float32)
+    known = np.concatenate([vertices, normals, solid.canonical, ear[:, None]], axis=1)
+    position, normal, canonical, ear = np.split(mesh.interpolate(known, corners, weights), [3, 6, 9], axis=1)
+    normal = normalize(normal)
+    to_camera = -directions[seen]
     normal[dot(normal, to_camera) < 0] *= -1
-    n, n_body = len(pixels), head.n_body
-    ear = np.concatenate([head.ear, np.zeros(len(vertices) - n_body)]).astype(np.float32)
+    n = len(pixels)
     gbuffer = GBuffer(
         resolution=resolution,
         pixels=pixels,
-        position=mesh.interpolate(vertices, corners, weights),
+        position=position,
         normal=normal.astype(np.float32),
-        canonical=mesh.interpolate(solid.canonical, corners, weights),
-        uv=(solid.corner_uv[triangle] * weights[:, :, None]).sum(axis=1),
+        canonical=canonical,
+        uv=np.einsum("nij,ni->nj", solid.corner_uv[triangle], weights),
         material=solid.part_of_triangle[triangle],
         cover=np.full(n, -1, np.float32),
-        ear=mesh.interpolate(ear[:, None], corners, weights)[:, 0],
+        ear=ear[:, 0],
         hair_tangent=np.zeros((n, 3), np.float32),
         hair_shade=np.ones(n, np.float32),
         to_camera=to_camera,
@@ -91,6 +103,30 @@ def view_face(head: Head, base_vertices: Array, pose: Pose, camera: Camera, reso
         scene=scene,
     )
     return FaceView(gbuffer, corners, weights, vertices, normals, camera)
+
+
+class _Front(NamedTuple):
+    """The front of a head, by numbers of its solid mesh."""
+
+    triangles: Array  # with all of eyes and mouth
+    vertices: Array  # of the skin alone
+
+
+@lru_cache(maxsize=1)
+def _front(head: Head) -> _Front:
+    solid = head.solid
+    local = solid.canonical - head.anchors.eyes
+    near = (local[:, 1] < FRONT_DEPTH + _FRONT_MARGIN) & (local[:, 2] > FRONT_CHIN - _FRONT_MARGIN)
+    skin = solid.part_of_triangle == int(Material.BODY)
+    inner = head.masks.mouth(solid.corner_uv[:, 0]) > 0.5
+    chosen = np.flatnonzero(near[solid.triangles].any(axis=1) | inner | ~skin)
+    return _Front(chosen, np.flatnonzero(near[: head.n_body]))
+
+
+def _box(points: Array, resolution: int) -> tuple[slice, slice]:
+    """Rows and columns of the pixels that hold points (n, 2), those of one edge more."""
+    (left, top), (right, bottom) = np.clip([points.min(axis=0) - 1, points.max(axis=0) + 2], 0, resolution).astype(int)
+    return slice(top, bottom), slice(left, right)
 
 
 def _without_pierced(head: Head, vertices: Array, hits: Hits, origins: Array, directions: Array) -> Hits:
@@ -104,7 +140,7 @@ def _without_pierced(head: Head, vertices: Array, hits: Hits, origins: Array, di
         return hits
     behind = RayScene(vertices[: head.n_body], body.triangles[near]).first_hits(origins[inner], directions[inner])
     weights = behind.weights(slice(None))
-    uv = (body.corner_uv[near[behind.triangle]] * weights[:, :, None]).sum(axis=1)
+    uv = np.einsum("nij,ni->nj", body.corner_uv[near[behind.triangle]], weights)
     pierced = behind.found & (head.masks.mouth(uv) < 0.3) & (behind.distance - hits.distance[inner] < _PIERCED)
     rays = inner[pierced]
     triangle, u, v, distance = hits.triangle.copy(), hits.u.copy(), hits.v.copy(), hits.distance.copy()
@@ -117,10 +153,11 @@ def _near_rays(vertices: Array, triangles: Array, origins: Array, directions: Ar
     """Numbers of the triangles that a camera's rays may hit, so that a scene of few can be built: those within the rays' rectangle."""
     slopes = directions[:, [0, 2]] / directions[:, [1]]
     offset = vertices - origins[0]
-    of_vertices = offset[:, [0, 2]] / offset[:, [1]]
-    corners = of_vertices[triangles]  # (m, 3, 2)
-    overlaps = (corners.max(1) >= slopes.min(0) - _MARGIN) & (corners.min(1) <= slopes.max(0) + _MARGIN)
-    return np.flatnonzero(overlaps.all(1))
+    x, z = offset[:, 0] / offset[:, 1], offset[:, 2] / offset[:, 1]
+    (left, low), (right, high) = slopes.min(0) - _MARGIN, slopes.max(0) + _MARGIN
+    # A triangle is outside where all three corners lie beyond one side (Cohen and Sutherland's codes).
+    code = (x < left) | (x > right).astype(np.uint8) << 1 | (z < low).astype(np.uint8) << 2 | (z > high).astype(np.uint8) << 3
+    return np.flatnonzero((code[triangles[:, 0]] & code[triangles[:, 1]] & code[triangles[:, 2]]) == 0)
 
 
 @dataclass(frozen=True)

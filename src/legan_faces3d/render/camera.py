@@ -87,10 +87,15 @@ class Camera:
     distance: float  # from the frame's plane, metres
     height: float  # of the frame, metres
 
-    def rays(self, resolution: int) -> tuple[Array, Array]:
-        """Origins and unit directions (resolution^2, 3) float32 through the pixel centres, rows from the top."""
+    def rays(self, resolution: int, box: tuple[slice, slice] = np.s_[:, :]) -> tuple[Array, Array]:
+        """Origins and unit directions (n, 3) float32 through the pixel centres, rows from the top.
+
+        Args:
+            resolution: pixels a side.
+            box: rows and columns of the pixels; all of them without it.
+        """
         grid = ((np.arange(resolution) + 0.5) / resolution - 0.5) * self.height
-        x, z = np.meshgrid(grid, -grid)
+        x, z = np.meshgrid(grid[box[1]], -grid[box[0]])
         directions = np.stack([x, np.full_like(x, self.distance), z], axis=-1).reshape(-1, 3)
         origins = np.tile(self.position, (len(directions), 1))
         return origins.astype(np.float32), normalize(directions).astype(np.float32)

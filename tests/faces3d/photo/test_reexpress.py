@@ -8,13 +8,17 @@ import pytest
 
 from legan.core.conditions import LIGHTING_NAMES
 from legan.core.errors import ConditionError
-from legan_faces3d.head.expressions import draw_actions, usual_actions
+from legan_faces3d.head import skin
+from legan_faces3d.head.expressions import Furrows, draw_actions, usual_actions
+from legan_faces3d.head.identity import draw_identity
+from legan_faces3d.head.landmarks import FacePoints
 from legan_faces3d.photo.checks import UnusablePhotoError
 from legan_faces3d.photo.fine_fit import check_at_rest, check_fine_fit, closing_lips
 from legan_faces3d.photo.reexpress import SAMPLES_PER_AXIS, Reexpresser, new_actions
 from legan_faces3d.photo.reexpress_light import white_of_photo
 from legan_faces3d.photo.reexpress_motion import find_iris, gap
-from legan_faces3d.photo.view import places_in, view_face
+from legan_faces3d.photo.view import FRONT_CHIN, FRONT_DEPTH, places_in, view_face
+from legan_faces3d.render.gbuffer import Material, RayScene
 
 FRONT = LIGHTING_NAMES.index("07")
 SEED = 4  # of `portrait`
@@ -152,6 +156,28 @@ def test_places_of_a_view_in_itself_are_its_own(fitter, fit):
     rows, columns = np.divmod(view.gbuffer.pixels, 48)
     np.testing.assert_allclose(found.places, np.stack([columns, rows], axis=1) + 0.5, atol=0.02)
     assert found.hidden.mean() < 0.02
+
+
+def test_a_view_sees_the_front_of_the_head_as_all_of_its_mesh_does(fitter, fit):
+    head, n = fitter.head, 64
+    view = view_face(head, fit.vertices(head), fit.pose, fit.camera, n)
+    whole = RayScene(view.vertices, head.solid.triangles).first_hits(*fit.camera.rays(n))
+    body = head.solid.part_of_triangle[whole.triangle] == int(Material.BODY)
+    local = (head.solid.canonical[head.solid.triangles[whole.triangle]] - head.anchors.eyes).max(axis=1)
+    front = whole.found & body & (local[:, 1] < FRONT_DEPTH) & (local[:, 2] > FRONT_CHIN)
+    seen = np.isin(np.arange(n * n), view.gbuffer.pixels)
+    assert front.sum() > 800 and seen[front].all()
+    depth = view.gbuffer.image(np.linalg.norm(view.gbuffer.position - fit.camera.position, axis=1)).ravel()
+    assert np.median(np.abs(depth[front] - whole.distance[front])) < 1e-4
+
+
+def test_folds_are_what_the_height_of_the_skin_falls_by(fitter):
+    points = FacePoints.of(fitter.head.parts["body"].canonical[::50], fitter.head.anchors)
+    identity, none, some = draw_identity(3), Furrows(0, 0, 0, 0), Furrows(0.7, 0.5, 0.4, 0.9)
+    fallen = skin.height(points, identity, none) - skin.height(points, identity, some)
+    found = skin.folds(points, identity, some)
+    assert found.max() > 1e-4
+    np.testing.assert_allclose(found, fallen, atol=1e-8)
 
 
 def test_closed_lips_hide_what_an_open_mouth_shows(fitter, fit):

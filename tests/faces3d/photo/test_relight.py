@@ -11,7 +11,7 @@ from legan.core.light import pixels_to_linear
 from legan_faces3d.photo import even_light
 from legan_faces3d.photo.checks import UnusablePhotoError, check_fit, check_light, check_size, confidence
 from legan_faces3d.photo.geometry import cast_head, complete, fill
-from legan_faces3d.photo.relight import Relighter
+from legan_faces3d.photo.relight import Relighter, _without_glow
 
 FRONT = LIGHTING_NAMES.index("07")
 
@@ -179,6 +179,16 @@ def test_highlights_are_dimmed_and_skin_is_kept():
     result = even_light.without_highlights(light, everywhere, everywhere > 0, 1.0)
     assert result[30, 30].mean() < light[30, 30].mean() - 0.12
     np.testing.assert_allclose(result[5, 5], light[5, 5], atol=0.01)
+
+
+def test_skin_that_a_white_shirt_lights_is_no_brighter_skin():
+    colour = np.full((64, 64, 3), 1.0, np.float32) * np.array([0.06, 0.04, 0.035], np.float32)
+    colour[50:, :, 2] *= 3
+    everywhere = np.ones((64, 64), np.float32)
+    result = _without_glow(colour, everywhere, everywhere > 0, 1.0)
+    assert result[60, 30, 2] == pytest.approx(0.035 * (1.25 + 0.25 * 1.75), rel=0.02)
+    np.testing.assert_allclose(result[60, 30, :2], colour[60, 30, :2], rtol=1e-5)
+    np.testing.assert_allclose(result[:40], colour[:40], rtol=1e-4)
 
 
 def test_gaps_are_filled_from_their_surroundings():
