@@ -1,4 +1,4 @@
-"""16 bits a channel: read, edited in the file's own colours, written as PNG and TIFF with profile and metadata; what cannot be kept is named."""
+"""16 bits a channel: edited in the colours of the file, written as PNG and TIFF with profile and metadata; what cannot be kept is named."""
 
 from pathlib import Path
 

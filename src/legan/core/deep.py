@@ -209,7 +209,7 @@ def _tiff(image: Array, metadata: Metadata) -> bytes:
     start = int.from_bytes(data[4:8], "little")
     for k in range(int.from_bytes(data[start : start + 2], "little")):
         at = start + 2 + 12 * k
-        tag, kind, count, value = struct.unpack("<HHII", data[at : at + 12])
+        tag, _, count, value = struct.unpack("<HHII", data[at : at + 12])
         if tag == _WIDTH:
             data[at : at + 12] = struct.pack("<HHII", tag, 4, 1, width)
         elif tag == _BITS:

@@ -103,7 +103,8 @@ class FittedEditor(Editor):
         codes = self.networks.target_codes(to_network(sources), expression, lighting)
         crops = _crops_of(subject, size)
         pixels = np.asarray(subject.photo.image)
-        warnings, steps = list(subject.warnings), []
+        warnings = list(subject.warnings)
+        steps: list[PhotoMotion | PhotoFields] = []
         for row, crop in enumerate(crops if strength > 0 else ()):
             with _reasons(subject):
                 edited = self.networks.edited(pixels, crop, codes, row, strength)
@@ -440,8 +441,10 @@ class PhotoMotion:
         box = np.s_[top:bottom, left:right]
         own = matrix.copy()
         own[:, 2] -= left, top
-        planes = (np.ascontiguousarray(plane[box], np.float32) for plane in (moves, ratio, drawn, made.light))
-        return cls(*planes, own, width, height)
+        moves, ratio, drawn, painted = (
+            np.ascontiguousarray(plane[box], np.float32) for plane in (moves, ratio, drawn, made.light)
+        )
+        return cls(moves, ratio, drawn, painted, own, width, height)
 
     def apply(self, pixels: np.ndarray) -> np.ndarray:
         """Return the photo with the expression; what does not move stays bit for bit.
