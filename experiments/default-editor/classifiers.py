@@ -179,7 +179,8 @@ def main() -> None:
     print("\n".join(ACCURACY_HEAD))
     for split in ("val", "test"):
         folders = [folder for folder in options.data if _has_split(folder, split)]
-        print("\n".join(accuracy_table(judge, FaceDataset(folders, split, memory_gb=0), split)))
+        if folders:
+            print("\n".join(accuracy_table(judge, FaceDataset(folders, split, memory_gb=0), split)))
 
 
 def _has_split(folder: Path, split: str) -> bool:
