@@ -59,6 +59,11 @@ def test_pages_from_the_repository_are_linked(site: Path) -> None:
     assert 'href="commands.html"' in (site / "contributing.html").read_text()
 
 
+def test_notebooks_are_pages_and_files(site: Path) -> None:
+    page = (site / "notebooks" / "edit.html").read_text()
+    assert 'href="edit.ipynb"' in page and (site / "notebooks" / "edit.ipynb").is_file() and "load_editor" in page
+
+
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="the browser test needs Chromium: apt-get install chromium")
 def test_the_search_works_from_disk(site: Path) -> None:

@@ -6,6 +6,7 @@ by the packaged editor at each build.
 """
 
 import io
+import json
 import os
 import posixpath
 import re
@@ -42,6 +43,8 @@ def on_files(files: Files, config: Any) -> Files:
     """Add what stands outside docs/ and what is made here."""
     for source, place in (*PAGES.items(), *_experiments()):
         files.append(_added(config, place, abs_src_path=str(ROOT / source)))
+    for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
+        files.append(_added(config, f"notebooks/{path.stem}.md", content=notebook_page(path)))
     for name, image in gallery().items():
         files.append(_added(config, f"gallery/{name}.webp", content=image))
     return files
@@ -63,7 +66,10 @@ def on_page_markdown(markdown: str, page: Any, **kwargs: Any) -> str:
         return f"{mark}[{text}]({os.path.relpath(place, posixpath.dirname(page.file.src_uri) or '.')}{anchor or ''})"
 
     markdown = LINK.sub(linked, markdown)
-    return f"{markdown}\n{sizes_of_weights()}" if source == CARDS else markdown
+    if source != CARDS:
+        return markdown
+    cards = re.sub(r"^\*\*(\S+)\.safetensors\*\* — ", r"## \1\n\n", markdown, flags=re.MULTILINE)
+    return f"{cards}\n{sizes_of_weights()}"
 
 
 def on_post_page(output: str, page: Any, **kwargs: Any) -> str:
@@ -84,6 +90,18 @@ def _experiments() -> list[tuple[str, str]]:
     """Pages and charts of experiments, at the path that they have in the repository."""
     found = [path for path in sorted((ROOT / "experiments").rglob("*")) if path.suffix in (".md", ".png", ".svg", ".webp")]
     return [(path.relative_to(ROOT).as_posix(),) * 2 for path in found]
+
+
+def notebook_page(path: Path) -> str:
+    """Return a notebook's cells as Markdown, with a link to the file below the heading."""
+    cells = json.loads(path.read_text())["cells"]
+    parts = [
+        "".join(cell["source"]) if cell["cell_type"] == "markdown" else f"```python\n{''.join(cell['source'])}\n```"
+        for cell in cells
+    ]
+    heading, _, text = parts[0].partition("\n")
+    link = f"A notebook: [{path.name}]({path.name}), to run with `jupyter lab` (`pip install jupyterlab`)."
+    return "\n\n".join([heading, link, text.strip(), *parts[1:]])
 
 
 @lru_cache(maxsize=1)
