@@ -24,6 +24,9 @@ format:  ## mend lint and format where a machine can
 site:  ## build the documentation, site/index.html
 	$(BIN)mkdocs build --strict
 
+release:  ## build wheel and sdist into dist/, check them, try the wheel in a new environment
+	$(PYTHON) tools/release.py --install whole
+
 test:  ## run the tests
 	$(PYTHON) -m pytest
 
@@ -42,4 +45,4 @@ comparison:  ## evaluate them again: make comparison EVALUATE="data/rendered:tes
 	$(PYTHON) experiments/comparison/report.py $(foreach word,$(EVALUATE),--data $(word)) --runs $(RUNS) --out $(RUNS)/report $(OPTIONS)
 	cd $(RUNS)/report && cp report.json table.* curves.* orderings.md weights.json $(CURDIR)/experiments/comparison/results
 
-.PHONY: help setup demo check format site test quick bench baselines comparison
+.PHONY: help setup demo check format site release test quick bench baselines comparison

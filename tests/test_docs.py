@@ -193,6 +193,10 @@ def test_an_option_without_help_is_an_error() -> None:
         commands_page(command_line)
 
 
-def test_changes_and_citation_are_of_this_version() -> None:
-    assert f"\n## {legan.__version__}\n" in (ROOT / "CHANGELOG.md").read_text()
-    assert f"\nversion: {legan.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+def test_changes_citation_and_fallback_are_of_one_version() -> None:
+    """That of the newest section of the changelog; a released version is that one, others are on the way to it or beyond it."""
+    newest = re.search(r"^## (\d+\.\d+\.\d+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest and f"\nversion: {newest[1]}\n" in (ROOT / "CITATION.cff").read_text()
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["version"]
+    assert build["fallback-version"] == f"{newest[1]}.dev0"
+    assert legan.__version__ == newest[1] or ".dev" in legan.__version__

@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from legan.quality.scorer import QualityLoss, QualityScorer, load_quality, score
     from legan.train.task import Task, Update
 
-
-__version__ = "0.1.0"
+    __version__: str
 
 # Where each public name lives, module:name.
 _HOMES = {
@@ -106,11 +105,24 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name == "__version__":
+        value = _installed_version()
+    elif name in _HOMES:
+        value = resolve_name(_HOMES[name])
+    else:
         raise AttributeError(f"module 'legan' has no attribute '{name}'")
-    value = resolve_name(_HOMES[name])
     globals()[name] = value
     return value
+
+
+def _installed_version() -> str:
+    """The version that was installed, of which pyproject.toml says where it comes from."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("legan")
+    except PackageNotFoundError:
+        return "0+not.installed"  # a folder of sources on the path
 
 
 def __dir__() -> list[str]:
