@@ -61,6 +61,8 @@ def on_page_markdown(markdown: str, page: Any, **kwargs: Any) -> str:
             return match[0]
         path = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
         place = places.get(path) or (path.removeprefix("docs/") if path.startswith("docs/") else None)
+        if place and place.endswith(".ipynb") and not source.startswith("docs/notebooks/"):
+            place = place.removesuffix("ipynb") + "md"  # its page; the page links the file
         if place is None:
             return text if text.startswith("`") else f"`{text}`"
         return f"{mark}[{text}]({os.path.relpath(place, posixpath.dirname(page.file.src_uri) or '.')}{anchor or ''})"
@@ -68,7 +70,7 @@ def on_page_markdown(markdown: str, page: Any, **kwargs: Any) -> str:
     markdown = LINK.sub(linked, markdown)
     if source != CARDS:
         return markdown
-    cards = re.sub(r"^\*\*(\S+)\.safetensors\*\* — ", r"## \1\n\n", markdown, flags=re.MULTILINE)
+    cards = re.sub(r"^\*\*(\S+)\.safetensors\*\* — ", r"## \1.safetensors\n\n", markdown, flags=re.MULTILINE)
     return f"{cards}\n{sizes_of_weights()}"
 
 
