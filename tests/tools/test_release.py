@@ -25,7 +25,8 @@ def make_wheel(path: Path, names: set[str]) -> Path:
 
 def test_sources_are_the_packages_with_their_assets() -> None:
     names = sources()
-    assert {name.split("/")[0] for name in names} == {"legan", "legan_faces3d", "legan_study"}
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert {f"src/{name.split('/')[0]}" for name in names} == set(packages)
     assert {"legan/assets/weights/editor.safetensors", "legan/assets/page.html", "legan_study/static/icon.svg"} <= names
     assert not [name for name in names if name.endswith(".pyc")]
 
