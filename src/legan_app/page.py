@@ -17,17 +17,32 @@ from legan.editing.editor import MAX_STRENGTH, Editor, Readings
 from legan.requests import AppRequest
 from legan_app.batch import TABLE, Batch, edit_batch
 from legan_app.controls import LIGHTS, NO_TINT, SLIDERS, Controls, command_line, python_lines
-from legan_app.visits import Page, Pages, Visit, edited_name
+from legan_app.visits import EXAMPLE, Pages, Visit, edited_name
 
 STATIC = Path(__file__).parent / "static"
-EXAMPLE = "london-107.jpg"
 WARMEST, COOLEST = MIN_KELVIN, 12000.0  # kelvin; beyond, colours hardly change
 _N_FAILURES = 20  # of a batch that are listed on the page; the table in the zip file has all
 # One edit at a time: two would only share the cores. Readings and batches wait for none of them.
 _EDITING, _READING, _PACKING = "editing", "reading", "packing"
 _INTRO = """<h1>legan</h1>
 <p>Edit the light and the expression of a face photo. It stays on the computer that runs this page, and is deleted when you leave.</p>"""
+_DIVIDE = "(share) => ({ __type__: 'update', slider_position: share })"
 _CLICK_SAVED = "() => { setTimeout(() => document.querySelector('#saved')?.click(), 100); }"
+
+
+def make_theme() -> gr.themes.Base:
+    """Return the page's colours, darker than Gradio's own for the contrast of WCAG AA, and its fonts, none from elsewhere."""
+    theme = gr.themes.Base(
+        primary_hue="blue", secondary_hue="blue", neutral_hue="slate", font=["system-ui", "sans-serif"],
+        font_mono=["ui-monospace", "monospace"],
+    )  # fmt: skip
+    return theme.set(
+        block_label_text_color="*neutral_700", block_label_text_color_dark="*neutral_200",
+        block_title_text_color="*neutral_800", block_title_text_color_dark="*neutral_100",
+        body_text_color_subdued="*neutral_600", body_text_color_subdued_dark="*neutral_300",
+        button_primary_background_fill="*primary_700", button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover="*primary_800", button_primary_text_color="white",
+    )  # fmt: skip
 
 
 def _component(name: str, value: dict[str, Any], **options: Any) -> gr.HTML:
@@ -69,6 +84,9 @@ def make_page(editor: Editor, pages: Pages, request: AppRequest, weights: str | 
                         max_height=620,
                         visible=False,
                         elem_id="stage",
+                    )
+                    divider = gr.Slider(
+                        0, 100, 50, step=1, label="Divider: how much is shown as it was", visible=False, elem_id="divider"
                     )
                     faces = _component("faces", {"faces": [], "chosen": "1"})
                     readings = gr.HTML("", elem_id="readings")
@@ -118,15 +136,15 @@ def make_page(editor: Editor, pages: Pages, request: AppRequest, weights: str | 
         edits: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": _EDITING, **quiet}
         work = _Work(editor, pages, request, weights)
 
-        opened = drop.upload(work.drop, [drop, *controls], [drop, faces, *shown], **edits)
-        opened_example = example.click(work.drop_example, controls, [drop, faces, *shown], **edits)
+        opened = drop.upload(work.drop, [drop, *controls], [drop, faces, divider, *shown], **edits)
+        opened_example = example.click(work.drop_example, controls, [drop, faces, divider, *shown], **edits)
         moved = gr.on([one.input for one in controls], work.move, controls, shown, trigger_mode="always_last", **edits)
         for event in (opened, opened_example, moved):
             event.then(
                 work.read, None, readings, trigger_mode="always_last", concurrency_limit=1, concurrency_id=_READING, **quiet
             )
         for event in (opened, opened_example):
-            event.then(work.find_small_faces, None, faces, concurrency_limit=1, concurrency_id=_READING, **quiet)
+            event.then(work.look_closer, None, faces, concurrency_limit=1, concurrency_id=_READING, **quiet)
         save.click(work.save, controls, [saved, messages], **edits).success(
             None, None, None, js=_CLICK_SAVED, api_visibility="private"
         )
@@ -134,7 +152,11 @@ def make_page(editor: Editor, pages: Pages, request: AppRequest, weights: str | 
         for source in (many, folder):
             source.upload(work.add_to_batch, source, [source, batch_messages, packed], **quiet)
         running = run.click(work.run, controls, [batch_messages, packed], concurrency_limit=1, concurrency_id=_PACKING, **quiet)
-        stop.click(None, None, None, cancels=[running], api_visibility="private")
+        stop.click(
+            lambda: _message("Stopped. Give the photos again to start anew."), None, batch_messages, cancels=[running], **quiet
+        )
+        # The image's own divider is for mouse and finger alone; this one is for the keyboard too.
+        divider.input(None, divider, stage, js=_DIVIDE, api_visibility="private")
         blocks.unload(work.leave)
     return blocks
 
@@ -144,10 +166,11 @@ class _Work:
 
     def __init__(self, editor: Editor, pages: Pages, request: AppRequest, weights: str | None) -> None:
         self.editor, self.pages, self.request, self.weights = editor.cached(), pages, request, weights
+        self.plain_editor = editor  # for batches, which would push out what is kept of the photos that are being edited
 
     def drop(self, visitor: gr.Request, path: str | None, *values: Any) -> list[Any]:
         """Find the faces of a photo that was dropped, and show it, edited as the controls say."""
-        return self._open(visitor, Path(path), values) if path else [gr.skip()] * 8
+        return self._open(visitor, Path(path), values) if path else [gr.skip()] * 9
 
     def drop_example(self, visitor: gr.Request, *values: Any) -> list[Any]:
         """The same with the packaged photo."""
@@ -155,30 +178,30 @@ class _Work:
 
     def move(self, visitor: gr.Request, *values: Any) -> list[Any]:
         """Show the edit that the controls ask for."""
-        visit = self._page(visitor).visit
+        visit = self._visit(visitor)
         if visit is None:
             return [gr.skip(), _DROP_FIRST, *[gr.skip()] * 4]
         return self._show(visit, _controls(values))
 
-    def find_small_faces(self, visitor: gr.Request) -> Any:
-        """Offer the faces that were not seen at once."""
-        visit = self._page(visitor).visit
+    def look_closer(self, visitor: gr.Request) -> Any:
+        """Prepare the first edit, and offer the faces that were not seen at once."""
+        visit = self._visit(visitor)
         if visit is None:
             return gr.skip()
         n_known = len(visit.faces)
-        visit.find_small_faces()
+        visit.look_closer(self.editor)
         return gr.skip() if len(visit.faces) == n_known else _choice(visit)
 
     def read(self, visitor: gr.Request) -> str:
         """Measure the edit that is shown."""
-        visit = self._page(visitor).visit
+        visit = self._visit(visitor)
         if visit is None or visit.shown is None or visit.shown.edit is None:
             return ""
         return _readings_table(visit.shown.edit.readings)
 
     def save(self, visitor: gr.Request, *values: Any) -> list[Any]:
         """Write the edit at the photo's own pixels, to be downloaded."""
-        visit = self._page(visitor).visit
+        visit = self._visit(visitor)
         if visit is None:
             return [None, _DROP_FIRST]
         try:
@@ -188,7 +211,7 @@ class _Work:
 
     def grid(self, visitor: gr.Request, *values: Any) -> list[Any]:
         """Show all expressions under several lights."""
-        visit, controls = self._page(visitor).visit, _controls(values)
+        visit, controls = self._visit(visitor), _controls(values)
         if visit is None:
             return [gr.skip(), _DROP_FIRST, gr.skip()]
         try:
@@ -200,7 +223,7 @@ class _Work:
 
     def add_to_batch(self, visitor: gr.Request, files: list[str]) -> list[Any]:
         """Take files for a batch out of the folder of uploads, which is emptied by and by."""
-        page = self._page(visitor)
+        page = self.pages.opened(str(visitor.session_hash))
         n_refused = page.add_to_batch([Path(file) for file in files], self.request.max_photos)
         words = f"{len(page.batch)} photos are ready."
         if n_refused:
@@ -209,16 +232,19 @@ class _Work:
 
     def run(self, visitor: gr.Request, *values: Any) -> Iterator[list[Any]]:
         """Edit all photos of the batch, and offer the zip file."""
-        page, controls = self._page(visitor), _controls(values)
-        if not page.batch:
+        page, controls = self.pages.get(str(visitor.session_hash)), _controls(values)
+        if page is None or not page.batch:
             yield [_message("Give photos first."), gr.skip()]
             return
         files, page.batch = page.batch, []
         try:
             request = controls.request()
             out = page.folder / "batch" / "edited.zip"
-            done = Batch(len(files))
-            for done in edit_batch(self.editor, files, request, out, self.request.max_megapixels, self.request.max_seconds):
+            for done in edit_batch(
+                self.plain_editor, files, request, out, self.request.max_megapixels, self.request.max_seconds
+            ):
+                if page.is_closed:
+                    return
                 yield [_message(f"{len(done.rows)} of {done.n_photos} photos"), gr.skip()]
             line = command_line(request, "photos/", "edited/", self.weights)
             yield [_batch_words(done, line), gr.DownloadButton(value=str(out), visible=True)]
@@ -234,19 +260,20 @@ class _Work:
         """Forget a page that was closed."""
         self.pages.close(str(visitor.session_hash))
 
-    def _page(self, visitor: gr.Request) -> Page:
-        return self.pages[str(visitor.session_hash)]
+    def _visit(self, visitor: gr.Request) -> Visit | None:
+        page = self.pages.get(str(visitor.session_hash))
+        return page.visit if page else None
 
     def _open(self, visitor: gr.Request, path: Path, values: tuple[Any, ...]) -> list[Any]:
-        """What the parts `drop`, `faces` and those of `_show` become."""
+        """What the parts `drop`, `faces`, `divider` and those of `_show` become."""
         try:
-            visit = self._page(visitor).open(path, path.name, self.request.max_megapixels)
+            visit = self.pages.opened(str(visitor.session_hash)).open(path, path.name, self.request.max_megapixels)
         except LeganError as error:
-            return [None, gr.skip(), gr.skip(), _message(str(error), "error"), *[gr.skip()] * 4]
+            return [None, *[gr.skip()] * 3, _message(str(error), "error"), *[gr.skip()] * 4]
         images, *others = self._show(visit, replace(_controls(values), face="1"))
         # Hidden before: Gradio's empty component has a label that no screen reader may read.
         images = gr.ImageSlider(value=images, visible=True) if isinstance(images, tuple) else images
-        return [None, _choice(visit), images, *others]
+        return [None, _choice(visit), gr.Slider(visible=True), images, *others]
 
     def _show(self, visit: Visit, controls: Controls) -> list[Any]:
         """What the parts `stage`, `messages`, `light`, `tint`, `shell` and `python` become."""

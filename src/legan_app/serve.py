@@ -12,18 +12,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from legan.core.errors import ConfigError, LeganError
-from legan.core.weights import PACKAGED
+from legan.core.errors import ConfigError
+from legan.core.weights import PACKAGED, asset
+from legan.editing.editor import Editor
 from legan.editing.loader import load_editor
 from legan.requests import AppRequest
+from legan_app import check_extra
+from legan_app.controls import ROOM, Controls
+from legan_app.visits import EXAMPLE, Page, Pages
 
 # Nothing but this server, whatever a page's scripts may ask for.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; media-src 'self' blob:; object-src 'none'"
 )
-_UPLOAD_SECONDS = 300.0  # after which an uploaded file, long read by then, is deleted
-_SWEEP_SECONDS = 15.0
+# After these an uploaded file, long read by then, is deleted: while pages are open, whose edits may wait, and while none is.
+_UPLOAD_SECONDS, _LONELY_SECONDS = 300.0, 30.0
+_SWEEP_SECONDS = 10.0
 
 
 def serve_app(
@@ -53,30 +58,24 @@ def serve_app(
 @contextlib.contextmanager
 def serving(request: AppRequest, weights: str | Path | None = None, device: str = "cpu") -> Iterator[str]:
     """Serve the page while the block runs; gives its address. Arguments and errors as for `serve_app`."""
+    check_extra()
     request.check()
     _check_port(request)
     folder = Path(tempfile.mkdtemp(prefix="legan-app-"))
     try:
-        gradio = _gradio(folder)
-        from legan_app.page import STATIC, make_page
-        from legan_app.visits import Pages
+        _prepare_gradio(folder)
+        from legan_app.page import STATIC, make_page, make_theme
 
         editor = load_editor(weights, device)
         pages = Pages(folder / "pages", request.max_visitors)
+        _warm_up(editor, folder / "pages")
         blocks = make_page(editor, pages, request, None if str(weights or PACKAGED) == PACKAGED else str(weights))
         blocks.queue(max_size=request.max_queue, default_concurrency_limit=1, api_open=False)
-        fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # none from elsewhere
-        theme = gradio.themes.Base(primary_hue="blue", secondary_hue="blue", neutral_hue="slate", **fonts).set(
-            block_label_text_color="*neutral_700", block_title_text_color="*neutral_800", body_text_color_subdued="*neutral_600",
-            block_label_text_color_dark="*neutral_200", block_title_text_color_dark="*neutral_100",
-            body_text_color_subdued_dark="*neutral_300", button_primary_background_fill="*primary_700",
-            button_primary_background_fill_hover="*primary_800", button_primary_text_color="white",
-            button_primary_background_fill_dark="*primary_700",
-        )  # fmt: skip  # darker than Gradio's own, for the contrast of WCAG AA
+        style = (STATIC / "page.css").read_text()
         blocks.launch(
             server_name=request.host, server_port=request.port, prevent_thread_lock=True, quiet=True, share=False, ssr_mode=False,
             footer_links=[], run_history=False, pwa=False, mcp_server=False, enable_monitoring=False, show_error=False,
-            max_file_size=round(request.max_megabytes * 1e6), theme=theme, head=f"<style>{(STATIC / 'page.css').read_text()}</style>",
+            max_file_size=round(request.max_megabytes * 1e6), theme=make_theme(), head=f"<style>{style}</style>",
             app_kwargs={"middleware": [_middleware()]},
         )  # fmt: skip
         with _swept(folder, pages):
@@ -88,16 +87,19 @@ def serving(request: AppRequest, weights: str | Path | None = None, device: str 
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _gradio(folder: Path) -> Any:
-    """Import Gradio, told before that to keep uploads in `folder` and to ask and tell nobody."""
+def _prepare_gradio(folder: Path) -> None:
+    """Tell Gradio, which reads it when it is imported, to keep uploads in `folder` and to ask and tell nobody."""
     os.environ |= {"GRADIO_TEMP_DIR": str(folder), "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
+
+
+def _warm_up(editor: Editor, folder: Path) -> None:
+    """Edit the packaged photo once, so that the first visitor does not wait for networks to be loaded."""
+    page = Page(folder / "warm-up")
     try:
-        import gradio
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] != "gradio":
-            raise
-        raise LeganError('the app needs gradio: run `pip install "legan[app]"`') from None
-    return gradio
+        shown = page.open(asset("faces") / EXAMPLE, EXAMPLE, 1).show(editor, Controls(neutral=True, light=ROOM))
+        assert shown.edit is not None and shown.edit.readings
+    finally:
+        page.close()
 
 
 def _check_port(request: AppRequest) -> None:
@@ -144,16 +146,16 @@ class _Guarded:
 
 
 @contextlib.contextmanager
-def _swept(folder: Path, pages: Any) -> Iterator[None]:
-    """Delete uploads while the block runs: all when no page is open, else those that were read long ago.
+def _swept(folder: Path, pages: Pages) -> Iterator[None]:
+    """Delete uploads while the block runs.
 
-    A file stands in the folder of its checksum, so that two visitors may have given it: none of them may delete it at once.
+    A file stands in the folder of its checksum, so that two visitors may have given it: neither may delete it at once.
     """
     is_over = threading.Event()
 
     def sweep() -> None:
         while not is_over.wait(_SWEEP_SECONDS):
-            sweep_uploads(folder, _UPLOAD_SECONDS)
+            sweep_uploads(folder, _UPLOAD_SECONDS if len(pages) else _LONELY_SECONDS)
 
     thread = threading.Thread(target=sweep, daemon=True)
     thread.start()

@@ -1,5 +1,6 @@
 """What open pages hold: a photo with its faces in memory, and a folder for the files that the browser fetches."""
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -21,17 +22,18 @@ from legan.editing.editor import Edit, Editor, Subject
 from legan.editing.folders import light_setups
 from legan.editing.grid import GRID_LIGHTINGS, grid_mark, make_grid
 from legan.editing.marks import marked_metadata
-from legan.faces.align import AlignedCrop, align
-from legan.faces.detect import Face, detect
+from legan.faces.align import AlignedCrop, align, alignment
+from legan.faces.detect import MIN_FACE_SIDE, Face, detect
 from legan.models.editors import LightingSpec
 from legan.requests import EditRequest
 from legan_app.controls import Controls
 
 # The image that is shown: a slider's move must be on the screen in 0.4 s, and an edit takes the longer the more pixels the face has.
 SHOWN_SIDE = 1024  # pixels of its long side, at most
-SHOWN_FACE = 448  # pixels of a face crop's side in it, at most
+SHOWN_FACE = 576  # pixels of a face crop's side in it, at most
 _QUALITY = 90  # of its JPEG
 _THOROUGH_PIXELS = 4_000_000  # up to here small faces are looked for too: 0.5 s a megapixel
+EXAMPLE = "london-107.jpg"  # the packaged photo to try it out
 _N_STALE = 20  # files of former edits that are left for a slow browser to fetch
 THUMBNAIL = 72  # pixels
 
@@ -81,7 +83,9 @@ class Visit:
         self.photo, self.checksum, self.name, self.folder = photo, checksum, name, folder
         self.faces: list[Face] = detect(photo.image, thorough=False)
         if not self.faces:
-            raise FaceError(f"no face found in {name}: give a photo with a face seen from the front, at least 40 pixels wide")
+            raise FaceError(
+                f"no face found in {name}: give a photo with a face seen from the front, at least {MIN_FACE_SIDE} pixels wide"
+            )
         self.controls: Controls | None = None
         self.shown: Shown | None = None
         self._subjects: dict[tuple[str, bool, bool], tuple[Subject, Subject]] = {}
@@ -90,14 +94,18 @@ class Visit:
         self._is_closed = False
         folder.mkdir(parents=True)
 
-    def find_small_faces(self) -> None:
-        """Look for smaller faces too, in photos small enough for it."""
+    def look_closer(self, editor: Editor) -> None:
+        """Prepare the first edit while the visitor looks at the photo, and look for smaller faces where it is small enough for that."""
+        for request in (EditRequest(), EditRequest("smile")):
+            with self._lock, contextlib.suppress(FaceError):  # a face that is refused is said to be when it is edited
+                _ = self._subject(editor, request)[1].people  # computed once
         width, height = self.photo.image.size
         if width * height <= _THOROUGH_PIXELS:
             found = detect(self.photo.image)
             with self._lock:
-                self.faces = found or self.faces
-                self._subjects.clear()
+                if len(found) > len(self.faces):
+                    self.faces = found
+                    self._subjects.clear()
 
     def thumbnails(self) -> list[bytes]:
         """The faces, the largest first, as JPEG files."""
@@ -107,8 +115,8 @@ class Visit:
     def small(self) -> Photo:
         """The photo as it is shown."""
         width, height = self.photo.image.size
-        side = 1 / min(scale_of(align(self.photo.image, face.landmarks).matrix) for face in self.faces[:1])  # of a crop's pixel
-        scale = min(1.0, SHOWN_SIDE / max(width, height), SHOWN_FACE / (128 * side))
+        side = 1 / scale_of(alignment(self.faces[0].landmarks, 1))  # pixels of the largest face's crop
+        scale = min(1.0, SHOWN_SIDE / max(width, height), SHOWN_FACE / side)
         if scale == 1:
             return Photo(self.photo.image)
         size = (max(16, round(width * scale)), max(16, round(height * scale)))
@@ -225,6 +233,7 @@ class Page:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.is_closed = False
         self.visit: Visit | None = None
         self.batch: list[tuple[Path, str]] = []  # files, and what the visitor calls them
 
@@ -253,6 +262,7 @@ class Page:
 
     def close(self) -> None:
         """Forget all of it and delete the files."""
+        self.is_closed = True
         if self.visit:
             self.visit.close()
         self.batch = []
@@ -275,8 +285,15 @@ class Pages:
     def __len__(self) -> int:
         return len(self._pages)
 
-    def __getitem__(self, key: str) -> Page:
-        """Return the page that the browser calls `key`; one that is new, or that had to make room, is empty."""
+    def get(self, key: str) -> Page | None:
+        """Return the page that the browser calls `key`; None where it holds nothing, or had to make room."""
+        with self._lock:
+            if key in self._pages:
+                self._pages.move_to_end(key)
+            return self._pages.get(key)
+
+    def opened(self, key: str) -> Page:
+        """Return the page, an empty one where it holds nothing yet."""
         with self._lock:
             page = self._pages.pop(key, None) or Page(self.folder / secrets.token_urlsafe(16))
             self._pages[key] = page

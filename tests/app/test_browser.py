@@ -44,24 +44,35 @@ class Server:
         return [path for path in self.folder.rglob("*") if path.is_file()]
 
 
-def start(folder: Path, *options: str) -> Server:
+def start(folder: Path, *options: str, script: Path | None = None, **environment: str) -> Server:
+    """Start `legan app`, or a script that does."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "legan", "app", "--port", str(port), *options]
-    process = subprocess.Popen(command, env={**os.environ, "TMPDIR": str(folder)}, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    line = process.stderr.readline()
-    assert line.startswith("open http://127.0.0.1:"), line
+    own = {"TMPDIR": str(folder), "GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port), **environment}
+    words = ["-m", "legan", "app", "--port", str(port), *options] if script is None else ["-u", str(script)]
+    process = subprocess.Popen(
+        [sys.executable, *words], env=os.environ | own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.startswith("open http://127.0.0.1:"):
+            break
+    else:
+        pytest.fail("".join(lines))
+    if script is None:
+        assert len(lines) == 1, lines
     return Server(f"http://127.0.0.1:{port}", process, folder)
 
 
 def stop(server: Server) -> None:
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(60) == 0
-    assert server.process.stderr is not None
-    assert server.process.stderr.read() == ""
+    assert server.process.stdout is not None
+    assert server.process.stdout.read() == ""
     assert list(server.folder.iterdir()) == []
 
 
@@ -237,6 +248,12 @@ def test_sliders_puck_readings_lines_and_download(
     assert np.abs(ours - theirs).max() <= 2
     assert axe_faults(page) == []
     page.wait_for_function("() => /Match with the photo/.test(document.querySelector('#readings').innerText)")
+    # The divider by the keyboard.
+    page.focus("#divider input[type=range]")
+    page.keyboard.press("Home")
+    page.wait_for_function(
+        "() => /inset\\(0px 0px 0px [0-9](\\.|%)/.test(document.querySelectorAll('#stage img')[1].style.clipPath)"
+    )
     leave(visitor)
 
 
@@ -373,11 +390,14 @@ def test_on_a_phone(browser: Any, server: Server) -> None:
     leave(visitor)
 
 
-def test_an_interrupted_server_leaves_nothing(tmp_path: Path) -> None:
-    server = start(tmp_path / "app")
-    urllib.request.urlopen(server.url).read()
-    assert (tmp_path / "app").stat() and list((tmp_path / "app").iterdir())
+def test_as_a_space_and_nothing_is_left_of_it(tmp_path: Path) -> None:
+    """`examples/app/app.py` where the environment is that of a Hugging Face Space."""
+    script = Path(__file__).parent.parent.parent / "examples" / "app" / "app.py"
+    server = start(tmp_path / "app", script=script, SYSTEM="spaces", SPACE_ID="owner/legan")
+    answer = urllib.request.urlopen(server.url)
+    assert "default-src 'self'" in answer.headers["content-security-policy"] and b"legan" in answer.read()
+    assert list((tmp_path / "app").iterdir())
     taken = [sys.executable, "-m", "legan", "app", "--port", server.url.rsplit(":", 1)[1]]
-    second = subprocess.run(taken, capture_output=True, text=True, env={**os.environ, "TMPDIR": str(tmp_path)})
+    second = subprocess.run(taken, capture_output=True, text=True, env=os.environ | {"TMPDIR": str(tmp_path)})
     assert second.returncode == 2 and "choose another port with --port" in second.stderr
     stop(server)

@@ -1,25 +1,32 @@
 """What `legan app` needs and refuses, and that uploads do not stay."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from legan.cli import app
+from legan.core.errors import ConfigError
+from legan.editing.editor import Editor
+from legan_app.serve import sweep_uploads
+
+ROOT = Path(__file__).parent.parent.parent
 
 WITHOUT = """
 import sys
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "gradio":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-sys.meta_path.insert(0, Blocked())
+from importlib.machinery import PathFinder
+found = PathFinder.find_spec
+PathFinder.find_spec = lambda name, *rest: None if name.split(".")[0] == "gradio" else found(name, *rest)
 from legan.cli import main
-sys.argv = ["legan", "app", "--port", "7999"]
+sys.argv = ["legan", "app"]
 main()
 """
 
@@ -45,17 +52,32 @@ def test_limits_and_addresses_that_cannot_be(options: list[str], words: str) -> 
     assert result.exit_code == 2 and words in result.output
 
 
-def test_the_fitted_head_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from legan.core.errors import ConfigError
-    from legan.editing.editor import Editor
-
+def test_the_fitted_head_is_refused() -> None:
     with pytest.raises(ConfigError, match="only an editor made of networks"):
         Editor(object()).cached()  # type: ignore[arg-type]
 
 
-def test_uploads_are_swept_when_they_are_old_and_pages_are_not(tmp_path: Path) -> None:
-    from legan_app.serve import sweep_uploads
+def test_the_dockerfile_copies_what_is_there_and_starts_what_there_is() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    for line in re.findall(r"^COPY (.*)$", text, re.MULTILINE):
+        assert all((ROOT / name).exists() for name in line.split()[:-1])
+    kept = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    assert set(kept) == {name for line in re.findall(r"^COPY (.*)$", text, re.MULTILINE) for name in line.split()[:-1]}
+    (extras,) = re.findall(r'"\.\[(.*?)\]"', text)
+    assert set(extras.split(",")) <= set(
+        tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    )
+    command = typer.main.get_command(app)
+    (words,) = re.findall(r"^CMD (.*)$", text, re.MULTILINE)
+    (study,) = re.findall(r"^#     (study serve .*)$", text, re.MULTILINE)
+    for given in (json.loads(words), study.split()):
+        found = command
+        while hasattr(found, "commands"):
+            found, given = found.commands[given[0]], given[1:]
+        assert found.make_context(found.name, list(given)).params["host"] == "0.0.0.0"
 
+
+def test_uploads_are_swept_when_they_are_old_and_pages_are_not(tmp_path: Path) -> None:
     files = {name: tmp_path / name for name in ("pages/one/photo.jpg", "old/a.jpg", "fresh/b.jpg", "loose")}
     for path in files.values():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -70,6 +70,9 @@ def run_app(
 
       legan app --host 0.0.0.0 --max-megapixels 12    # for others on the network too
     """
+    from legan_app import check_extra
+
+    check_extra()
     from legan_app.serve import serve_app
 
     serve_app(request, weights, device, say=lambda line: typer.echo(line, err=True))
