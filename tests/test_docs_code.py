@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from tests.face_sets import make_face_set
@@ -40,6 +41,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_editor: Path) -> Path:
     for name in ("relit", "reexpressed"):
         shutil.copytree(folder / "data" / "rendered", folder / "data" / name)
     shutil.copy(tiny_editor, folder / "editor.safetensors")
+    (folder / "data" / "rated").mkdir()
+    imported = pd.DataFrame({"identity": ["a", "b"], "key": ["photo-000000.png", "photo-000001.png"]})
+    imported.to_parquet(folder / "data" / "rated" / "manifest.parquet")
+    (folder / "own.csv").write_text("rater,image,rating\nanna,a.jpg,7\nanna,faceless.jpg,1\n")
     return folder
 
 
@@ -98,6 +103,10 @@ def check_readme(names: Names) -> None:
     assert names["editor"].metadata["steps"] == 7
 
 
+def check_renamed_ratings(names: Names) -> None:
+    assert Path("ratings.csv").read_text().splitlines() == ["rater,image,rating", "anna,photo-000000.png,7"]
+
+
 def check_nothing(names: Names) -> None:
     """That it ran says all."""
 
@@ -109,6 +118,7 @@ CHECKS: dict[str, Callable[[Names], None]] = {
     "fine-tune.md": check_fine_tuned,
     "index.md": check_edited,
     "own-classes.md": check_own_classes,
+    "own-quality.md": check_renamed_ratings,
     "relight-raw.md": check_fields,
     "score-folder.md": check_scores,
     "train.md": check_nothing,
