@@ -9,6 +9,7 @@ fitted head, so that it can be relit like any other.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -84,11 +85,15 @@ class Subject:
 class Reexpressed:
     """A photo with another expression."""
 
-    window: Array  # uint8 (N, N, 3), sRGB, cut as `Reexpresser.window` says
     fit: HeadFit  # its matrix maps the window's pixels to the crop's
     motion: Motion
-    light: Array  # (N, N, 3) linear: the window, not rounded
+    light: Array  # (N, N, 3) linear, cut as `Reexpresser.window` says
     drawn: Array  # (N, N) 0..1: how much of each pixel is painted, not fetched from the photo
+
+    @cached_property
+    def window(self) -> Array:
+        """The light as an image, uint8 (N, N, 3), sRGB."""
+        return linear_to_pixels(self.light)
 
 
 class Reexpresser:
@@ -157,7 +162,7 @@ class Reexpresser:
         cover = cv2.GaussianBlur(new.cavity.astype(np.float32), (0, 0), 0.25 * unit)[..., None]
         light = light * (1 - cover) + inside * cover
         drawn = np.maximum(cover[..., 0], moved.stretched)
-        return Reexpressed(linear_to_pixels(light), self._new_fit(subject, fit, side), moved, light, drawn)
+        return Reexpressed(self._new_fit(subject, fit, side), moved, light, drawn)
 
     def _parts(self, fit: HeadFit, actions: dict[str, float], side: int) -> Parts:
         camera = replace(fit.camera, height=fit.camera.height * WINDOW)
