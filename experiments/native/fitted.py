@@ -5,9 +5,9 @@
 
 The CSV files have file, identity, expression and split; one photo at rest of each person of the splits, by default `val`, the first
 `--limit` of a folder. The judge comes from experiments/default-editor/classifiers.py; without one, expressions are not judged. Measured on
-aligned crops of 128 pixels; the distance is dlib's, photo to edit. "First" holds detection, fit and edit of a photo, "further" another edit of
-it, in seconds of one processor (set OMP_NUM_THREADS=1), which other work on the machine lengthens little. Sheets show people: look at them,
-keep them out of the repository.
+aligned crops of 128 pixels; the distance is dlib's, photo to edit. "First" holds detection, fit and edit of a photo, "further" another edit
+of it, in seconds of one processor (set OMP_NUM_THREADS=1), which other work on the machine lengthens little. Sheets show people: look at
+them, keep them out of the repository.
 """
 
 import argparse
