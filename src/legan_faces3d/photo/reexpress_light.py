@@ -30,8 +30,8 @@ _N_RAYS, _N_RAYS_MOUTH = 24, 32
 _LEAST, _MOST = 0.5, 1.18  # of new light to old; brighter folds look like scars
 _WRINKLE_UP = 0.45  # wrinkles are shaded by a light from above: an even one would hardly show them
 _GROOVE = 260.0  # share of light that a groove loses, per metre of depth
-# Teeth of real smiles beside painted ones of the same five people, who show theirs plainly: twice as bright in the median
-# (`experiments/native/teeth.py`). Not all of it, as these smiles are broader and let more light in.
+# Painted teeth were half as bright as those of true smiles of the same people (`experiments/native/teeth.py`). Not all of that, as true
+# smiles are broader and let more light in.
 _TEETH = 1.6
 _GUM = np.array([0.22, 0.05, 0.045], np.float32)
 _FOLDS_TAKEN = 0.75  # share of what a smile's folds darken that can be separated from the skin's own marks
