@@ -47,8 +47,12 @@ def make_face_set(
     size: int = 32,
     lightings: tuple[int, ...] = (0, 1, 7, 13),
     matte: np.ndarray | None = None,
+    grain: float = 0.0,
 ) -> Path:
-    """Write a data set folder of drawn faces, one shard an identity, all six expressions, and return it; `matte` is everybody's."""
+    """Write a data set folder of drawn faces, one shard an identity, all six expressions, and return it.
+
+    `matte` is everybody's; `grain` is the standard deviation of noise, in levels.
+    """
     (folder / "shards").mkdir(parents=True)
     rows = []
     for identity in range(n_identities):
@@ -57,7 +61,11 @@ def make_face_set(
             mattes = matte_columns(None if matte is None else shard.add("matte.png", png(matte)))
             for expression, expression_name in enumerate(EXPRESSIONS):
                 for lighting in lightings:
-                    data = png(draw_face(identity, expression, lighting, size))
+                    image = draw_face(identity, expression, lighting, size)
+                    if grain:
+                        noise = np.random.default_rng([identity, expression, lighting]).normal(0, grain, image.shape)
+                        image = (image + noise).clip(0, 255).astype(np.uint8)
+                    data = png(image)
                     key = f"{name}_{expression_name}_{lighting:02d}.png"
                     offset, n_bytes = shard.add(key, data)
                     place = {"path": f"shards/{name}.tar", "offset": offset, "n_bytes": n_bytes, "key": key}

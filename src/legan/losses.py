@@ -38,9 +38,9 @@ def hinge_generator(fake: Tensor) -> Tensor:
     return -fake.mean()
 
 
-def nonsaturating_critic(real: Tensor, fake: Tensor) -> Tensor:
-    """mean(softplus(-real)) + mean(softplus(fake)): binary cross entropy on scores as logits."""
-    return F.softplus(-real).mean() + F.softplus(fake).mean()
+def nonsaturating_critic(real: Tensor, fake: Tensor, weight: float = 1.0) -> Tensor:
+    """weight * mean(softplus(-real)) + mean(softplus(fake)): binary cross entropy on scores as logits."""
+    return weight * F.softplus(-real).mean() + F.softplus(fake).mean()
 
 
 def nonsaturating_generator(fake: Tensor) -> Tensor:
@@ -90,21 +90,29 @@ def total_variation(field: Tensor) -> Tensor:
     return field.diff(dim=3).abs().mean() + field.diff(dim=2).abs().mean()
 
 
-def landmark_displacement(displacement: Tensor, points_from: Tensor, points_to: Tensor) -> Tensor:
+def known_landmarks(points_from: Tensor, points_to: Tensor) -> Tensor:
+    """Which landmarks count in `landmark_displacement`: bool (B, n)."""
+    return (((points_from - 0.5).abs() < 1) & ((points_to - 0.5).abs() < 0.5)).all(2)
+
+
+def landmark_displacement(
+    displacement: Tensor, points_from: Tensor, points_to: Tensor, n_known: Tensor | None = None
+) -> Tensor:
     """Smooth L1 in pixels between a displacement field and the way that landmarks went; 0 where no landmark is known.
 
     Args:
         displacement: (B, 2, H, W), x and y in fractions of the side: where in the input a pixel of the output comes from.
         points_from, points_to: landmarks (B, n, 2) of input and true output in fractions of the side. Those that are not known lie
             half a side or more outside the image; output ones must lie in it to count.
+        n_known: what the sum over the known ones is divided by; their number by default.
     """
-    is_known = (((points_from - 0.5).abs() < 1) & ((points_to - 0.5).abs() < 0.5)).all(2)  # (B, n)
+    is_known = known_landmarks(points_from, points_to)  # (B, n)
     found = F.grid_sample(
         displacement, 2 * points_to[:, :, None] - 1, padding_mode="border", align_corners=False
     )  # (B, 2, n, 1)
     n_pixels = displacement.shape[-1]
     error = F.smooth_l1_loss(found[..., 0].mT * n_pixels, (points_from - points_to) * n_pixels, reduction="none").sum(2)
-    return (error * is_known).sum() / is_known.sum().clamp_min(1)
+    return (error * is_known).sum() / (is_known.sum().clamp_min(1) if n_known is None else n_known)
 
 
 def rating_margin(score: Tensor, mean: Tensor, std: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ def test_shapes_and_ranges(dataset: FaceDataset) -> None:
 @pytest.mark.parametrize("flip", [False, True])
 def test_truth_is_the_target_of_the_same_person(dataset: FaceDataset, flip: bool) -> None:
     batches = FaceBatches(dataset, replace(PLAIN, flip=flip, batch_size=64), 0)
-    draw = batches.draw(0, 0, 64)
+    draw = batches.draw(0, 64)
     batch = batches.collate(draw)
     assert draw.flipped.any() == flip and 0 < batch["has_true"].sum() < 64
     for i in range(64):
@@ -73,7 +73,7 @@ def test_landmarks_come_with_the_images(tmp_path: Path) -> None:
     data = FaceDataset([folder], "train", size=32)
     assert data.landmarks.shape == (len(data), 68, 2) and (data.landmarks[0] == -1).all()
     batches = FaceBatches(data, replace(PLAIN, flip=True), 0)
-    draw, batch = batches.draw(0, 0, 8), batches(0, 0, 1)
+    draw, batch = batches.draw(0, 8), batches(0, 0, 1)
     known = (draw.truth > 0) & (draw.source > 0) & ~draw.flipped
     assert known.any()
     for name, index in (("points_real", draw.source), ("points_true", np.where(draw.truth < 0, draw.source, draw.truth))):
@@ -94,7 +94,7 @@ def test_even_light_has_no_lighting_code(tmp_path: Path) -> None:
 def test_even_weight_draws_photos_under_their_own_light_more_often(tmp_path: Path) -> None:
     def shares(weight: float) -> list[float]:
         config = DataConfig(batch_size=2000, even_weight=weight)
-        drawn = FaceBatches(dataset, config, 0).draw(0, 0, 2000).source
+        drawn = FaceBatches(dataset, config, 0).draw(0, 2000).source
         return [float((drawn == index).mean()) for index in range(4)]
 
     rows = [row("a", "neutral", name, domain="relit", path=f"{name}.png") for name in ("01", "07", "13")]
@@ -112,7 +112,7 @@ def test_even_weight_draws_photos_under_their_own_light_more_often(tmp_path: Pat
 
 def test_pair_probability(dataset: FaceDataset) -> None:
     def share(probability: float) -> float:
-        draw = FaceBatches(dataset, replace(PLAIN, pair_probability=probability), 0).draw(0, 0, 2000)
+        draw = FaceBatches(dataset, replace(PLAIN, pair_probability=probability), 0).draw(0, 2000)
         return float((draw.truth >= 0).mean())
 
     # 24 of the 120 conditions have a truth.
@@ -134,7 +134,7 @@ def test_folder_weights(dataset: FaceDataset, tmp_path: Path) -> None:
     small = make_face_set(tmp_path / "small", n_identities=1, lightings=(0,))
     mixed = FaceDataset([dataset.folders[0], small], "train", size=32)
     for weights, expected in (((), 0.5), ((3.0, 1.0), 0.25), ((1.0, 0.0), 0.0)):
-        draw = FaceBatches(mixed, replace(PLAIN, weights=weights), 0).draw(0, 0, 2000)
+        draw = FaceBatches(mixed, replace(PLAIN, weights=weights), 0).draw(0, 2000)
         assert (mixed.folder[draw.source] == 1).mean() == pytest.approx(expected, abs=0.04)
     with pytest.raises(ConfigError, match="do not fit 2 folders"):
         FaceBatches(mixed, replace(PLAIN, weights=(1.0,)), 0)

@@ -119,5 +119,5 @@ class InterruptAt:
 
 def fresh_state(config: FakeConfig) -> dict[str, object]:
     """The state of a fake task before its first step."""
-    reseed(config.loop.seed, 0, -1)
+    reseed(config.loop.seed, -1)
     return task_state(FakeTask(config), 0)

@@ -93,7 +93,7 @@ def test_five_steps_and_seven_equal_twelve(rated: tuple[Path, Path], tmp_path: P
     config = load_config(QualityTrainingConfig, overrides=words, base=PRESETS["lite"])
 
     def trained(start: int, stop: int, state: dict | None) -> dict:
-        reseed(0, 0, -1)
+        reseed(0, -1)
         task, batches = build_quality(config, torch.device("cpu"))
         if state is not None:
             load_task_state(task, state)
@@ -224,7 +224,7 @@ def test_faults_of_ladders_are_those_named_and_as_often(rated: tuple[Path, Path]
 def test_rank_teaches_the_order_of_strengths(rated: tuple[Path, Path]) -> None:
     data, labels = rated
     config = load_config(QualityTrainingConfig, overrides=[*SMALL, "rank=1", "rank_ladders=4"], base=PRESETS["lite"])
-    reseed(0, 0, -1)
+    reseed(0, -1)
     task, batches = build_quality(
         replace(config, data=replace(config.data, folders=(str(data),), labels=labels)), torch.device("cpu")
     )

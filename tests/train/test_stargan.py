@@ -193,7 +193,7 @@ def test_quality_is_one_line_and_what_users_get(batch: dict[str, Tensor], q: Pat
 def test_q_does_not_change_where_a_training_starts(faces: Path, q: Path) -> None:
     starts = []
     for words in ([], ["loss.quality=1", f"quality={q}"]):
-        reseed(0, 0, -1)
+        reseed(0, -1)
         starts.append(build_stargan(tiny(*words, data=faces), CPU)[0].generator.state_dict())
     assert same(*starts)
 

@@ -24,7 +24,7 @@ Workers = Annotated[int, Option("Processes.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")]
 Run = Annotated[Path, typer.Option(help="Folder of the run: logs, samples, checkpoints.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the settings, sizes and time; write nothing.")]
-Devices = Annotated[int, typer.Option(help="Processes to train in, one to a GPU.")]
+Devices = Annotated[int, typer.Option(help="Processes to train in, one to a GPU; not with torchrun, which starts them.")]
 
 
 def options(function: Callable[..., None]) -> Callable[..., None]:

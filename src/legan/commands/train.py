@@ -37,8 +37,9 @@ def train(
 
 
 def finish(outcome: Any) -> None:
-    """Print how a training ended, or what it would be; the exit code is 130 where it was stopped."""
-    typer.echo(str(outcome))
+    """Print how a training ended, or what it would be, in the first of several processes; the exit code is 130 where it was stopped."""
+    if outcome is not None and getattr(outcome, "rank", 0) == 0:
+        typer.echo(str(outcome))
     raise typer.Exit(0 if getattr(outcome, "finished", True) else 130)
 
 

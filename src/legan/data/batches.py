@@ -58,7 +58,7 @@ def apply_tones(images: np.ndarray, tones: np.ndarray) -> np.ndarray:
     return tones[b, c, images]
 
 
-# Training batches for editors: which crops, which targets, as a pure function of (seed, rank, step).
+# Training batches for editors: which crops, which targets, as a pure function of (seed, step).
 
 
 @dataclass(frozen=True)
@@ -153,12 +153,13 @@ class FaceBatches:
         self._targets = [np.flatnonzero(table.ravel() >= 0) for table in dataset.truth]
 
     def __call__(self, step: int, rank: int, n_ranks: int) -> dict[str, Tensor]:
-        """Return the share of process `rank` of the batch of `step`."""
-        return self.collate(self.draw(step, rank, self.batch_size // n_ranks))
+        """Return the rows of process `rank` of the batch of `step`."""
+        draw = self.draw(step, self.batch_size)
+        return self.collate(Draw(*(part[rank::n_ranks] for part in draw)))
 
-    def draw(self, step: int, rank: int, n_images: int) -> Draw:
+    def draw(self, step: int, n_images: int) -> Draw:
         """Choose images and targets; the same arguments always give the same."""
-        rng = np.random.default_rng([self.seed, rank, step])
+        rng = np.random.default_rng([self.seed, 0, step])
         data, config = self.dataset, self.config
         source = self._sampler.draw(rng, n_images)
         target = rng.integers(0, len(EXPRESSIONS) * len(LIGHTINGS), n_images)
@@ -242,15 +243,15 @@ class ReferenceBatches:
         self._members = dict(zip(self._held.tolist(), np.split(order, starts[1:]), strict=True))
 
     def __call__(self, step: int, rank: int, n_ranks: int) -> Mapping[str, Tensor]:
-        """Return the share of process `rank` of the batch of `step`."""
-        batch = self.batches(step, rank, n_ranks)
-        rng = np.random.default_rng([self.batches.seed, rank, step, 1])  # its own: sources stay as they are
-        expression, lighting = (batch[f"{name}_trg"].argmax(1).numpy() for name in ("expression", "lighting"))
-        expression, lighting = self._replaced(rng, expression, lighting)
-        references = {name: self._draw(rng, expression, lighting) for name in REFERENCES}
+        """Return the rows of process `rank` of the batch of `step`."""
+        drawn, own = self.batches.draw(step, self.batch_size), slice(rank, None, n_ranks)
+        batch = self.batches.collate(Draw(*(part[own] for part in drawn)))
+        rng = np.random.default_rng([self.batches.seed, 0, step, 1])  # its own: sources stay as they are
+        expression, lighting = self._replaced(rng, drawn.expression, flip_lightings(drawn.lighting, drawn.flipped))
+        references = {name: self._draw(rng, expression, lighting, own) for name in REFERENCES}
         targets = {
-            "expression_trg": F.one_hot(torch.from_numpy(expression), len(EXPRESSIONS)).float(),
-            "lighting_trg": F.one_hot(torch.from_numpy(lighting), len(LIGHTINGS)).float(),
+            "expression_trg": codes(expression[own], len(EXPRESSIONS)),
+            "lighting_trg": codes(lighting[own], len(LIGHTINGS)),
         }
         kept = {name: batch[name] for name in ("x_real", "expression_src", "lighting_src")}
         return {**kept, **targets, **references}
@@ -265,8 +266,8 @@ class ReferenceBatches:
         expression = np.where(is_held | ~np.bool_(by_expression), expression, others[0])
         return expression, np.where(is_held | ~np.bool_(by_lighting), lighting, others[1])
 
-    def _draw(self, rng: np.random.Generator, expression: np.ndarray, lighting: np.ndarray) -> Tensor:
-        """One image of each target, tones and sides drawn as for the sources."""
+    def _draw(self, rng: np.random.Generator, expression: np.ndarray, lighting: np.ndarray, own: slice) -> Tensor:
+        """One image of each target, tones and sides drawn as for the sources; the images of the rows `own`."""
         config, n = self.batches.config, len(expression)
         flipped = (rng.random(n) < 0.5) & config.flip
         # Flipped, the light comes from the other side: the image is taken from the mirror class.
@@ -274,8 +275,8 @@ class ReferenceBatches:
         is_held = np.isin(self._keys(expression, mirrored), self._held)
         flipped, mirrored = flipped & is_held, np.where(is_held, mirrored, lighting)
         chosen = np.array([rng.choice(self._members[key]) for key in self._keys(expression, mirrored).tolist()])
-        images = apply_tones(self.batches.dataset.images(chosen), draw_tones(rng, n, config.tone))
-        return to_network(flip_images(images, flipped))
+        images = apply_tones(self.batches.dataset.images(chosen[own]), draw_tones(rng, n, config.tone)[own])
+        return to_network(flip_images(images, flipped[own]))
 
     def _keys(self, expression: np.ndarray, lighting: np.ndarray) -> np.ndarray:
         by_expression, by_lighting = self._shared

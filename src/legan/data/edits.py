@@ -162,12 +162,27 @@ def before_backdrop(images: Sequence[np.ndarray], mattes: Sequence[np.ndarray], 
     return placed
 
 
-def cut_backdrop(rng: np.random.Generator, backdrop: np.ndarray, size: int) -> np.ndarray:
-    """Return a random piece (size, size, 3) of a backdrop, mirrored or not."""
-    side = int(rng.integers(min(size // 2, backdrop.shape[0]), backdrop.shape[0] + 1))
-    left, top = rng.integers(0, backdrop.shape[0] - side + 1, 2)
-    piece = cv2.resize(backdrop[top : top + side, left : left + side], (size, size), interpolation=cv2.INTER_LINEAR)
-    return piece[:, ::-1] if rng.random() < 0.5 else piece
+class Cut(NamedTuple):
+    """A square piece of a backdrop, in pixels of it, mirrored or not."""
+
+    side: int
+    left: int
+    top: int
+    is_mirrored: bool
+
+
+def draw_cut(rng: np.random.Generator, size: int) -> Cut:
+    """Draw a piece of a backdrop for crops of `size` pixels."""
+    side = int(rng.integers(min(size // 2, _BACKDROP_SIDE), _BACKDROP_SIDE + 1))
+    left, top = rng.integers(0, _BACKDROP_SIDE - side + 1, 2).tolist()
+    return Cut(side, left, top, bool(rng.random() < 0.5))
+
+
+def cut_backdrop(backdrop: np.ndarray, cut: Cut, size: int) -> np.ndarray:
+    """Return a piece of a backdrop (192, 192, 3), scaled to (size, size, 3)."""
+    piece = backdrop[cut.top : cut.top + cut.side, cut.left : cut.left + cut.side]
+    piece = cv2.resize(piece, (size, size), interpolation=cv2.INTER_LINEAR)
+    return piece[:, ::-1] if cut.is_mirrored else piece
 
 
 def draw_jitter(rng: np.random.Generator, size: int) -> np.ndarray:
@@ -198,26 +213,48 @@ def grey(images: Sequence[np.ndarray]) -> list[np.ndarray]:
     return [cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB) for image in images]
 
 
-def degraded(rng: np.random.Generator, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Return crops uint8 (H, W, 3) as a poor camera or file gives them: blur or few pixels, then noise, then JPEG; each perhaps."""
-    images, size = list(images), images[0].shape[0]
+class Camera(NamedTuple):
+    """A poor camera or file; None for what it does not do.
+
+    `blur` is a standard deviation in pixels, `n_pixels` the side that an image is reduced to, `noise` (H, W, 3) levels, `quality` JPEG's.
+    """
+
+    blur: float | None = None
+    n_pixels: int | None = None
+    noise: np.ndarray | None = None
+    quality: int | None = None
+
+
+def draw_camera(rng: np.random.Generator, size: int) -> Camera:
+    """Draw what a camera does to crops of `size` pixels: blur or few pixels, then noise, then JPEG; each perhaps."""
+    blur = n_pixels = noise = quality = None
     kind = rng.random()
     if kind < 0.3:
-        sigma = rng.uniform(0.4, 1.6)
-        images = [cv2.GaussianBlur(image, (0, 0), sigma) for image in images]
+        blur = rng.uniform(0.4, 1.6)
     elif kind < 0.6:
-        small = int(size * rng.uniform(0.3, 0.8))
+        n_pixels = int(size * rng.uniform(0.3, 0.8))
+    if rng.random() < 0.4:
+        noise = rng.standard_normal((size, size, 3), np.float32) * rng.uniform(1, 10)
+    if rng.random() < 0.5:
+        quality = int(rng.integers(25, 95))
+    return Camera(blur, n_pixels, noise, quality)
+
+
+def degraded(images: Sequence[np.ndarray], camera: Camera) -> list[np.ndarray]:
+    """Return crops uint8 (H, W, 3) as a poor camera or file gives them."""
+    images, size = list(images), images[0].shape[0]
+    if (sigma := camera.blur) is not None:
+        images = [cv2.GaussianBlur(image, (0, 0), sigma) for image in images]
+    if (small := camera.n_pixels) is not None:
         images = [
             cv2.resize(
                 cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA), (size, size), interpolation=cv2.INTER_CUBIC
             )
             for image in images
         ]
-    if rng.random() < 0.4:
-        noise = rng.standard_normal(images[0].shape, np.float32) * rng.uniform(1, 10)
+    if (noise := camera.noise) is not None:
         images = [np.rint(image + noise).clip(0, 255).astype(np.uint8) for image in images]
-    if rng.random() < 0.5:
-        quality = int(rng.integers(25, 95))
+    if (quality := camera.quality) is not None:
         images = [jpeg_round_trip(image, quality) for image in images]
     return images
 
@@ -273,8 +310,17 @@ class Edit(NamedTuple):
     has_true: bool
 
 
+class Variation(NamedTuple):
+    """What is done to the images of a pair alike: a backdrop (its number, a piece of it), imperfect alignment, a camera; perhaps."""
+
+    backdrop: tuple[int, Cut] | None
+    jitter: np.ndarray | None
+    is_grey: bool
+    camera: Camera | None
+
+
 class EditBatches:
-    """Batches as `FaceBatches` makes them, a pure function of (seed, rank, step); kept attributes have codes of zeros.
+    """Batches as `FaceBatches` makes them, a pure function of (seed, step); kept attributes have codes of zeros.
 
     Besides there are `expression_back` (B, 6) and `lighting_back` (B, 20), the codes that bring the target back to the source, and
     `can_return` (B,), 1 where they do: not from an edit of light whose source stands under no class.
@@ -300,11 +346,13 @@ class EditBatches:
         self._backdrops: dict[int, np.ndarray] = {}
 
     def __call__(self, step: int, rank: int, n_ranks: int) -> dict[str, Tensor]:
-        """Return the share of process `rank` of the batch of `step`."""
-        rng = np.random.default_rng([self.seed, rank, step])
-        sources = self._sampler.draw(rng, self.batch_size // n_ranks)
-        edits = [self._draw(rng, int(source)) for source in sources]
-        return self._collate(rng, edits)
+        """Return the rows of process `rank` of the batch of `step`."""
+        rng, n, own = np.random.default_rng([self.seed, 0, step]), self.batch_size, slice(rank, None, n_ranks)
+        edits = [self._draw(rng, int(source)) for source in self._sampler.draw(rng, n)]
+        flipped = (rng.random(n) < 0.5) & self.config.flip
+        tones = draw_tones(rng, n, self.config.tone)
+        variations = [self._draw_variation(rng, edit) for edit in edits]
+        return self._collate(edits[own], flipped[own], tones[own], variations[own])
 
     def _draw(self, rng: np.random.Generator, source: int) -> Edit:
         data, config = self.dataset, self.edits
@@ -335,16 +383,26 @@ class EditBatches:
             target_lighting, has_true = (int(rng.choice(known)), True) if len(known) else (target_lighting, False)
         return Edit(take, expression, target, lighting, target_lighting, lamps, asks_expression, asks_lighting, has_true)
 
-    def _collate(self, rng: np.random.Generator, edits: list[Edit]) -> dict[str, Tensor]:
+    def _draw_variation(self, rng: np.random.Generator, edit: Edit) -> Variation:
+        config, size = self.edits, self.dataset.size
+        backdrop = None
+        if all(map(self._mattes.has, self._rows(edit))) and rng.random() < config.backdrops:
+            backdrop = int(rng.integers(_N_BACKDROPS)), draw_cut(rng, size)
+        jitter = draw_jitter(rng, size) if rng.random() < config.jitter else None
+        is_grey = bool(rng.random() < config.grey)
+        camera = draw_camera(rng, size) if rng.random() < config.degradation else None
+        return Variation(backdrop, jitter, is_grey, camera)
+
+    def _collate(
+        self, edits: list[Edit], flipped: np.ndarray, tones: np.ndarray, variations: list[Variation]
+    ) -> dict[str, Tensor]:
         n, size = len(edits), self.dataset.size
         x_real, x_true = (np.empty((n, size, size, 3), np.uint8) for _ in range(2))
         points_real, points_true = (np.empty((n, 68, 2), np.float32) for _ in range(2))
-        flipped = (rng.random(n) < 0.5) & self.config.flip
-        tones = draw_tones(rng, n, self.config.tone)
-        for i, edit in enumerate(edits):
+        for i, (edit, variation) in enumerate(zip(edits, variations, strict=True)):
             real, true = self._images(edit)
             points = [self.dataset.landmarks[self._row(edit.take, e)] for e in (edit.expression_src, edit.expression_trg)]
-            x_real[i], x_true[i], points_real[i], points_true[i] = self._varied(rng, edit, real, true, points)
+            x_real[i], x_true[i], points_real[i], points_true[i] = self._varied(edit, variation, real, true, points)
         x_real, x_true = (flip_images(apply_tones(x, tones), flipped) for x in (x_real, x_true))
 
         def lightings(classes: list[int]) -> Tensor:
@@ -389,30 +447,31 @@ class EditBatches:
         rows = [*self._classes[take, expression], self._own_light[take, expression]]
         return int(max(rows)) if max(rows) >= 0 else int(np.flatnonzero(self.dataset.take == take)[0])
 
+    def _rows(self, edit: Edit) -> tuple[int, int]:
+        """Images that have the mattes of source and truth."""
+        target = edit.expression_trg if edit.has_true else edit.expression_src
+        return self._row(edit.take, edit.expression_src), self._row(edit.take, target)
+
     def _varied(
-        self, rng: np.random.Generator, edit: Edit, real: np.ndarray, true: np.ndarray, points: list[np.ndarray]
+        self, edit: Edit, variation: Variation, real: np.ndarray, true: np.ndarray, points: list[np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Source, truth and landmarks, the same done to both."""
-        config, size = self.edits, self.dataset.size
-        images = [real, true]
-        target = edit.expression_trg if edit.has_true else edit.expression_src
-        rows = self._row(edit.take, edit.expression_src), self._row(edit.take, target)
-        if self._mattes.has(rows[0]) and self._mattes.has(rows[1]):
-            mattes = [self._mattes.of(row) for row in rows]
-            if rng.random() < config.backdrops:
-                backdrop = cut_backdrop(rng, self._backdrop(int(rng.integers(_N_BACKDROPS))), size)
-                images = before_backdrop(images, mattes, backdrop)
-            elif edit.asks_lighting:
-                # Light is asked for on the person: what lies behind stays as it is.
-                images = [images[0], *before_backdrop(images[1:], [np.maximum(*mattes)], images[0])]
-        if rng.random() < config.jitter:
-            matrix = draw_jitter(rng, size)
+        rows, images, size = self._rows(edit), [real, true], self.dataset.size
+        if variation.backdrop is not None:
+            number, cut = variation.backdrop
+            backdrop = cut_backdrop(self._backdrop(number), cut, size)
+            images = before_backdrop(images, [self._mattes.of(row) for row in rows], backdrop)
+        elif edit.asks_lighting and all(map(self._mattes.has, rows)):
+            # Light is asked for on the person: what lies behind stays as it is.
+            matte = np.maximum(*(self._mattes.of(row) for row in rows))
+            images = [images[0], *before_backdrop(images[1:], [matte], images[0])]
+        if (matrix := variation.jitter) is not None:
             images = jittered(images, matrix)
             points = [moved_points(p, matrix, size) if p[0, 0] >= 0 else p for p in points]
-        if rng.random() < config.grey:
+        if variation.is_grey:
             images = grey(images)
-        if rng.random() < config.degradation:
-            images = degraded(rng, images)
+        if variation.camera is not None:
+            images = degraded(images, variation.camera)
         return images[0], images[1], points[0], points[1]
 
     def _backdrop(self, number: int) -> np.ndarray:

@@ -116,9 +116,8 @@ class RatedBatches:
         self.images, self.batch_size, self.shift, self.flip, self.seed = images, batch_size, shift, flip, seed
 
     def __call__(self, step: int, rank: int, n_ranks: int) -> dict[str, Tensor]:
-        share = self.batch_size // n_ranks
         random = np.random.default_rng([self.seed, step])
-        mine = slice(rank * share, (rank + 1) * share)
+        mine = slice(rank, None, n_ranks)
         index = self._indices(step)[mine]
         shifts = random.integers(-self.shift, self.shift + 1, (self.batch_size, 2))[mine]
         flipped = ((random.random(self.batch_size) < 0.5) & self.flip)[mine]

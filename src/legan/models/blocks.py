@@ -8,7 +8,21 @@ from torch import Tensor, nn
 # Convolution, instance norm, rectifier as in StarGAN (Choi et al., CVPR 2018); upsampling by pixel shuffle (Shi et al., CVPR 2016).
 
 
-class InstanceNorm(nn.InstanceNorm2d):
+class PlainInstanceNorm(nn.InstanceNorm2d):
+    """PyTorch's instance norm, with right gradients for a single image on a CPU too.
+
+    PyTorch's own (2.14) are wrong for one channels-last image when the norm's output is added to something, as in a residual block:
+    there the kernel of group norm, the same formula, takes its place.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same."""
+        if len(x) > 1 or x.device.type != "cpu" or not torch.is_grad_enabled():
+            return super().forward(x)
+        return nn.functional.group_norm(x, self.num_features, self.weight, self.bias, self.eps)
+
+
+class InstanceNorm(PlainInstanceNorm):
     """Instance norm with the kernel of group norm where that is faster: the same formula, without leaving channels-last.
 
     Only on a CPU without gradients, for planes of 32 x 32 and more: smaller planes, and the backward pass, are slower so.

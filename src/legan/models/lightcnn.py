@@ -4,7 +4,7 @@ Wu, He, Sun and Tan, "A light CNN for deep face representation with noisy labels
 the networks that AlfredXiangWu/LightCNN publishes as LightCNN-9 and LightCNN-29 (v1), so that its checkpoints load.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -120,15 +120,19 @@ class LightCNN(nn.Module):
 
     feature = forward
 
-    def classify(self, features: Tensor) -> Tensor:
+    def classify(self, features: Tensor, dropout: Callable[[Tensor, float, bool], Tensor] = functional.dropout) -> Tensor:
         """Features (B, 256) -> logits (B, n_classes), through dropout while training.
+
+        Args:
+            features: what the network gives.
+            dropout: called with the features, its share, and whether the network is training.
 
         Raises:
             ConfigError: the network has no classifier.
         """
         if self.fc2 is None:
             raise ConfigError("this network has no classifier, only features: make it with n_classes, or load one that has it")
-        return self.fc2(functional.dropout(features, self.config.dropout, self.training))
+        return self.fc2(dropout(features, self.config.dropout, self.training))
 
     def logits(self, x: Tensor) -> Tensor:
         """Face crops as in `forward` -> logits (B, n_classes)."""

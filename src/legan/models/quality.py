@@ -7,6 +7,7 @@ The means and standard deviations of a frozen body's stages describe a face; the
 a plane (Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, section 2.7), squashed into the scale.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -193,16 +194,21 @@ def statistics(stages: list[Tensor]) -> Tensor:
     return torch.cat(parts, 1)
 
 
-def jittered(x: Tensor) -> Tensor:
-    """Shift, scale and blur images (B, C, H, W) a little, each by other random amounts; differentiable, the border reflected."""
+def jittered(x: Tensor, rand: Callable[..., Tensor] = torch.rand) -> Tensor:
+    """Shift, scale and blur images (B, C, H, W) a little, each by other random amounts; differentiable, the border reflected.
+
+    Args:
+        x: the images.
+        rand: where the amounts come from, called as `torch.rand`.
+    """
     n = len(x)
-    scale = 1 + _MOST_SCALE * (2 * torch.rand(n, device=x.device) - 1)
-    shift = _MOST_SHIFT * (2 * torch.rand(n, 2, device=x.device) - 1)
+    scale = 1 + _MOST_SCALE * (2 * rand(n, device=x.device) - 1)
+    shift = _MOST_SHIFT * (2 * rand(n, 2, device=x.device) - 1)
     theta = torch.cat([torch.diag_embed(scale[:, None].expand(n, 2)), shift[:, :, None]], 2)  # (B, 2, 3)
     grid = F.affine_grid(theta.to(x.dtype), list(x.shape), align_corners=False)
     x = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
     # Between the image and its mean over 3x3 places.
-    share = _MOST_BLUR * torch.rand(n, 1, 1, 1, device=x.device, dtype=x.dtype)
+    share = _MOST_BLUR * rand(n, 1, 1, 1, device=x.device, dtype=x.dtype)
     return x + share * (F.avg_pool2d(F.pad(x, (1, 1, 1, 1), "reflect"), 3, 1) - x)
 
 

@@ -15,7 +15,7 @@ from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.errors import WeightsError
 from legan.core.geometry import CROP_SIZE
 from legan.core.weights import is_state_dict, load_state
-from legan.models.blocks import as_maps
+from legan.models.blocks import PlainInstanceNorm, as_maps
 from legan.models.critic import CriticOutput
 from legan.models.from_weights import network_of_config
 
@@ -82,7 +82,7 @@ class StarGANResidual(nn.Module):
     def __init__(self, n_channels: int) -> None:
         super().__init__()
         convolutions = [nn.Conv2d(n_channels, n_channels, 3, 1, 1, bias=False) for _ in range(2)]
-        last = nn.InstanceNorm2d(n_channels, affine=True)
+        last = PlainInstanceNorm(n_channels, affine=True)
         self.main = nn.Sequential(convolutions[0], *_norm_relu(n_channels), convolutions[1], last)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -167,4 +167,4 @@ def _published_network(tensors: Mapping[str, Tensor], path: Path) -> StarGANGene
 
 
 def _norm_relu(n_channels: int) -> tuple[nn.Module, nn.Module]:
-    return nn.InstanceNorm2d(n_channels, affine=True), nn.ReLU(inplace=True)
+    return PlainInstanceNorm(n_channels, affine=True), nn.ReLU(inplace=True)

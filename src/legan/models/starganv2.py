@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.geometry import CROP_SIZE
+from legan.models.blocks import PlainInstanceNorm
 
 Domains = Literal["pair", "expression", "lighting"]
 N_DOMAINS = {"pair": len(EXPRESSIONS) * len(LIGHTINGS), "expression": len(EXPRESSIONS), "lighting": len(LIGHTINGS)}
@@ -55,7 +56,7 @@ class ResBlock(nn.Module):
     def __init__(self, n_in: int, n_out: int, norm: bool = False, down: bool = False) -> None:
         super().__init__()
         self.down = down
-        self.norm1, self.norm2 = (nn.InstanceNorm2d(n_in, affine=True) if norm else nn.Identity() for _ in range(2))
+        self.norm1, self.norm2 = (PlainInstanceNorm(n_in, affine=True) if norm else nn.Identity() for _ in range(2))
         self.conv1, self.conv2 = nn.Conv2d(n_in, n_in, 3, 1, 1), nn.Conv2d(n_in, n_out, 3, 1, 1)
         self.shortcut = nn.Conv2d(n_in, n_out, 1, bias=False) if n_in != n_out else nn.Identity()
 
@@ -73,7 +74,7 @@ class AdaptiveNorm(nn.Module):
 
     def __init__(self, n_style: int, n_channels: int) -> None:
         super().__init__()
-        self.norm = nn.InstanceNorm2d(n_channels)
+        self.norm = PlainInstanceNorm(n_channels)
         self.style = nn.Linear(n_style, 2 * n_channels)
 
     def forward(self, x: Tensor, s: Tensor) -> Tensor:
@@ -118,7 +119,7 @@ class StarGANv2Generator(nn.Module):
         )
         decode = [StyledBlock(a, b, config.n_style) for a, b in bottom]
         self.decode = nn.ModuleList([*decode, *[StyledBlock(b, a, config.n_style, up=True) for a, b in reversed(steps)]])
-        self.to_rgb = nn.Sequential(nn.InstanceNorm2d(widths[0], affine=True), nn.LeakyReLU(SLOPE), nn.Conv2d(widths[0], 3, 1))
+        self.to_rgb = nn.Sequential(PlainInstanceNorm(widths[0], affine=True), nn.LeakyReLU(SLOPE), nn.Conv2d(widths[0], 3, 1))
         _initialise(self)
 
     def forward(self, x: Tensor, s: Tensor) -> Tensor:

@@ -32,6 +32,9 @@ class LoopConfig:
         checkpoint_minutes: a checkpoint is also written when the last one is this old.
         n_checkpoints: checkpoints kept.
         n_workers: processes that prepare batches; 0 prepares them in the training process.
+        accumulate: parts that a process takes its rows of a batch in, one after another, where they do not fit the memory together;
+            the result is the same but for rounding.
+        compile: compile the networks with `torch.compile` (docs/several-devices.md has what it gains).
     """
 
     seed: int = 0
@@ -42,6 +45,8 @@ class LoopConfig:
     checkpoint_minutes: PositiveFloat = 5.0
     n_checkpoints: PositiveInt = 2
     n_workers: NonNegativeInt = 0
+    accumulate: PositiveInt = 1
+    compile: bool = False
 
 
 @dataclass(frozen=True)

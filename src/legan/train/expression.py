@@ -81,8 +81,9 @@ class ExpressionBatches:
         self._label = classes(faces, labels)
 
     def __call__(self, step: int, rank: int, n_ranks: int) -> Batch:
-        share, seed = self.batch_size // n_ranks, self.config.loop.seed
-        randoms = [np.random.default_rng([seed, step, place]) for place in range(rank * share, (rank + 1) * share)]
+        randoms = [
+            np.random.default_rng([self.config.loop.seed, step, place]) for place in range(rank, self.batch_size, n_ranks)
+        ]
         indices = [int(self._known[random.integers(len(self._known))]) for random in randoms]
         crops = self.faces.images(indices)
         images = [changed(crop, random, self.config.data.augment) for crop, random in zip(crops, randoms, strict=True)]
@@ -124,7 +125,7 @@ class ExpressionTask(AveragedTask):
         net: LightCNN = self.networks["net"].train()  # type: ignore[assignment]
         with autocast(self.dtype, self.device):
             features = net(batch["image"])
-        logits = net.classify(features.float())
+        logits = net.classify(features.float(), self.share.dropout)
         loss = functional.cross_entropy(logits, batch["label"])
         accuracy = (logits.detach().argmax(1) == batch["label"]).float().mean()
         yield Update("net", loss, {"accuracy": accuracy})

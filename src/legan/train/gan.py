@@ -30,7 +30,7 @@ from legan.models.identity import load_identity_network
 from legan.models.quality import load_quality_net
 from legan.train.config import GANOptimizerConfig, LoopConfig, OptimizerConfig
 from legan.train.probe import Edit, Probe
-from legan.train.task import Batch, Task, Update, base_rates, scheduled_rates, update_ema
+from legan.train.task import Batch, Share, Task, Update, base_rates, scheduled_rates, update_ema
 
 # The base of the trainings of LEGAN, StarGAN and StarGAN v2: precision, moving average, schedule, held-out faces, what resumes check.
 
@@ -86,6 +86,11 @@ class EditorTask(Task):
         self.n_critic, self.probe = n_critic, probe
         self.data, self.judges = [dict(folder) for folder in data], {**(judges or {})}
         self.frozen = {}
+
+    @property
+    def translates_twice(self) -> bool:
+        """Whether an update makes its translation anew: of several parts in one process, all graphs together would not fit the memory."""
+        return self.config.loop.accumulate > 1
 
     @abstractmethod
     def editor(self) -> nn.Module:
@@ -192,8 +197,8 @@ class Adversary:
     def __init__(self, config: AdversarialConfig, critic: nn.Module, outputs: Callable[[Tensor], CriticOutput]) -> None:
         self.config, self.critic, self.outputs = config, critic, outputs
 
-    def critic_update(self, batch: Batch, x_real: Tensor, x_fake: Tensor, step: int) -> Update:
-        """The critic's update on real crops and on edits that hold no gradient."""
+    def critic_update(self, batch: Batch, x_real: Tensor, x_fake: Tensor, step: int, share: Share) -> Update:
+        """The critic's update on real crops and on edits that hold no gradient; `share` says which rows of the batch they are."""
         config = self.config
         # Adversarial: reals up, fakes down.
         real = self.outputs(x_real)
@@ -207,8 +212,7 @@ class Adversary:
 
         # Penalty, in float32 and not every time.
         if step % config.penalty_every == 0 and config.penalty > 0:
-            n = max(1, round(config.penalty_fraction * len(x_real)))
-            logs["critic/penalty"] = self._penalty(x_real[:n], x_fake[:n])
+            logs["critic/penalty"] = self._penalty(x_real, x_fake, share)
             loss = loss + config.penalty * logs["critic/penalty"]
         return Update("critic", loss, logs)
 
@@ -221,14 +225,21 @@ class Adversary:
             "classification": classification + losses.classification(fake.lighting, batch["lighting_trg"]),
         }
 
-    def _penalty(self, x_real: Tensor, x_fake: Tensor) -> Tensor:
+    def _penalty(self, x_real: Tensor, x_fake: Tensor, share: Share) -> Tensor:
         def realness(x: Tensor) -> Tensor:
-            return self.critic(x)[0]
+            return self.critic.forward(x)[0]  # not compiled: compiled networks have no second derivatives
 
-        if self.config.kind == "wgan-gp":
-            mix = torch.rand(len(x_real), 1, 1, 1, device=x_real.device)
-            return losses.gradient_penalty(realness, x_real, x_fake, mix)
-        return losses.r1_penalty(realness, x_real)
+        # The first rows of the whole batch; in a part they are the first as well, perhaps none.
+        n_all = len(x_real) * share.n_parts
+        first = share.choose(torch.ones(n_all), max(1, round(self.config.penalty_fraction * n_all)))
+        n = len(first.rows)
+        mix = first.rand(n, 1, 1, 1, device=x_real.device) if self.config.kind == "wgan-gp" else None
+        if n == 0:
+            return x_real.new_zeros(())
+        x_real, x_fake = x_real[:n], x_fake[:n]
+        if mix is not None:
+            return first.weight * losses.gradient_penalty(realness, x_real, x_fake, mix)
+        return first.weight * losses.r1_penalty(realness, x_real)
 
 
 def generator_update(weights: object, terms: Mapping[str, Tensor]) -> Update:

@@ -237,8 +237,7 @@ class IdentityBatches:
         self._members = [_by_person_and_domain(faces, np.flatnonzero(faces.folder == index)) for index in range(n_folders)]
 
     def __call__(self, step: int, rank: int, n_ranks: int) -> Batch:
-        share = self.batch_size // n_ranks
-        randoms = [np.random.default_rng([self.seed, step, place]) for place in range(rank * share, (rank + 1) * share)]
+        randoms = [np.random.default_rng([self.seed, step, place]) for place in range(rank, self.batch_size, n_ranks)]
         indices = [self._draw(random) for random in randoms]
         crops = self.faces.images(indices)
         images = [changed(crop, random, self.config.augment) for crop, random in zip(crops, randoms, strict=True)]
@@ -298,10 +297,10 @@ class IdentityTask(AveragedTask):
         features = features.float()
 
         if margin.kind == "softmax":
-            logits = plain = net.classify(features)
+            logits = plain = net.classify(features, self.share.dropout)
         else:
             # The classifier's rows are directions; dropout hides features as it does before a published classifier.
-            features = functional.dropout(features, self.config.network.dropout, net.training)
+            features = self.share.dropout(features, self.config.network.dropout, net.training)
             plain = functional.linear(functional.normalize(features), functional.normalize(net.fc2.weight))  # type: ignore[union-attr]
             rise = min(1.0, step / margin.n_rise_steps) if margin.n_rise_steps else 1.0
             logits = margin.scale * with_margin(plain, person, margin.kind, rise * margin.margin)

@@ -40,7 +40,7 @@ from legan.train.gan import (
 )
 from legan.train.probe import Probe, mouth_window, window
 from legan.train.run_folder import CONFIG, describe_init, list_checkpoints
-from legan.train.task import Batch, Update
+from legan.train.task import Batch, Chosen, Update
 
 # Settings of LEGAN's training, and the presets `paper` and `lite`.
 
@@ -268,6 +268,8 @@ class LeganTask(EditorTask):
 
     config: LeganConfig
     ema: Generator
+    shared = ("has_true", "can_return", "points_real", "points_true")
+    compiled = ("generator", "critic", "identity", "quality", "perceptual")
 
     def __init__(
         self,
@@ -316,11 +318,14 @@ class LeganTask(EditorTask):
         is_generator_step = self.is_generator_step(step)
         # One translation serves both: the critic's step does not change the generator.
         x_real = batch["x_real"].to(memory_format=self.layout)
-        with torch.set_grad_enabled(is_generator_step):
-            output = self._translate(self.generator, x_real, batch["expression_trg"], batch["lighting_trg"])
+        codes = batch["expression_trg"], batch["lighting_trg"]
+        with torch.set_grad_enabled(is_generator_step and not self.translates_twice):
+            output = self._translate(self.generator, x_real, *codes)
         if self.config.loss.needs_critic:
-            yield self.adversary.critic_update(batch, x_real, output.image.detach(), step)
+            yield self.adversary.critic_update(batch, x_real, output.image.detach(), step, self.share)
         if is_generator_step:
+            if self.translates_twice:
+                output = self._translate(self.generator, x_real, *codes)
             yield generator_update(self.config.loss, self._generator_terms(batch, x_real, output))
 
     def editor(self) -> nn.Module:
@@ -339,26 +344,30 @@ class LeganTask(EditorTask):
         terms = self.adversary.generator_terms(batch, x_fake) if weights.needs_critic else {}
 
         # Pair: the true image, where there is one; errors near eyes and mouth count more.
-        difference = x_fake - batch["x_true"]
+        difference, n_true = x_fake - batch["x_true"], self.share.count(self.share.of_all(batch, "has_true"))
         if weights.pair > 0:
-            terms["pair"] = paired_l1(difference, self.regions, batch["has_true"])
+            terms["pair"] = paired_l1(difference, self.regions, batch["has_true"], n_true)
         if weights.gradient > 0:
-            terms["gradient"] = paired_gradient(difference, self.regions, batch["has_true"])
+            terms["gradient"] = paired_gradient(difference, self.regions, batch["has_true"], n_true)
 
         # Perceptual: a frozen network's features of the fake are those of the truth.
         if weights.perceptual > 0 and self.perceptual is not None:
-            terms["perceptual"] = self._perceptual(self.perceptual, x_fake, batch["x_true"], batch["has_true"])
+            terms["perceptual"] = self._perceptual(self.perceptual, x_fake, batch["x_true"], batch["has_true"], n_true)
 
         # Matching: the critic's features of the fake are those of the truth.
         if weights.matching > 0:
-            terms["matching"] = self._matching(x_fake, batch["x_true"], batch["has_true"])
+            terms["matching"] = self._matching(x_fake, batch["x_true"], batch["has_true"], n_true)
 
         # Reconstruction: back to the source's conditions, where they are known, in a share of the batch.
-        rows, x_rec = self._way_back(batch), None
-        if weights.reconstruction > 0 and len(rows):
-            back = batch["expression_back"][rows], batch["lighting_back"][rows]
-            x_rec = self._translate(self.generator, x_fake[rows], *back).image
-            terms["reconstruction"] = losses.reconstruction(x_rec, x_real[rows])
+        back, x_rec = self._way_back(batch), None
+        rows = back.rows
+        if weights.reconstruction > 0 and back.n:
+            terms["reconstruction"] = x_fake.new_zeros(())
+            if len(rows):
+                x_rec = self._translate(
+                    self.generator, x_fake[rows], batch["expression_back"][rows], batch["lighting_back"][rows]
+                ).image
+                terms["reconstruction"] = back.weight * losses.reconstruction(x_rec, x_real[rows])
 
         # Identity and quality: the frozen networks' outputs.
         if weights.identity > 0 and self.identity is not None:
@@ -366,9 +375,12 @@ class LeganTask(EditorTask):
                 features = self.identity(x_real)
             terms["identity"] = 1 - F.cosine_similarity(features, self.identity(x_fake)).mean()
         if weights.quality > 0 and self.quality is not None:
-            n = max(1, round(weights.quality_share * len(x_fake)))
-            scored = rows[:n]
-            terms["quality"] = quality_loss(self.quality, x_fake[:n], None if x_rec is None else x_rec[:n], x_real[scored])
+            n = max(1, round(weights.quality_share * len(x_fake) * self.share.n_parts))
+            scored, judged = self.share.choose(torch.ones(len(x_fake) * self.share.n_parts), n), self._way_back(batch, n)
+            x_rec = None if x_rec is None else x_rec[: len(judged.rows)]
+            terms["quality"] = quality_loss(
+                self.quality, x_fake[: len(scored.rows)], x_rec, x_real[judged.rows], scored, judged
+            )
         bias = output.bias if output.light_bias is None else output.light_bias
         if bias is not None and weights.bias > 0:
             terms["bias"] = bias.float().abs().mean()
@@ -378,20 +390,23 @@ class LeganTask(EditorTask):
             if weights.displacement > 0:
                 terms["displacement"] = losses.smoothness(output.displacement * x_real.shape[-1])
             if weights.landmarks > 0:
-                points_to = batch["points_true"].where(batch["has_true"][:, None, None] > 0, -1.0)
-                terms["landmarks"] = losses.landmark_displacement(output.displacement, batch["points_real"], points_to)
+                n_known = self.share.count(
+                    losses.known_landmarks(*known_points(*(self.share.of_all(batch, name) for name in _POINTS)))
+                )
+                points = known_points(*(batch[name] for name in _POINTS))
+                terms["landmarks"] = losses.landmark_displacement(output.displacement, *points, n_known)
         return {name: term for name, term in terms.items() if getattr(weights, name) > 0}
 
-    def _matching(self, x_fake: Tensor, x_true: Tensor, has_true: Tensor) -> Tensor:
+    def _matching(self, x_fake: Tensor, x_true: Tensor, has_true: Tensor, n_true: Tensor) -> Tensor:
         """L1 between the critic's features of fake and truth, layer by layer (Wang et al., pix2pixHD, CVPR 2018, eq. 4)."""
         with autocast(self.dtype, self.device):
             fake = self.critic.feature_maps(x_fake)
             with torch.no_grad():
                 true = self.critic.feature_maps(x_true)
         each = [(a - b).float().abs().mean(dim=(1, 2, 3)) for a, b in zip(fake, true, strict=True)]  # (B,) a layer
-        return (torch.stack(each).mean(0) * has_true).sum() / has_true.sum().clamp_min(1)
+        return (torch.stack(each).mean(0) * has_true).sum() / n_true
 
-    def _perceptual(self, network: Features, x_fake: Tensor, x_true: Tensor, has_true: Tensor) -> Tensor:
+    def _perceptual(self, network: Features, x_fake: Tensor, x_true: Tensor, has_true: Tensor, n_true: Tensor) -> Tensor:
         """Squared distance of unit features, channel by channel, mean over places and stages (Zhang et al., LPIPS, CVPR 2018)."""
         with autocast(self.dtype, self.device):
             fake = network(x_fake)
@@ -401,13 +416,22 @@ class LeganTask(EditorTask):
             (F.normalize(a.float(), dim=1) - F.normalize(b.float(), dim=1)).square().sum(1).mean(dim=(1, 2))
             for a, b in zip(fake, true, strict=True)
         ]  # (B,) a stage
-        return (torch.stack(each).mean(0) * has_true).sum() / has_true.sum().clamp_min(1)
+        return (torch.stack(each).mean(0) * has_true).sum() / n_true
 
-    def _way_back(self, batch: Batch) -> Tensor:
-        """The rows that are reconstructed: the first of those that a code brings back to where they came from."""
-        known = batch["can_return"].nonzero().flatten()
-        share = self.config.loss.reconstruction_share * len(batch["can_return"])
-        return known[: max(1, round(share)) if share > 0 else 0]
+    def _way_back(self, batch: Batch, n_most: int | None = None) -> Chosen:
+        """The rows that are reconstructed, at most `n_most`: the first of those that a code brings back to where they came from."""
+        can_return = self.share.of_all(batch, "can_return")
+        n = self.config.loss.reconstruction_share * len(can_return)
+        n = max(1, round(n)) if n > 0 else 0
+        return self.share.choose(can_return, n if n_most is None else min(n, n_most))
+
+
+_POINTS = ("points_real", "points_true", "has_true")
+
+
+def known_points(points_real: Tensor, points_true: Tensor, has_true: Tensor) -> tuple[Tensor, Tensor]:
+    """Return landmarks (B, n, 2) of inputs and truths, with those of truths that the data does not hold far outside the image."""
+    return points_real, points_true.where(has_true[:, None, None] > 0, -1.0)
 
 
 EYE_SIGMA = (0.08, 0.05)  # standard deviations (x, y) of an eye's window, in fractions of the side
@@ -423,32 +447,49 @@ def region_weights(size: int, eyes: float, mouth: float) -> Tensor:
     return (weights / weights.mean())[None, None]
 
 
-def paired_l1(difference: Tensor, regions: Tensor, has_true: Tensor) -> Tensor:
-    """Mean of |difference| (B, 3, H, W) weighted by `regions` (1, 1, H, W), over the images of `has_true` (B,); 0 without any."""
+def paired_l1(difference: Tensor, regions: Tensor, has_true: Tensor, n_true: Tensor | None = None) -> Tensor:
+    """Mean of |difference| (B, 3, H, W) weighted by `regions` (1, 1, H, W), over the images of `has_true` (B,); 0 without any.
+
+    `n_true` is what the sum over the images is divided by; their number by default.
+    """
     each = (difference.abs() * regions).mean(dim=(1, 2, 3))  # (B,)
-    return (each * has_true).sum() / has_true.sum().clamp_min(1)
+    return (each * has_true).sum() / (has_true.sum().clamp_min(1) if n_true is None else n_true)
 
 
-def paired_gradient(difference: Tensor, regions: Tensor, has_true: Tensor) -> Tensor:
+def paired_gradient(difference: Tensor, regions: Tensor, has_true: Tensor, n_true: Tensor | None = None) -> Tensor:
     """`paired_l1` of the differences between neighbours, across plus down: what blurred edges fail (Mathieu et al., ICLR 2016)."""
-    across = paired_l1(difference.diff(dim=3), regions[..., 1:], has_true)
-    return across + paired_l1(difference.diff(dim=2), regions[..., 1:, :], has_true)
+    across = paired_l1(difference.diff(dim=3), regions[..., 1:], has_true, n_true)
+    return across + paired_l1(difference.diff(dim=2), regions[..., 1:, :], has_true, n_true)
 
 
-def quality_loss(quality: Scorer, x_fake: Tensor, x_rec: Tensor | None, x_real: Tensor) -> Tensor:
+def quality_loss(
+    quality: Scorer,
+    x_fake: Tensor,
+    x_rec: Tensor | None,
+    x_real: Tensor,
+    scored: Chosen | None = None,
+    back: Chosen | None = None,
+) -> Tensor:
     """Push the translated image to the top of the scale, and the reconstruction's score to that of its input `x_real`.
 
     Both in units of the scale; the first is `losses.unnaturalness`, which gains nothing from scores beyond it. Q on features is shown
-    the images jittered, as by `QualityLoss`; a reconstruction and its input alike.
+    the images jittered, as by `QualityLoss`; a reconstruction and its input alike. `scored` and `back` say which rows of the batch the
+    translated images and the reconstructions are; without them, all.
     """
-    jitter = wants_jitter(quality)
-    loss = losses.unnaturalness(quality(jittered(x_fake) if jitter else x_fake)).mean()
-    if x_rec is not None:
+    jitter, loss = wants_jitter(quality), x_fake.new_zeros(())
+    if len(x_fake):
         if jitter:
-            x_rec, x_real = jittered(torch.cat([x_rec, x_real], 1)).chunk(2, 1)
+            x_fake = jittered(x_fake) if scored is None else jittered(x_fake, scored.rand)
+        loss = (1.0 if scored is None else scored.weight) * losses.unnaturalness(quality(x_fake)).mean()
+    if x_rec is not None and len(x_rec):
+        if jitter:
+            # The last draws of a step: a part without reconstructions may leave them out.
+            pair = torch.cat([x_rec, x_real], 1)
+            x_rec, x_real = (jittered(pair) if back is None else jittered(pair, back.rand)).chunk(2, 1)
         with torch.no_grad():
             wanted = quality(x_real)
-        loss = loss + (quality(x_rec) - wanted).abs().mean() / TOP_SCORE
+        weight = 1.0 if back is None else back.weight
+        loss = loss + weight * (quality(x_rec) - wanted).abs().mean() / TOP_SCORE
     return loss
 
 

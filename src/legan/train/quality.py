@@ -65,20 +65,24 @@ class RankedBatches:
         self._points: dict[int, np.ndarray] = {}
 
     def __call__(self, step: int, rank: int, n_ranks: int) -> dict[str, Tensor]:
-        """Return the share of process `rank`.
+        """Return the rows of process `rank`.
 
         Raises:
-            ConfigError: there are fewer ladders than processes.
+            ConfigError: the ladders are not a multiple of the processes.
         """
-        if self.n_ladders < n_ranks:
-            raise ConfigError(f"rank_ladders={self.n_ladders} is less than one for each process: give more, or set rank=0")
-        random = np.random.default_rng([self.rated.seed, step, rank, 2])
-        made = [self._ladder(random) for _ in range(self.n_ladders // n_ranks)]
+        if self.n_ladders % n_ranks:
+            raise ConfigError(
+                f"rank_ladders={self.n_ladders} cannot be shared by {n_ranks} processes: give a multiple of {n_ranks}"
+            )
+        random = np.random.default_rng([self.rated.seed, step, 0, 2])
+        drawn = [self._draw_ladder(random) for _ in range(self.n_ladders)]
+        made = [self._ladder(*ladder) for ladder in drawn[rank::n_ranks]]
         images = np.stack([image for ladder, _ in made for image in ladder])
         rises = torch.tensor([rise for _, rise in made], dtype=torch.float32)
         return {**self.rated(step, rank, n_ranks), "ladders": to_network(images).unflatten(0, (len(made), -1)), "rise": rises}
 
-    def _ladder(self, random: np.random.Generator) -> tuple[list[np.ndarray], float]:
+    def _draw_ladder(self, random: np.random.Generator) -> tuple[Any, ...]:
+        """The arguments of a `_ladder`."""
         index, name = int(random.choice(self.clean)), str(random.choice(self.faults))
         rise = random.uniform(MIN_STEP, MAX_STEP)
         first = random.uniform(0, 1 - N_STEPS * rise)
@@ -86,10 +90,15 @@ class RankedBatches:
         # Half of them as they lie: in files of crops JPEG's blocks begin at the corner.
         down, right = random.integers(-most, most + 1, 2).tolist() if random.random() < 0.5 else (0, 0)
         mirror = -1 if self.rated.flip and random.random() < 0.5 else 1
+        return index, name, rise, first, seed, (down, right), mirror
+
+    def _ladder(
+        self, index: int, name: str, rise: float, first: float, seed: int, place: tuple[int, int], mirror: int
+    ) -> tuple[list[np.ndarray], float]:
         image, points = self.rated.images.images[index], self._landmarks(index)
         strengths = [min(first + i * rise, 1.0) for i in range(N_STEPS + 1)]
         made = (degrade(name, image, points, strength, seed) for strength in strengths)
-        return [shifted(each, down, right, most)[:, ::mirror] for each in made], rise
+        return [shifted(each, *place, self.rated.shift)[:, ::mirror] for each in made], rise
 
     def _landmarks(self, index: int) -> np.ndarray:
         if index not in self._points:

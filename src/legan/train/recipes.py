@@ -11,7 +11,7 @@ from legan.core.errors import ConfigError, WeightsError, no_such
 from legan.core.weights import PACKAGED, weights_file
 from legan.train import expression, identity, legan, quality, stargan, starganv2
 from legan.train.config import change_settings
-from legan.train.loop import Build, Outcome, Rehearsal, rehearse, run_task
+from legan.train.loop import Build, Outcome, Rehearsal, launched, rehearse, run_task
 from legan.train.run_folder import CONFIG, init_path
 
 
@@ -75,7 +75,7 @@ class Recipe:
         dry_run: bool = False,
         init: Path | None = None,
         labels: Path | None = None,
-    ) -> Outcome | Rehearsal:
+    ) -> Outcome | Rehearsal | None:
         """Train in a run folder, or continue the training that it holds.
 
         Args:
@@ -83,19 +83,25 @@ class Recipe:
             data: data set folders.
             run: the run folder; `weights` in it is the result.
             settings: changes of the preset, such as "optimizer.lr=1e-3".
-            devices: processes to train in.
+            devices: processes to train in; 1 within torchrun, which starts them.
             dry_run: build everything, time a few steps, write nothing.
             init: weights to start from, a file or `packaged`; the networks take their shape.
             labels: ratings of the data.
+
+        Returns:
+            None for a dry run in all processes of torchrun but the first.
 
         Raises:
             LeganError: as `configure`, `build` and `run_task`.
         """
         config = self.configure(preset, data, run, settings, init, labels)
+        place = launched()
+        if dry_run and place is not None:
+            return rehearse(self.build, config, place.n_ranks) if place.rank == 0 else None
         if dry_run:
             return rehearse(self.build, config, devices)
         outcome = run_task(self.build, config, run, devices)
-        if outcome.finished and self.weights is not None:
+        if outcome.finished and outcome.rank == 0 and self.weights is not None:
             self.export(outcome.run, outcome.run / self.weights, ())
         return outcome
 

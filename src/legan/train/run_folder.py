@@ -26,7 +26,7 @@ from legan.train.task import Task
 
 CONFIG = "config.toml"
 LENGTH = "loop.n_steps"
-# What may differ when a run is continued: its length, and what changes no weight.
+# What may differ when a run is continued: its length, and what changes no weight, or only by rounding.
 FREE_KEYS = (
     LENGTH,
     "loop.log_every",
@@ -35,6 +35,8 @@ FREE_KEYS = (
     "loop.checkpoint_minutes",
     "loop.n_checkpoints",
     "loop.n_workers",
+    "loop.accumulate",
+    "loop.compile",
 )
 
 

@@ -121,6 +121,7 @@ class StarGANTask(EditorTask):
 
     config: StarGANConfig
     ema: StarGANGenerator
+    compiled = ("generator", "critic", "quality")
 
     def __init__(
         self,
@@ -154,10 +155,12 @@ class StarGANTask(EditorTask):
         x_real = batch["x_real"].to(memory_format=self.layout)
         label_trg = joint_label(batch["expression_trg"], batch["lighting_trg"])
         # One translation serves both: the critic's step does not change the generator.
-        with torch.set_grad_enabled(is_generator_step):
+        with torch.set_grad_enabled(is_generator_step and not self.translates_twice):
             x_fake = self.run_mixed(self.generator, x_real, label_trg)
-        yield self.adversary.critic_update(batch, x_real, x_fake.detach(), step)
+        yield self.adversary.critic_update(batch, x_real, x_fake.detach(), step, self.share)
         if is_generator_step:
+            if self.translates_twice:
+                x_fake = self.run_mixed(self.generator, x_real, label_trg)
             yield generator_update(self.config.loss, self._generator_terms(batch, x_real, x_fake))
 
     def _generator_terms(self, batch: Batch, x_real: Tensor, x_fake: Tensor) -> dict[str, Tensor]:
@@ -171,7 +174,7 @@ class StarGANTask(EditorTask):
 
         # Quality: natural to Q.
         if self.config.loss.quality > 0 and self.quality is not None:
-            shown = jittered(x_fake) if wants_jitter(self.quality) else x_fake
+            shown = jittered(x_fake, self.share.rand) if wants_jitter(self.quality) else x_fake
             terms["quality"] = losses.unnaturalness(self.quality(shown)).mean()
         return terms
 

@@ -22,7 +22,7 @@ from legan.train.export import write_editor
 from legan.train.gan import EditorTask
 from legan.train.probe import Probe
 from legan.train.run_folder import CONFIG
-from legan.train.task import Batch, Update
+from legan.train.task import Batch, Chosen, Update
 
 # Settings of StarGAN v2's training, and the presets `paper` and `lite`.
 
@@ -132,6 +132,8 @@ class StarGANv2Task(EditorTask):
 
     config: StarGANv2TrainingConfig
     ema: nn.ModuleDict
+    shared = ("expression_src", "lighting_src")
+    compiled = ("generator", "discriminator")
 
     def __init__(
         self,
@@ -168,22 +170,31 @@ class StarGANv2Task(EditorTask):
         references = [batch[name].to(memory_format=self.layout) for name in ("x_ref", "x_ref2")]
         own = domain_of(self.config.network.domains, batch["expression_src"], batch["lighting_src"])
         target = domain_of(self.config.network.domains, batch["expression_trg"], batch["lighting_trg"]).domain
-        z = torch.randn(2, len(x_real), self.config.network.n_latent, device=x_real.device)
+        z = self._draw_noise(x_real)
 
         # Discriminator. The fakes of noise serve its update and the generator's: nothing they are made with changes between.
-        styles = [self.mapping(noise, target) for noise in z]
-        x_fake = self._translate(x_real, styles[0])
-        yield self._discriminator_update("noise", x_real, own, x_fake.detach(), target, step)
+        with torch.set_grad_enabled(not self.translates_twice):
+            styles = [self.mapping(noise, target) for noise in z]
+            x_fake = self._translate(x_real, styles[0])
+        yield self._discriminator_update("noise", batch, x_real, own, x_fake.detach(), target, step)
         with torch.no_grad():
             x_ref_fake = self._translate(x_real, self._style_of(references[0], target))
-        yield self._discriminator_update("reference", x_real, own, x_ref_fake, target, step)
+        yield self._discriminator_update("reference", batch, x_real, own, x_ref_fake, target, step)
 
         # Generator, with mapping network and encoder; then alone, with styles that the encoder has by now.
+        if self.translates_twice:
+            styles = [self.mapping(noise, target) for noise in z]
+            x_fake = self._translate(x_real, styles[0])
         yield self._generator_update("translator", "noise", x_real, own, x_fake, target, styles, step)
         with torch.no_grad():
             styles = [self._style_of(x, target) for x in references]
         x_fake = self._translate(x_real, styles[0])
         yield self._generator_update("generator", "reference", x_real, own, x_fake, target, styles, step)
+
+    def _draw_noise(self, x: Tensor) -> Tensor:
+        """Noise (2, B, n_latent) of two styles for each row."""
+        n_latent = self.config.network.n_latent
+        return self.share.draw(lambda n: torch.randn(2, n, n_latent, device=x.device).transpose(0, 1), len(x)).transpose(0, 1)
 
     def _translate(self, x: Tensor, style: Tensor) -> Tensor:
         return self.run_mixed(self.generator, x, style)
@@ -195,23 +206,34 @@ class StarGANv2Task(EditorTask):
         return self.run_mixed(self.discriminator, x, domain)
 
     def _discriminator_update(
-        self, kind: str, x_real: Tensor, own: DomainCode, x_fake: Tensor, target: Tensor, step: int
+        self, kind: str, batch: Batch, x_real: Tensor, own: DomainCode, x_fake: Tensor, target: Tensor, step: int
     ) -> Update:
-        weights = self.config.loss
+        weights, known = self.config.loss, self._known(batch)
         # Adversarial: reals up in their own domain, fakes down in the target's. Without a single real, the loss of the fakes alone.
         fake = self._judge(x_fake, target)
         real = self._judge(x_real, own.domain)[own.is_known]
-        adversarial = losses.nonsaturating_critic(real if len(real) else fake.new_full((1,), torch.inf), fake)
+        adversarial = losses.nonsaturating_critic(real if len(real) else fake.new_full((1,), torch.inf), fake, known.weight)
         logs = {f"discriminator/{kind}": adversarial}
         loss = adversarial
 
         # R1 at the reals, in float32 and not every time.
-        x, domain = x_real[own.is_known], own.domain[own.is_known]
-        if step % weights.penalty_every == 0 and weights.penalty > 0 and len(x):
-            n = max(1, round(weights.penalty_fraction * len(x)))
-            logs["discriminator/penalty"] = losses.r1_penalty(lambda images: self.discriminator(images, domain[:n]), x[:n])
+        if step % weights.penalty_every == 0 and weights.penalty > 0 and known.n:
+            logs["discriminator/penalty"] = self._penalty(batch, x_real, own.domain, known.n)
             loss = loss + weights.penalty * logs["discriminator/penalty"]
         return Update("discriminator", loss, logs)
+
+    def _known(self, batch: Batch, n_most: int | None = None) -> Chosen:
+        """The rows whose own domain is known, or the first of them."""
+        codes = self.share.of_all(batch, "expression_src"), self.share.of_all(batch, "lighting_src")
+        return self.share.choose(domain_of(self.config.network.domains, *codes).is_known, n_most)
+
+    def _penalty(self, batch: Batch, x_real: Tensor, domain: Tensor, n_known: int) -> Tensor:
+        first = self._known(batch, max(1, round(self.config.loss.penalty_fraction * n_known)))
+        if not len(first.rows):
+            return x_real.new_zeros(())
+        domain = domain[first.rows]
+        # Not compiled: compiled networks have no second derivatives.
+        return first.weight * losses.r1_penalty(lambda x: self.discriminator.forward(x, domain), x_real[first.rows])
 
     def _generator_update(
         self,
