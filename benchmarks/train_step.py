@@ -26,7 +26,7 @@ from legan.core.files import make_folder
 from legan.core.weights import asset
 from legan.data.manifest import MATTE_COLUMNS, matte_columns, write_manifest
 from legan.data.shards import ShardWriter
-from legan.train.loop import Means, run_step
+from legan.train.loop import Means, compile_networks, run_step
 from legan.train.recipes import RECIPES
 from legan.train.task import Batches, Task, networks_of
 
@@ -140,6 +140,8 @@ def main() -> None:
             task, batches = recipe.build(config, fabric.device)
             for net in networks_of(task).values():
                 net.to(fabric.device)
+            if config.loop.compile:
+                compile_networks(task)
             reference = gflops_of_convolution()
             made, trained = batch_speed(batches, words.steps), step_speed(fabric, task, batches, config, words.steps)
             first = first or (name, trained)

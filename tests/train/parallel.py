@@ -22,9 +22,16 @@ from legan.data.manifest import split_of, write_manifest
 from legan.models.quality import MODEL, QualityConfig, QualityModel
 from legan.train.recipes import RECIPES
 
-N_STEPS = 6
-LOOP = [f"loop.n_steps={N_STEPS}", "loop.log_every=1", "loop.sample_every=100", "loop.checkpoint_every=3", "precision=fp32"]
-SMALL = ["critic.size=32", "critic.width=4", "critic.n_layers=3", "generator.width=4", "generator.n_residual=1"]
+N_STEPS = 4
+LOOP = [f"loop.n_steps={N_STEPS}", "loop.log_every=1", "loop.sample_every=100", "loop.checkpoint_every=2", "precision=fp32"]
+SMALL = [
+    "optimizer.lr_critic=3e-5",
+    "critic.size=32",
+    "critic.width=4",
+    "critic.n_layers=3",
+    "generator.width=4",
+    "generator.n_residual=1",
+]
 RATES = ["optimizer.lr=3e-5", "optimizer.warmup_steps=1", "data.batch_size=8"]
 EDITOR = [*SMALL, *RATES, "generator.mask_channels=4", "loss.identity=0", "quality=Q"]
 FACES = ["network.widths=[4, 6, 6, 6, 4]", *RATES]
@@ -54,7 +61,7 @@ CASES = {
         "lite",
         ("faces", "photos"),
         [*RATES, "network.size=32", "network.width=4", "network.max_width=8", "network.n_style=5", "network.n_hidden=6",
-         "loss.penalty_every=2", "network.domains=lighting", "optimizer.lr_mapping=1e-3"],
+         "loss.penalty_every=2", "network.domains=lighting", "optimizer.lr_mapping=3e-5"],
     ),
     "quality": Case(
         "quality",
@@ -63,7 +70,6 @@ CASES = {
         [*RATES, "network.size=64", "network.width=4", "network.n_hidden=8", "rank=0.5", "rank_ladders=4"],
     ),
     "identity": Case("identity", "lite", ("large",), FACES),
-    "softmax": Case("identity", "lite", ("large",), [*FACES, "margin.kind=softmax"]),
     "expression": Case("expression", "lite", ("large",), FACES),
 }  # fmt: skip
 
@@ -111,7 +117,7 @@ def end(folder: Path) -> None:
         after_step = task.after_step
 
         def killed(step: int) -> None:
-            if step == 4 and os.environ["RANK"] == "1":
+            if step == 2 and os.environ["RANK"] == "1":
                 os.kill(os.getpid(), signal.SIGKILL)
             after_step(step)
 

@@ -264,14 +264,19 @@ def _is_lost(error: RuntimeError) -> bool:
 def _built(fabric: Fabric, build: Build[ConfigT], config: ConfigT) -> tuple[Task, Batches]:
     reseed(config.loop.seed, -1)
     task, batches = build(config, fabric.device)
-    networks = networks_of(task)
-    for net in networks.values():
+    for net in networks_of(task).values():
         net.to(fabric.device)
     if config.loop.compile:
-        for name in task.compiled:
-            if name in networks:
-                networks[name].compile()
+        compile_networks(task)
     return task, batches
+
+
+def compile_networks(task: Task) -> None:
+    """Compile what a task names as `compiled`, where it has such a network."""
+    networks = networks_of(task)
+    for name in task.compiled:
+        if name in networks:
+            networks[name].compile()
 
 
 def fit(fabric: Fabric, task: Task, batches: Batches, loop: LoopConfig, hooks: Sequence[Hook], start: int = 0) -> int:

@@ -20,6 +20,8 @@ class AveragedTask(Task):
         data: description of the training data, kept in checkpoints.
     """
 
+    compiled = ("net",)
+
     def __init__(
         self,
         net: nn.Module,
