@@ -17,7 +17,7 @@ def test_backdrops_differ_and_repeat_by_seed() -> None:
     assert all(one.shape == (192, 192, 3) and one.dtype == np.uint8 for one in drawn)
     assert np.array_equal(drawn[3], variety.draw_backdrop(np.random.default_rng(3)))
     assert len({one.tobytes() for one in drawn}) == 12
-    piece = variety.cut_backdrop(np.random.default_rng(0), drawn[0], 64)
+    piece = variety.cut_backdrop(drawn[0], variety.draw_cut(np.random.default_rng(0), 64), 64)
     assert piece.shape == (64, 64, 3)
 
 
@@ -52,7 +52,7 @@ def test_grey_images_have_one_value_a_pixel(image: np.ndarray) -> None:
 def test_a_poor_camera_does_the_same_to_an_image_and_its_truth(image: np.ndarray) -> None:
     changed = 0
     for seed in range(30):
-        a, b = variety.degraded(np.random.default_rng(seed), [image, image])
+        a, b = variety.degraded([image, image], variety.draw_camera(np.random.default_rng(seed), 64))
         assert np.array_equal(a, b) and a.shape == image.shape and a.dtype == np.uint8
         changed += not np.array_equal(a, image)
     assert 15 < changed < 30

@@ -142,7 +142,10 @@ def synthesize(
 @options
 def import_(
     source: Annotated[
-        str, typer.Argument(metavar="NAME=DIR", help="photo, faceforensics, progan, stylegan, or a name of yours.")
+        str,
+        typer.Argument(
+            metavar="NAME=DIR", help="multipie, rafd, celeba, photo, faceforensics, progan, stylegan, or a name of yours."
+        ),
     ],
     out: DataFolder,
     limit: Annotated[int | None, Option("Images to take, spread evenly; all by default.")] = None,
@@ -155,6 +158,8 @@ def import_(
     """Align the faces of a public set, or of any folder of images, and write a data set; run again, it continues.
 
     Examples:
+
+      legan import multipie=Multi-Pie/data --workers 8 --licence CMU --out data/multipie
 
       legan import photo=holiday/ --out data/photos
 

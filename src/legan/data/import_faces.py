@@ -20,11 +20,14 @@ from legan.core.workers import Progress, RunJobs, begin_item
 from legan.data.manifest import QUALITY_COLUMNS, split_of, write_manifest
 from legan.data.public.affectnet import read_affectnet
 from legan.data.public.casia_webface import read_casia_webface
+from legan.data.public.celeba import read_celeba
 from legan.data.public.faceforensics import read_faceforensics
 from legan.data.public.folder import read_expressions, read_folder, read_people
 from legan.data.public.layout import SourceImage
 from legan.data.public.lfw import read_lfw
+from legan.data.public.multipie import read_multipie
 from legan.data.public.progan import read_progan
+from legan.data.public.rafd import read_rafd
 from legan.data.public.stylegan import read_stylegan
 from legan.data.shards import ShardJob, ShardMaker, ShardWriter, clear_set_folder, open_set_folder
 from legan.faces.align import align
@@ -34,13 +37,17 @@ from legan.faces.detect import MIN_FACE_SIDE, detect_largest
 READERS: dict[str, Callable[[Path], list[SourceImage]]] = {
     "affectnet": read_affectnet,
     "casia-webface": read_casia_webface,
+    "celeba": read_celeba,
     "expressions": read_expressions,
     "faceforensics": read_faceforensics,
     "lfw": read_lfw,
+    "multipie": read_multipie,
     "people": read_people,
     "progan": read_progan,
+    "rafd": read_rafd,
     "stylegan": read_stylegan,
 }
+ATTRIBUTES = {"attributes": "string"}  # a further column of sets that have such: names with spaces between
 _IMAGES_OF_SHARD = 100
 
 
@@ -105,7 +112,8 @@ def import_faces(
                 by_setting.update(row["setting"] for row in record.rows)
                 yield from record.rows
 
-        manifest = write_manifest(rows(), builder.out, QUALITY_COLUMNS)
+        attributes = ATTRIBUTES if any(image.attributes for image in images) else {}
+        manifest = write_manifest(rows(), builder.out, QUALITY_COLUMNS | attributes)
         if not by_setting:
             manifest.unlink()
             clear_set_folder(builder.out)
@@ -194,7 +202,7 @@ def _facts(image: SourceImage) -> dict[str, Any]:
     return {
         "identity": image.identity,
         "expression": image.expression,
-        "lighting": "",
+        "lighting": image.lighting,
         "domain": "photo" if image.kind == "photo" else "generated",
         "kind": image.kind,
         "setting": image.setting,
@@ -203,4 +211,5 @@ def _facts(image: SourceImage) -> dict[str, Any]:
         "strength": 0.0,
         "reference": "",
         "naturalness_distance": float("nan"),
+        "attributes": " ".join(image.attributes),
     }

@@ -9,6 +9,10 @@ import numpy as np
 from legan.core.errors import DataError
 from legan.core.listing import composed, images_in_folder, utf8_name
 
+# The log whose notes the command line prints: what a reader leaves out.
+NOTES = "legan.core.listing"
+
+
 # What an importer says about one image of a public data set.
 
 
@@ -24,6 +28,8 @@ class SourceImage:
         expression: what the data set says of it, in the data set's words; "" where it says nothing.
         split: train, val or test where the data set has its own; "" leaves it to the identity.
         landmarks: the 68 iBUG points (68, 2) in pixels of the image, where the data set gives them.
+        lighting: its class, `00` to `19`, where the data set was taken under known lights.
+        attributes: those that the image has, in the data set's words.
     """
 
     path: Path
@@ -33,6 +39,8 @@ class SourceImage:
     expression: str = ""
     split: str = ""
     landmarks: np.ndarray | None = field(default=None, compare=False)
+    lighting: str = ""
+    attributes: tuple[str, ...] = ()
 
 
 def images_in(folder: Path) -> list[Path]:
