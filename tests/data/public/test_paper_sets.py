@@ -160,7 +160,7 @@ def test_what_is_wrong_with_celeba_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"list_attr_celeba.txt, line 4: cannot read '000002.jpg 2.*6 numbers, 1 or -1"):
         read_celeba(folder)
     lists.write_text(right.replace("Young", "Old", 1))
-    with pytest.raises(DataError, match="line 1: .*the number of images, and the next line the names"):
+    with pytest.raises(DataError, match=r"line 1: .*the number of images, and the next line the names"):
         read_celeba(folder)
     lists.write_text(right + "000003.jpg 1 1 1 1 1 1\n")
     with pytest.raises(DataError, match=r"identity_CelebA.txt of .* does not say what 000003.jpg is"):

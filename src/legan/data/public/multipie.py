@@ -8,7 +8,7 @@ are: Idiap's `bob.db.multipie` (`create.py`, `add_expressions`) and the document
     session 2: neutral, surprise, squint session 4: neutral, neutral, scream
 
 Shot 00 has no flash, 01 to 13 the flashes of the cameras at head height from one profile to the other (07 is the frontal one), 14 to 18 the
-raised ones; shot 19 has no flash again, and so the lighting class 00. Licensed by CMU. 337 people, 750,000 images; of camera 05_1 about 50,000.
+raised ones; shot 19 has no flash again, and so the lighting class 00. Licensed by CMU. 337 people, 750,000 images of 15 cameras.
 """
 
 import logging
