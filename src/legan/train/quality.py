@@ -68,8 +68,10 @@ class RankedBatches:
         """Return the rows of process `rank`.
 
         Raises:
-            ConfigError: the ladders are not a multiple of the processes.
+            ConfigError: there are fewer ladders than processes, or they are not a multiple of them.
         """
+        if self.n_ladders < n_ranks:
+            raise ConfigError(f"rank_ladders={self.n_ladders} is less than one for each process: give more, or set rank=0")
         if self.n_ladders % n_ranks:
             raise ConfigError(
                 f"rank_ladders={self.n_ladders} cannot be shared by {n_ranks} processes: give a multiple of {n_ranks}"
