@@ -74,7 +74,7 @@ def make_page(editor: Editor, pages: Pages, request: AppRequest, weights: str | 
         with gr.Tabs():
             with gr.Tab("One photo"), gr.Row(elem_id="work"):
                 with gr.Column(scale=3, min_width=320, elem_id="left"):
-                    drop = gr.File(label="Photo", file_types=["image"], height=110, elem_id="drop")
+                    drop = gr.File(label="Photo", file_types=["image"], height=135, elem_id="drop")
                     example = gr.Button("Use a packaged photo", size="sm", elem_id="example")
                     messages = gr.HTML("", elem_id="messages")
                     stage = gr.ImageSlider(
@@ -96,7 +96,7 @@ def make_page(editor: Editor, pages: Pages, request: AppRequest, weights: str | 
                     saved = gr.DownloadButton("saved", visible="hidden", elem_id="saved")
                     grid_image = gr.Image(
                         label="All expressions under six lights", interactive=False, visible=False, elem_id="grid-image",
-                        buttons=["download", "fullscreen"],
+                        buttons=["download", "fullscreen"], show_label=False,
                     )  # fmt: skip
                 with gr.Column(scale=2, min_width=300, elem_id="right"):
                     with gr.Group():
@@ -119,7 +119,7 @@ def make_page(editor: Editor, pages: Pages, request: AppRequest, weights: str | 
                     force = gr.Checkbox(False, label="Also faces that are turned too far, cut or small", elem_id="force")
             with gr.Tab("Many photos"):
                 gr.HTML(f"<p>Edits every photo as the controls of “One photo” say, up to {request.max_photos} at once.</p>")
-                many = gr.File(label="Photos", file_types=["image"], file_count="multiple", height=110, elem_id="many")
+                many = gr.File(label="Photos", file_types=["image"], file_count="multiple", height=135, elem_id="many")
                 folder = gr.UploadButton("Choose a folder", file_count="directory", elem_id="folder")
                 batch_messages = gr.HTML("", elem_id="batch-messages")
                 with gr.Row():
@@ -322,7 +322,8 @@ def _choice(visit: Visit) -> dict[str, Any]:
 
 def _readings_table(readings: Readings) -> str:
     """Rows: match, Q, and what the critic sees; a column for each face."""
-    rows = {
+    rows = {} if len(readings.faces) == 1 else {"Face": [str(i) for i in range(1, len(readings.faces) + 1)]}
+    rows |= {
         f"Match with the photo ({readings.identity})": [f"{one.match:.3f}" for one in readings.faces],
         "Naturalness Q, before": [f"{one.quality_before:.2f}" for one in readings.faces],
         "Naturalness Q, after": [f"{one.quality_after:.2f}" for one in readings.faces],

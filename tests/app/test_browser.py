@@ -278,6 +278,8 @@ def test_several_faces(browser: Any, server: Server, people: Path) -> None:
     page.keyboard.press("ArrowDown")
     columns = differs(visitor.changed(before), photo)
     assert columns[: half // 2 + 60].any() and columns[half + 100 :].any(), "all"
+    page.wait_for_function("() => /^Face\\s+1\\s+2/.test(document.querySelector('#readings').innerText)")
+    assert page.is_checked("#faces input[value='all']")
     assert axe_faults(page) == []
     leave(visitor)
 
@@ -370,7 +372,7 @@ def test_a_batch_as_a_zip(browser: Any, server: Server, people: Path, tmp_path: 
     leave(visitor)
 
 
-def test_on_a_phone(browser: Any, server: Server) -> None:
+def test_on_a_phone(browser: Any, server: Server, tmp_path: Path) -> None:
     visitor = visit(browser, server, phone=True, scheme="dark")
     page = visitor.page
     page.tap("#example")
@@ -387,6 +389,9 @@ def test_on_a_phone(browser: Any, server: Server) -> None:
     assert axe_faults(page) == []
     page.tap("#grid")
     page.wait_for_selector("#grid-image img")
+    (tmp_path / "grid.png").write_bytes(page.request.get(page.get_attribute("#grid-image img", "src")).body())
+    mark = legan.read_mark(tmp_path / "grid.png")
+    assert mark is not None and mark.edit.startswith("grid of all expressions")
     leave(visitor)
 
 
