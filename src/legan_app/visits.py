@@ -186,7 +186,6 @@ class Visit:
 
     def _edit(self, editor: Editor, request: EditRequest, full: bool) -> Edit:
         lighting: LightingSpec | None = next(iter(light_setups(request, editor).lightings), None)
-        editor.check(request.expression, lighting, request.strength)
         subject = self._subject(editor, request)[0 if full else 1]
         edit = next(editor.edit_subjects([subject], request.expression, lighting, request.strength))
         return edit.of_file(self.checksum)

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -298,8 +299,9 @@ def _black_body(kelvin: float) -> np.ndarray:
     return np.array([[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]]) @ xyz
 
 
+@lru_cache(maxsize=64)  # checked, then used: an edit asks for it several times
 def _soft_code(centre: tuple[float, float], softness: float) -> np.ndarray:
-    """The mean code (20,) over the disc of a lamp: a spiral of directions, each of the same solid angle."""
+    """The mean code (20,) over the disc of a lamp: a spiral of directions, each of the same solid angle. Read only."""
     turn = math.pi * (3 - math.sqrt(5))
     azimuth, elevation = np.radians(centre)
     forward = np.array([np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)])
@@ -311,7 +313,9 @@ def _soft_code(centre: tuple[float, float], softness: float) -> np.ndarray:
         sine = math.sqrt(1 - cosine**2)
         direction = cosine * forward + sine * (math.cos(i * turn) * right + math.sin(i * turn) * up)
         code += direction_code(direction)
-    return code / _N_DIRECTIONS
+    code /= _N_DIRECTIONS
+    code.flags.writeable = False
+    return code
 
 
 def direction_code(direction: np.ndarray) -> np.ndarray:
