@@ -12,7 +12,7 @@ from tests.core.test_colours import ADOBE, colours, encoded, in_space
 
 from legan.core.colours import ADOBE_RGB, matrix_space, profile_of_gamma, srgb_profile
 from legan.core.deep import Space
-from legan.core.images import load_photo
+from legan.core.images import decoded, load_photo, photo_of
 from legan.core.metadata import Metadata, with_tags
 
 GAMMA = 563 / 256  # Adobe RGB's
@@ -125,6 +125,14 @@ def test_more_than_8_bits_that_cannot_be_kept_are_named(tmp_path: Path) -> None:
     assert load_photo(ten).notes == ("10 bits a channel: the result has 8, as 16 or 8 can be kept",)
     broken = write(tmp_path / "broken.png", png(noise(32, 64, 3), iccp(b"broken")))
     assert load_photo(broken).notes[0] == "16 bits a channel: the result has 8, as its colour profile cannot be used"
+
+
+def test_a_name_alone_is_no_file_to_read_16_bits_from(tmp_path: Path) -> None:
+    data = png(noise(32, 64, 3))
+    write(tmp_path / "other.png", data)
+    with decoded(data, "upload") as image:
+        photo = photo_of(image, tmp_path / "other.png")
+    assert photo.deep is None and photo.notes == ("16 bits a channel: the result has 8, as more are kept of files alone",)
 
 
 def test_ppm_of_16_bits_is_read(tmp_path: Path) -> None:

@@ -294,14 +294,14 @@ def load_photo(path: str | Path | Place) -> Photo:
         if (path.n_bytes or 0) > MAX_BYTES:
             raise ImageError(f"{path} has {(path.n_bytes or 0) >> 20} MiB: too large, at most {MAX_BYTES >> 20} are read")
         with decoded(path.read_bytes(), str(path)) as image:
-            return photo_of(image, path)
+            return _photo_of(image, path, source=path)
     path = Path(path)
     if path.is_dir():
         raise ImageError(f"{path} is a folder: name an image in it")
     if not path.is_file():
         raise ImageError(f"{path} is not a regular file" if path.exists() else f"{path} does not exist: check the name")
     with decoded(path) as image:
-        return photo_of(image, path)
+        return _photo_of(image, path, source=path)
 
 
 def photo_of(image: Image.Image, path: Path | Place | None = None) -> Photo:
@@ -310,6 +310,11 @@ def photo_of(image: Image.Image, path: Path | Place | None = None) -> Photo:
     Raises:
         ImageError: a mode whose white is unknown (floating point, 32 bits), or a size out of bounds.
     """
+    return _photo_of(image, path, source=None)
+
+
+def _photo_of(image: Image.Image, path: Path | Place | None, source: Path | Place | None) -> Photo:
+    """As `photo_of`; `path` names the image, and more than 8 bits a channel are read from `source` where there is one."""
     name = str(path or "the image")
     check_size(image.size, name)
     metadata, orientation, metadata_notes = read_metadata(image, image.size)
@@ -321,7 +326,7 @@ def photo_of(image: Image.Image, path: Path | Place | None = None) -> Photo:
     if orientation in _UPRIGHT:
         rgb, alpha = rgb.transpose(_UPRIGHT[orientation]), alpha and alpha.transpose(_UPRIGHT[orientation])
     rgb.info.clear()
-    deep, deep_notes = deep_of(image, path, orientation)
+    deep, deep_notes = deep_of(image, source, orientation)
     notes = (*_frame_notes(image), *metadata_notes, *depth_notes, *deep_notes, *colour_notes)
     return Photo(rgb, alpha, replace(metadata, icc=icc), path, notes, deep)
 
