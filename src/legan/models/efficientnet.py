@@ -53,6 +53,11 @@ class SameConv(nn.Conv2d):
         return super().forward(x)
 
 
+def _relu6(x: Tensor) -> Tensor:
+    """Bound a convolution's result to 0..6; in its own memory where no gradient needs what it was."""
+    return F.relu6(x, inplace=not torch.is_grad_enabled())
+
+
 class InvertedResidual(nn.Module):
     """1x1 expansion, depthwise convolution, 1x1 projection; the input is added where the shapes agree (MobileNet v2)."""
 
@@ -65,8 +70,8 @@ class InvertedResidual(nn.Module):
         self.adds_input = stride == 1 and n_in == n_out
 
     def forward(self, x: Tensor) -> Tensor:
-        y = x if self.expand is None else F.relu6(self.expand(x))  # (B, expansion * n_in, H, W)
-        y = F.relu6(self.depthwise(y))  # (B, expansion * n_in, H / stride, W / stride)
+        y = x if self.expand is None else _relu6(self.expand(x))  # (B, expansion * n_in, H, W)
+        y = _relu6(self.depthwise(y))  # (B, expansion * n_in, H / stride, W / stride)
         y = self.project(y)  # (B, n_out, H / stride, W / stride)
         return x + y if self.adds_input else y
 
@@ -98,7 +103,7 @@ class EfficientNetLite0(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         # The weights expect (v - 127) / 128 for v in 0..255.
-        y = F.relu6(self.stem(x * (127.5 / 128) + 0.5 / 128))  # (B, 32, H/2, W/2)
+        y = _relu6(self.stem(x * (127.5 / 128) + 0.5 / 128))  # (B, 32, H/2, W/2)
         features = []
         for stage in self.stages:
             y = stage(y)

@@ -46,6 +46,7 @@ from legan.models.quality import (
 
 Precision = Literal["auto", "bf16", "fp32"]
 BATCH_SIZE = 64  # of images in a list
+_AT_ONCE_CPU = 8  # images in the network, so that what lies between its layers stays in a processor's cache: a quarter of the time
 
 
 class QualityScorer:
@@ -104,6 +105,10 @@ class QualityScorer:
     @torch.inference_mode()
     def predict_crops(self, crops: np.ndarray) -> QualityOutput:
         """Score crops, uint8 (B, size, size, 3); scores and spreads (B,) float32 on the CPU, scores within 0..10."""
+        at_once = _AT_ONCE_CPU if self.device.type == "cpu" else len(crops)
+        return _joined([self._predict_bytes(crops[i : i + at_once]) for i in range(0, len(crops), at_once)])
+
+    def _predict_bytes(self, crops: np.ndarray) -> QualityOutput:
         # Bytes go to the device and to the layout of the network without a float32 copy in between.
         x = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).to(self.dtype)
         return self._bounded(self.net.predict(x.div_(127.5).sub_(1)))
@@ -112,13 +117,16 @@ class QualityScorer:
     def predict(self, x: Tensor) -> QualityOutput:
         """Score crops (B, 3, size, size) in [-1, 1], as `predict_crops`."""
         x = x.to(self.device, self.dtype).contiguous(memory_format=torch.channels_last)
-        parts = [self._bounded(self.net.predict(part)) for part in x.split(256)]
-        spreads = [part.spread for part in parts if part.spread is not None]
-        return QualityOutput(torch.cat([part.score for part in parts]), torch.cat(spreads) if spreads else None)
+        return _joined([self._bounded(self.net.predict(part)) for part in x.split(256)])
 
     def _bounded(self, output: QualityOutput) -> QualityOutput:
         spread = output.spread
         return QualityOutput(output.score.clamp(0, TOP_SCORE).cpu(), None if spread is None else spread.cpu())
+
+
+def _joined(parts: Sequence[QualityOutput]) -> QualityOutput:
+    spreads = [part.spread for part in parts if part.spread is not None]
+    return QualityOutput(torch.cat([part.score for part in parts]), torch.cat(spreads) if spreads else None)
 
 
 def load_quality(weights: str | Path | None = None, device: str = "cpu", precision: Precision = "auto") -> QualityScorer:
