@@ -101,7 +101,7 @@ def _rate(work: Callable[[Callable[[int], None]], None]) -> tuple[float, float]:
 
 def memory(rows: Sequence[int], kind: str) -> None:
     """Print the driver's peak memory."""
-    print(f"| rows ({kind}) | peak, MB | seconds |\n| --- | --- | --- |")
+    print(f"| rows ({kind}) | peak, MB | seconds | rows a second of the driver's processor time |\n| --- | --- | --- | --- |")
     for n in rows:
         subprocess.run([sys.executable, __file__, "driver", "--rows", str(n), "--input", kind], check=True)
 
@@ -133,12 +133,13 @@ def driver(n: int, kind: str) -> None:
                 (given / name).touch()
         del names
         ray.init("local", num_cpus=2, object_store_memory=200_000_000, include_dashboard=False, log_to_driver=False)
-        start = time.perf_counter()
+        start, processor = time.perf_counter(), time.process_time()
         with mock.patch.multiple(scorer, _score_job=stub, keep=nothing):
             result = score_in_parts([given], Path(place) / "out", n_workers=2, run=run_on_ray)
         assert result.n_scored == n, result
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"| {n} | {peak:.0f} | {time.perf_counter() - start:.0f} |", flush=True)
+    rate = n / (time.process_time() - processor)
+    print(f"| {n} | {peak:.0f} | {time.perf_counter() - start:.0f} | {rate:.0f} |", flush=True)
 
 
 def kills(n: int, n_kills: int) -> None:

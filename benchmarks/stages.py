@@ -1,10 +1,15 @@
 """Where the time of a photo goes: seconds of one core by stage, for `legan score --parts` and `legan edit`.
 
     python benchmarks/stages.py [--n 48] [--sides 512 1024 2048] [--json stages.json]
+    python benchmarks/stages.py --plan stages.json [--photos 10000000] [--cores 16]
 
 Photos are the four packaged ones, each scaled to the long sides given and saved as JPEG at quality 90, with a little noise by seed, so
 that no two are the same file. Times are processor time of the one thread that works, which other work on the machine changes little;
 what a stage calls that is a stage itself is taken off. The packaged networks run, on the CPU, in float32.
+
+`--plan` computes from measured stages, without running anything, how long many photos take on 8 to 64 nodes, each core a worker: on CPUs
+alone, and with the network on GPUs that take no time at all, which no GPU can beat. It has no start-up, no stragglers, and storage that
+keeps up.
 """
 
 import argparse
@@ -111,16 +116,24 @@ def main() -> None:
     words.add_argument("--n", type=int, default=48)
     words.add_argument("--sides", type=int, nargs="+", default=[512, 1024, 2048])
     words.add_argument("--json", type=Path)
+    words.add_argument("--plan", type=Path)
+    words.add_argument("--photos", type=int, default=10_000_000)
+    words.add_argument("--cores", type=int, default=16)
     given = words.parse_args()
+    if given.plan:
+        plan(json.loads(given.plan.read_text()), given.photos, given.cores)
+        return
     become_worker()
     use_one_thread()
     table: dict[str, dict[str, float]] = {}
+    sizes: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as place, mock.patch.object(align, "ThreadPoolExecutor", Here):
         for side in given.sides:
             folder, out = Path(place) / str(side), Path(place) / "out"
             folder.mkdir()
             photos(folder, side, given.n)
             few = sorted(folder.iterdir())[:2]
+            sizes[str(side)] = sum(path.stat().st_size for path in folder.iterdir()) / given.n
             for verb, work in (("score", score), ("edit", edit)):
                 work(few, out / f"warm-{verb}-{side}")  # networks loaded, kernels chosen
                 table[f"{verb} {side}"] = measured(partial(work, [folder], out / f"{verb}-{side}"), given.n)
@@ -131,7 +144,24 @@ def main() -> None:
         cells = [f"{row[stage]:.1f} ({row[stage] / sum(row.values()):.0%})" for stage in stages]
         print(f"| {name} | " + " | ".join(cells) + f" | {sum(row.values()):.1f} |")
     if given.json:
-        given.json.write_text(json.dumps({"n": given.n, "milliseconds": table}, indent=2) + "\n")
+        given.json.write_text(json.dumps({"n": given.n, "bytes": sizes, "milliseconds": table}, indent=2) + "\n")
+
+
+def plan(measured: dict[str, Any], n_photos: int, n_cores: int) -> None:
+    """Print hours and rates of many photos on many nodes."""
+    print(
+        f"{n_photos:,} photos, {n_cores} workers a node\n| verb, long side | nodes | hours, CPU | hours, GPU at best | photos/s, CPU |",
+        end="",
+    )
+    print(" MB/s read, all |\n| --- | --- | --- | --- | --- | --- |")
+    for name, stages in measured["milliseconds"].items():
+        whole = sum(stages.values()) / 1000
+        for n_nodes in (8, 16, 32, 64):
+            workers = n_nodes * n_cores
+            rate, best = workers / whole, workers / (whole - stages["network"] / 1000)
+            hours = [n_photos / photos_a_second / 3600 for photos_a_second in (rate, best)]
+            read = rate * measured["bytes"][name.split()[1]] / 1e6
+            print(f"| {name} | {n_nodes} | {hours[0]:.2f} | {hours[1]:.2f} | {rate:,.0f} | {read:,.0f} |")
 
 
 class Here:

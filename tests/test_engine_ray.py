@@ -12,16 +12,21 @@ from typing import Any
 import pytest
 from PIL import Image
 from tests.conftest import textured
+from tests.evaluation.sets import make_set, tiny_choice
+from tests.face_sets import make_face_set
 from tests.photo_makers import build_deadly, build_plain, write_photos
 from tests.ray_jobs import at_items, kill_worker, on_node, once_killed, squared, start, started_with
+from tests.recognition_weights import write_tiny_identity
 
+from legan.augmentation import augment
 from legan.core.cluster import run_on_ray
 from legan.core.errors import ConfigError, LeganError
 from legan.data.manifest import read_manifest
 from legan.editing.folders import edit_photos
+from legan.evaluation.benchmark import evaluate
 from legan.quality import scorer
 from legan.quality.scorer import score_images, score_in_parts
-from legan.requests import EditRequest, Engine
+from legan.requests import AugmentationRequest, EditRequest, Engine, EvaluationRequest
 from legan_faces3d.photos import build_photo_set, list_photos
 
 ray = pytest.importorskip("ray", reason="the engine ray needs Ray: pip install 'legan[bulk]'")
@@ -131,6 +136,22 @@ def test_sets_are_those_of_local_processes_without_what_kills_workers(cluster: A
     ]
     local, other = (read_manifest(tmp_path / name) for name in ("local", "ray"))
     assert len(local) == 6 and local.equals(other)
+
+
+def test_measures_and_augmented_sets_are_those_of_local_processes(
+    cluster: Any, tmp_path: Path, tiny_quality: Path, tiny_editor: Path
+) -> None:
+    drawn, people = make_set(tmp_path / "drawn"), make_face_set(tmp_path / "people", n_identities=3, size=128, lightings=(0,))
+    identity = write_tiny_identity(tmp_path / "identity.safetensors")
+    networks = tiny_choice(tmp_path / "networks", tiny_quality)
+    asked = EvaluationRequest((str(drawn),), (f"a={tiny_editor}",), n=8, n_resamples=2)
+    wanted = AugmentationRequest("relight:1", editor=tiny_editor, quality=tiny_quality, identity=str(identity))
+    for name, driver in (("local", None), ("ray", run_on_ray)):
+        evaluate(asked, tmp_path / name / "report", networks, run=driver)
+        augment(people, tmp_path / name / "more", wanted, run=driver)
+    local, other = bytes_of(tmp_path / "local"), bytes_of(tmp_path / "ray")
+    assert local.keys() == other.keys() and {"report/images.csv", "more/manifest.parquet"} <= local.keys()
+    assert [name for name in local if local[name] != other[name] and not name.endswith(("report.json", ".npz"))] == []
 
 
 KILLED = """

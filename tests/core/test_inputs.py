@@ -104,7 +104,12 @@ def test_manifests_name_files_and_parts_of_shards(folder: Path, tmp_path: Path) 
     ((inside, place),) = found(tmp_path / "manifest.parquet").items()
     assert inside == "shards/r1/x.png" and str(place) == f"{tmp_path}/shards/r1/x.png"
     assert place.read_bytes() == (folder / "a.png").read_bytes()
-    for name, error in (("../b.png", "lies outside of it"), ("file:///etc/hosts", "relative to the manifest's folder")):
+    (folder / "link.png").symlink_to(tmp_path / "manifest.parquet")
+    for name, error in (
+        ("link.png", "lies outside of it"),
+        ("../b.png", "lies outside of it"),
+        ("file:///etc/hosts", "relative to the manifest's folder"),
+    ):
         pd.DataFrame({"path": [name]}).to_parquet(folder / "list.parquet")
         with pytest.raises(DataError, match=error):
             found(folder / "list.parquet")

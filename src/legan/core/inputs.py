@@ -144,7 +144,11 @@ def _row(base: str, row: dict[str, Any]) -> Input:
     elif is_address(base):
         file = joined(base, path)
     else:
-        local = path_inside(Path(base), path)
+        check_inside(path, base)
+        parent, _, own = path.rpartition("/")
+        local = _folder_inside(base, parent) / own
+        if local.is_symlink():
+            path_inside(Path(base), path)
         if offset is None:
             return Input(local, inside)
         file = str(local)
@@ -153,6 +157,12 @@ def _row(base: str, row: dict[str, Any]) -> Input:
     n_bytes = row.get("n_bytes")
     name = f"{file.removesuffix('.tar')}/{key}" if key else file
     return Input(Place(name, file, offset, None if n_bytes is None else int(n_bytes), stamp), inside)
+
+
+@lru_cache(maxsize=1024)
+def _folder_inside(base: str, name: str) -> Path:
+    """As `path_inside`, which looks at every part of a path, for the folder that many rows share."""
+    return path_inside(Path(base), name)
 
 
 @lru_cache(maxsize=1024)

@@ -46,7 +46,9 @@ from legan.models.quality import (
 
 Precision = Literal["auto", "bf16", "fp32"]
 BATCH_SIZE = 64  # of images in a list
-_AT_ONCE_CPU = 8  # images in the network, so that what lies between its layers stays in a processor's cache: a quarter of the time
+_AT_ONCE_CPU = (
+    8  # images in the network, so that what lies between its layers stays in a processor's cache: a quarter of the time
+)
 
 
 class QualityScorer:
