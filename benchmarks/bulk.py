@@ -5,8 +5,10 @@
     python benchmarks/bulk.py kills [--n 240] [--kills 10]
 
 `speed` scores and edits photos (as `benchmarks/stages.py` makes them) with two local processes, one Ray actor and two, on a cluster of one
-node on this machine; photos a second are counted from the first job done to the last, so without the start of the workers, which
-stands beside. The load of the machine is printed before each: a core that does other work makes two workers look slow.
+node on this machine. Photos a second of wall time are counted from the first job done to the last, without the start of the workers. On a
+machine that others use too they say little; so two figures stand beside that other work changes less: the processor time of a photo in
+the workers, and the share of the time in which a worker has a job. On free cores the speed is the workers' number times that share, by
+the processor time.
 
 `memory` scores rows that a stub answers at once, since only the driver is looked at: the peak of its resident memory, in a process of
 its own for each number of rows. The rows are those of a Parquet manifest, or empty files in a folder.
@@ -16,6 +18,7 @@ which is then replaced; what is lost, double or of other bytes than by one local
 """
 
 import argparse
+import importlib
 import os
 import resource
 import subprocess
@@ -43,7 +46,7 @@ from legan.quality import scorer
 from legan.quality.scorer import ScoreResult, score_in_parts
 from legan.requests import EditRequest
 
-JOB = 16  # photos of a job, so that all workers have several
+JOB = 8  # photos of a job, so that all workers have several
 
 
 def speed(n: int, side: int, verbs: Sequence[str]) -> None:
@@ -56,22 +59,59 @@ def speed(n: int, side: int, verbs: Sequence[str]) -> None:
         folder = Path(place) / "photos"
         folder.mkdir()
         photos(folder, side, n)
-        print(
-            f"n={n} photos of {side} pixels\n| verb | workers | load before | start, s | photos/s |\n| --- | --- | --- | --- | --- |"
-        )
+        print(f"n={n} photos of {side} pixels\n| verb | workers | load before | photos/s | processor ms a photo | with a job |")
+        print("| --- | --- | --- | --- | --- | --- |")
         for verb in verbs:
             for name, n_workers, run in (("2 local", 2, None), ("1 Ray", 1, run_on_ray), ("2 Ray", 2, run_on_ray)):
                 out, load = Path(place) / f"{verb} {name}", os.getloadavg()[0]
-                start, rate = _rate(partial(_work, verb, folder, out, n_workers, run))
-                print(f"| {verb} | {name} | {load:.1f} | {start:.1f} | {rate:.2f} |", flush=True)
+                log = Path(place) / f"log {verb} {name}"
+                log.mkdir()
+                rate = _rate(partial(_work, verb, folder, out, n_workers, run, log))
+                milliseconds, busy = _of_workers(log, n)
+                print(f"| {verb} | {name} | {load:.1f} | {rate:.2f} | {milliseconds:.1f} | {busy:.1%} |", flush=True)
 
 
-def _work(verb: str, folder: Path, out: Path, n_workers: int, run: RunJobs | None, done: Callable[[int], None]) -> None:
-    if verb == "score":
-        score_in_parts([folder], out, n_workers=n_workers, run=run, progress=lambda n_done, n: done(n_done))
-        return
-    with mock.patch.object(folders, "shown_progress", partial(_Counted, done)):
-        folders.edit_photos([folder], out, EditRequest(expression="smile", lightings=("left",)), n_workers=n_workers, run=run)
+def _work(
+    verb: str, folder: Path, out: Path, n_workers: int, run: RunJobs | None, log: Path, done: Callable[[int], None]
+) -> None:
+    owner, name = (scorer, "_score_job") if verb == "score" else (folders, "_edit_group")
+    with mock.patch.object(owner, name, Timed(owner.__name__, name, log)):
+        if verb == "score":
+            score_in_parts([folder], out, n_workers=n_workers, run=run, progress=lambda n_done, n: done(n_done))
+            return
+        with mock.patch.object(folders, "shown_progress", partial(_Counted, done)):
+            wanted = EditRequest(expression="smile", lightings=("left",))
+            folders.edit_photos([folder], out, wanted, n_workers=n_workers, run=run)
+
+
+class Timed:
+    """A worker's function that writes down when each of its jobs began and ended, and its processor time."""
+
+    def __init__(self, module: str, name: str, log: Path) -> None:
+        self.module, self.name, self.log = module, name, log
+
+    def __call__(self, job: Any) -> Any:
+        """Do the job."""
+        function = getattr(importlib.import_module(self.module), self.name)  # in a worker nothing stands in its place
+        start, processor = time.time(), time.process_time()
+        result = function(job)
+        with open(self.log / str(os.getpid()), "a") as file:
+            file.write(f"{start} {time.time()} {time.process_time() - processor}\n")
+        return result
+
+
+def _of_workers(log: Path, n: int) -> tuple[float, float]:
+    """Milliseconds of processor time a photo, and the share of the time with a job, both without each worker's first, which loads."""
+    seconds = busy = whole = 0.0
+    n_jobs = n_first = 0
+    for path in log.iterdir():
+        jobs = np.loadtxt(path, ndmin=2)
+        n_jobs, n_first = n_jobs + len(jobs), n_first + 1
+        seconds += jobs[1:, 2].sum()
+        # Up to its last job: then another worker may still have one.
+        busy += (jobs[1:, 1] - jobs[1:, 0]).sum()
+        whole += jobs[-1, 1] - jobs[0, 1]
+    return 1000 * seconds / (n * (n_jobs - n_first) / n_jobs), busy / whole
 
 
 class _Counted:
@@ -91,12 +131,12 @@ class _Counted:
         self._done(self._n)
 
 
-def _rate(work: Callable[[Callable[[int], None]], None]) -> tuple[float, float]:
-    """Seconds to the first photo done, and photos a second from then on."""
-    begun, times = time.perf_counter(), []
+def _rate(work: Callable[[Callable[[int], None]], None]) -> float:
+    """Photos a second, from the first done."""
+    times: list[tuple[int, float]] = []
     work(lambda n_done: times.append((n_done, time.perf_counter())))
     (first, start), (last, end) = times[0], times[-1]
-    return start - begun, (last - first) / (end - start)
+    return (last - first) / (end - start)
 
 
 def memory(rows: Sequence[int], kind: str) -> None:
@@ -175,9 +215,11 @@ def kills(n: int, n_kills: int) -> None:
                 second = cluster.add_node(**node)
                 killed["node"] += 1
             else:
-                actors = [one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"][:1] == ["ray::_Worker.work"]]
-                actors[0].kill()
-                killed["actor"] += 1
+                processes = psutil.process_iter(["cmdline"])
+                actors = [one for one in processes if (one.info["cmdline"] or [""])[0].startswith("ray::_Worker")]
+                if actors:  # else both are being started: at the next part
+                    actors[0].kill()
+                    killed["actor"] += 1
 
         result = score_in_parts([crops], Path(place) / "ray", n_workers=2, run=run_on_ray, progress=progress)
         score_in_parts([crops], Path(place) / "local")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from legan.core.images import load_photo
 from legan_faces3d.photos import DroppedPhotoError, PhotoCrop, PhotoEntry
 
 
@@ -29,8 +30,7 @@ def make_deadly(photo: PhotoEntry) -> dict[str, PhotoCrop]:
 def make_plain(photo: PhotoEntry) -> dict[str, PhotoCrop]:
     if "bad" in photo.name:
         raise DroppedPhotoError("no face", "there is none")
-    with Image.open(photo.path) as image:
-        level = int(np.asarray(image).mean())
+    level = int(np.asarray(load_photo(photo.path).image).mean())
     image = np.full((16, 16, 3), level, np.uint8)
     return {
         name: PhotoCrop(image, photo.expression, name, domain, 0.5, [1.0, 0, 0, 0, 1.0, 0], [0.0] * 136)

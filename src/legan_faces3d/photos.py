@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import groupby
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,9 @@ from legan.core.errors import DataError, ImageError, no_such
 from legan.core.files import path_inside, sha256_of, write_atomic
 from legan.core.geometry import CROP_SIZE, inverse, transform, warp
 from legan.core.images import READ_SUFFIXES, load_photo, png_bytes
+from legan.core.inputs import Input, find_inputs, is_folder
 from legan.core.listing import composed, found_file, images_in_folder, person_of, utf8_name
+from legan.core.places import Place
 from legan.core.table import escaped, read_csv_table
 from legan.core.weights import packaged
 from legan.core.workers import Progress, RunJobs, begin_item, check_workers
@@ -61,7 +63,7 @@ class PhotoEntry:
         expression_known: False where the expression is only assumed to be neutral.
     """
 
-    path: Path
+    path: Path | Place
     identity: str
     expression: str
     split: str
@@ -76,7 +78,7 @@ class PhotoEntry:
 
 
 def list_photos(
-    folder: Path,
+    folder: str | Path,
     identity_from_name: str | None = None,
     manifest: Path | None = None,
     source: str | None = None,
@@ -85,7 +87,7 @@ def list_photos(
     """List the photos of a folder.
 
     Args:
-        folder: walked with its subfolders.
+        folder: walked with its subfolders; or a shard, a Parquet manifest or an address, as for `find_inputs`, without `manifest`.
         identity_from_name: regular expression searched in each file's name; its group `identity`, or its first one, or what it
             matches names the person, its group `expression` the expression. Without it and a manifest, photos in a subfolder,
             however deep, show the person that the subfolder is named after, and each other photo a person of its own.
@@ -99,27 +101,30 @@ def list_photos(
     Raises:
         DataError: no photo, a bad regular expression, or a CSV file with a missing column, file or unknown entry.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder: name a folder of photos")
+    given, folder = folder, Path(folder)
+    if not is_folder(given):
+        raise DataError(f"{given} is not a folder: name a folder of photos")
+    if manifest is not None and not folder.is_dir():
+        raise DataError(f"a manifest lists photos of a folder, and {given} is none: leave --manifest out")
     if manifest is not None and identity_from_name is not None:
         raise DataError("the manifest names the people already: leave --identity-from-name out, or leave --manifest out")
-    usual = {"source": source or utf8_name(folder.resolve().name), "licence": licence or "unknown"}
-    entries = _from_csv(folder, Path(manifest), usual) if manifest else _from_names(folder, identity_from_name, usual)
+    own_name = folder.resolve().name if folder.is_dir() else folder.name
+    usual = {"source": source or utf8_name(own_name), "licence": licence or "unknown"}
+    entries = _from_csv(folder, Path(manifest), usual) if manifest else _from_names(given, identity_from_name, usual)
     if not entries:
-        raise DataError(f"{folder} holds no photos ({', '.join(READ_SUFFIXES)})")
+        raise DataError(f"{given} holds no photos ({', '.join(READ_SUFFIXES)})")
     _check_names(entries)
-    return sorted(_with_splits(entries), key=lambda entry: (entry.identity, entry.path))
+    return sorted(_with_splits(entries), key=lambda entry: (entry.identity, PurePosixPath(str(entry.path))))
 
 
-def _from_names(folder: Path, pattern: str | None, usual: Mapping[str, str]) -> list[PhotoEntry]:
+def _from_names(given: str | Path, pattern: str | None, usual: Mapping[str, str]) -> list[PhotoEntry]:
     try:
         search = re.compile(pattern) if pattern else None
     except re.error as error:
         raise DataError(f"cannot read the regular expression '{pattern}' ({error})") from None
     entries = []
-    for path in images_in_folder(folder):
-        identity = _identity_of(person_of(path, folder))
+    for path, inside in _photos_in(given):
+        identity = _identity_of(person_of(Path(inside), Path()))
         expression, known = "neutral", False
         if search is not None:
             match = search.search(path.name)
@@ -133,6 +138,13 @@ def _from_names(folder: Path, pattern: str | None, usual: Mapping[str, str]) -> 
                 expression, known = _expression(groups["expression"], str(path)), True
         entries.append(PhotoEntry(path, identity, expression, "", usual["source"], usual["licence"], known))
     return entries
+
+
+def _photos_in(given: str | Path) -> Iterable[Input]:
+    """The photos of what is named; none are an error of the caller's."""
+    if Path(given).is_dir():
+        return [Input(path, path.relative_to(given).as_posix()) for path in images_in_folder(Path(given))]
+    return find_inputs([given])
 
 
 def _identity_of(name: str) -> str:
@@ -178,8 +190,8 @@ def _expression(word: str, where: str) -> str:
 
 def _check_names(entries: Iterable[PhotoEntry]) -> None:
     """Names become keys in a person's shard: each may stand there once. Identities become file names."""
-    seen: dict[tuple[str, str], Path] = {}
-    files: set[Path] = set()
+    seen: dict[tuple[str, str], Path | Place] = {}
+    files: set[Path | Place] = set()
     for entry in entries:
         other = seen.setdefault((entry.identity, composed(entry.name)), entry.path)
         if other != entry.path or entry.path in files:
@@ -345,8 +357,12 @@ def _finish(builder: SetBuilder, jobs: Sequence[ShardJob], new: set[str]) -> Pho
 
 def _inputs(photos: Sequence[PhotoEntry]) -> list[dict[str, Any]]:
     """What a shard was made from, to be compared later."""
-    facts = ({"n_bytes": photo.path.stat().st_size, "sha256": sha256_of(photo.path)} for photo in photos)
+    facts = ({"n_bytes": _n_bytes(photo.path), "sha256": sha256_of(photo.path)} for photo in photos)
     return [{**asdict(photo), "path": utf8_name(photo.path.name), **fact} for photo, fact in zip(photos, facts, strict=True)]
+
+
+def _n_bytes(path: Path | Place) -> int | None:
+    return path.n_bytes if isinstance(path, Place) else path.stat().st_size
 
 
 def _is_current(record: ShardRecord, photos: Sequence[PhotoEntry]) -> bool:
@@ -421,7 +437,7 @@ RELIGHT_VERSION = 4  # raised when the images change, so that a resumed folder n
 
 
 def relight_folder(
-    photos: Path,
+    photos: str | Path,
     out: Path,
     identity_from_name: str | None = None,
     manifest: Path | None = None,
@@ -537,7 +553,7 @@ _TRUST = {"neutral": 0.8, "squint": 0.95, "smile": 0.85, "disgust": 0.85, "surpr
 
 
 def reexpress_folder(
-    photos: Path,
+    photos: str | Path,
     out: Path,
     identity_from_name: str | None = None,
     manifest: Path | None = None,

@@ -1,6 +1,7 @@
 """The folder that photo sets share: manifest, dropped photos, resume, and errors that say what to do."""
 
 import csv
+import tarfile
 from functools import partial
 from pathlib import Path
 
@@ -74,6 +75,21 @@ def test_run_again_makes_only_what_is_missing_or_has_changed(photos, tmp_path, i
     assert make(photos, tmp_path / "set").n_photos == 7 and in_this_process == ["d"]
     in_this_process.clear()
     assert make(photos, tmp_path / "set").seconds_per_photo is None and in_this_process == []
+
+
+def test_a_shard_of_photos_gives_what_their_folder_does(photos, tmp_path, in_this_process):
+    make(photos, tmp_path / "folder")
+    with tarfile.open(tmp_path / "photos.tar", "w") as tar:
+        for path in sorted(photos.iterdir()):
+            tar.add(path, path.name)
+    make(tmp_path / "photos.tar", tmp_path / "shard")
+    in_this_process.clear()
+    make(tmp_path / "photos.tar", tmp_path / "shard")
+    folder, shard = (read_manifest(tmp_path / name) for name in ("folder", "shard"))
+    assert folder.drop(columns="source").equals(shard.drop(columns="source")) and in_this_process == []
+    assert set(shard["source"]) == {"photos.tar"}
+    with pytest.raises(DataError, match="a manifest lists photos of a folder"):
+        list_photos(tmp_path / "photos.tar", manifest=tmp_path / "faces.csv")
 
 
 def test_worker_processes_give_the_same(photos, tmp_path, in_this_process, monkeypatch):

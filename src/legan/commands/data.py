@@ -11,7 +11,12 @@ from legan.requests import Engine, Option, Seed, SynthesisRequest
 app = typer.Typer()
 
 DataFolder = Annotated[Path, Option("Data set folder to write.", "-o")]
-PhotoFolder = Annotated[Path, typer.Argument(help="Folder of frontal, evenly lit photos; walked with its subfolders.")]
+PhotoFolder = Annotated[
+    str,
+    typer.Argument(
+        help="Folder of frontal, evenly lit photos; or a .tar shard, a .parquet manifest, or an address such as s3://bucket/faces/."
+    ),
+]
 IdentityFromName = Annotated[
     str | None,
     Option("Regular expression for file names: a group `identity`, and perhaps `expression`.", metavar="REGEX"),

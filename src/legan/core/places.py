@@ -17,21 +17,31 @@ class Place:
     """Where the bytes of an image lie.
 
     Args:
-        name: in results: its address, or that of its shard and its name there.
+        address: by which results name it: its own, or that of its shard and its name there.
         file: path or address of the file that holds it.
         offset: of its first byte in the file; None where it is all of the file.
         n_bytes: of the image; None where that is not known.
         stamp: changes when the image does, as far as that is known; else "".
     """
 
-    name: str
+    address: str
     file: str
     offset: int | None = None
     n_bytes: int | None = None
     stamp: str = ""
 
     def __str__(self) -> str:
-        return self.name
+        return self.address
+
+    @property
+    def name(self) -> str:
+        """The last part of its address, as of a path."""
+        return self.address.rpartition("/")[2]
+
+    @property
+    def stem(self) -> str:
+        """Its name without the ending."""
+        return PurePosixPath(self.name).stem
 
     def read_bytes(self) -> bytes:
         """Return the encoded image.
@@ -44,9 +54,9 @@ class Place:
         except LeganError:
             raise
         except Exception as error:  # of whatever library an address leads to; each has errors of its own
-            raise ImageError(f"{self.name} cannot be read ({type(error).__name__}: {error})") from error
+            raise ImageError(f"{self} cannot be read ({type(error).__name__}: {error})") from error
         if self.n_bytes is not None and len(data) != self.n_bytes:
-            raise ImageError(f"{self.name} is shorter than it was when it was listed: list it again")
+            raise ImageError(f"{self} is shorter than it was when it was listed: list it again")
         return data
 
 
