@@ -1,5 +1,6 @@
 """The engine ray on a real cluster of two nodes: the bytes of the local engine, whatever dies on the way; what kills workers is named."""
 
+import logging
 import subprocess
 import sys
 import time
@@ -33,6 +34,7 @@ ray = pytest.importorskip("ray", reason="the engine ray needs Ray: pip install '
 
 pytestmark = pytest.mark.slow
 
+CLIENT_PORT = 23917
 QUICK_TO_NOTICE = {
     "health_check_initial_delay_ms": 0,
     "health_check_period_ms": 500,
@@ -47,9 +49,8 @@ def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     node = {"num_cpus": 1, "object_store_memory": 200_000_000}
-    cluster = Cluster(
-        initialize_head=True, head_node_args={**node, "include_dashboard": False, "_system_config": QUICK_TO_NOTICE}
-    )
+    head = {"include_dashboard": False, "ray_client_server_port": CLIENT_PORT, "_system_config": QUICK_TO_NOTICE}
+    cluster = Cluster(initialize_head=True, head_node_args={**node, **head})
     cluster.second = cluster.add_node(**node)
     ray.init(cluster.address, log_to_driver=False, logging_level="error")
     yield cluster
@@ -92,6 +93,35 @@ def test_jobs_are_drawn_as_workers_are_free(cluster: Any) -> None:
         next(results)
     assert len(drawn) <= 5, "two workers, three results"
     results.close()
+
+
+FROM_ELSEWHERE = """
+from functools import partial
+from pathlib import Path
+from legan.core.cluster import run_on_ray
+from tests.ray_jobs import once_killed, start
+job = partial(once_killed, Path({flag!r}))
+print(sorted(run_on_ray(job, range(5), 1, start, (1,), address="ray://127.0.0.1:{port}")))
+"""
+
+
+def test_a_driver_outside_of_the_cluster(cluster: Any, tmp_path: Path) -> None:
+    code = FROM_ELSEWHERE.format(flag=str(tmp_path / "flag"), port=CLIENT_PORT)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines()[-1:] == ["[0, 1, 4, 9, 16]"], done.stderr
+    assert (tmp_path / "flag").exists(), "a worker was killed"
+
+
+def test_it_is_said_that_the_cluster_has_no_room(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def warn(self: logging.Logger, text: str, *values: object) -> None:
+        raise InterruptedError(text % values)  # it would wait for ever
+
+    monkeypatch.setattr("legan.core.cluster._PATIENCE_S", 0.5)
+    monkeypatch.setattr("logging.Logger.warning", warn)
+    with pytest.raises(
+        InterruptedError, match=r"no worker has started for 0\.5 s: the cluster has no free CPU \(or GPU\) for one"
+    ):
+        run(squared, [1], gpus=1)
 
 
 def test_a_killed_worker_loses_and_doubles_nothing(cluster: Any, tmp_path: Path) -> None:

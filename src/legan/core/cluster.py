@@ -11,6 +11,7 @@ reason and names it where it names what was left out. Nodes that die are nobody'
 """
 
 import logging
+import math
 import os
 import time
 from collections import Counter, deque
@@ -25,9 +26,11 @@ from legan import __version__
 from legan.core.errors import LeganError
 from legan.core.workers import become_worker
 
+_LOG = logging.getLogger(__name__)
 TIMEOUT_S = 1800.0  # of a job: some hundred images, or all photos of one person
 _N_TRIES = 2  # at which an item, or a job that does not say its items, is given up
 _N_FRUITLESS = 5  # failures of a job beside those that named an item
+_PATIENCE_S = 60.0  # until it is said that no worker can start
 _N_DEAD_STARTS = 4  # workers in a row that die before their first job
 
 
@@ -161,6 +164,7 @@ class _Fleet:
         self._again: deque[_Task] = deque()
         self._n_dead_starts = 0
         self._marks: Any = None  # started when first needed
+        self._stuck_since: float | None = None  # no worker has a job, or can have one
 
     def run(self, jobs: Iterable[Any], n_workers: int) -> Iterator[Any]:
         """Yield results."""
@@ -173,10 +177,20 @@ class _Fleet:
                 self._give(task, self._idle.pop())
             if not (self._busy or self._again):
                 return
+            self._say_if_stuck()
             done, _ = self._ray.wait([*self._starting, *self._busy], timeout=1.0)
             for reference in done:
                 yield from self._started(reference) if reference in self._starting else self._finished(reference)
             self._end_stragglers()
+
+    def _say_if_stuck(self) -> None:
+        if self._busy or self._stuck_since is None:
+            self._stuck_since = time.monotonic()
+        elif time.monotonic() - self._stuck_since > _PATIENCE_S:
+            _LOG.warning(
+                "no worker has started for %g s: the cluster has no free CPU (or GPU) for one; still waiting", _PATIENCE_S
+            )
+            self._stuck_since = math.inf
 
     def close(self) -> None:
         """End all actors."""
