@@ -1,6 +1,6 @@
 """Where the time of a photo goes: seconds of one core by stage, for `legan score --parts` and `legan edit`.
 
-    python benchmarks/stages.py [--n 48] [--sides 512 1024 2048] [--json stages.json]
+    python benchmarks/stages.py [--n 48] [--sides 512 1024 2048] [--verbs score edit] [--json stages.json]
     python benchmarks/stages.py --plan stages.json [--photos 10000000] [--cores 16]
 
 Photos are the four packaged ones, each scaled to the long sides given and saved as JPEG at quality 90, with a little noise by seed, so
@@ -115,6 +115,7 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--n", type=int, default=48)
     words.add_argument("--sides", type=int, nargs="+", default=[512, 1024, 2048])
+    words.add_argument("--verbs", nargs="+", default=["score", "edit"], choices=("score", "edit"))
     words.add_argument("--json", type=Path)
     words.add_argument("--plan", type=Path)
     words.add_argument("--photos", type=int, default=10_000_000)
@@ -132,9 +133,9 @@ def main() -> None:
             folder, out = Path(place) / str(side), Path(place) / "out"
             folder.mkdir()
             photos(folder, side, given.n)
-            few = sorted(folder.iterdir())[:2]
+            few = sorted(folder.iterdir())[:8]
             sizes[str(side)] = sum(path.stat().st_size for path in folder.iterdir()) / given.n
-            for verb, work in (("score", score), ("edit", edit)):
+            for verb, work in ((verb, {"score": score, "edit": edit}[verb]) for verb in given.verbs):
                 work(few, out / f"warm-{verb}-{side}")  # networks loaded, kernels chosen
                 table[f"{verb} {side}"] = measured(partial(work, [folder], out / f"{verb}-{side}"), given.n)
     stages = (*STAGES, "other")
