@@ -174,7 +174,7 @@ def test_measures_and_augmented_sets_are_those_of_local_processes(
     drawn, people = make_set(tmp_path / "drawn"), make_face_set(tmp_path / "people", n_identities=3, size=128, lightings=(0,))
     identity = write_tiny_identity(tmp_path / "identity.safetensors")
     networks = tiny_choice(tmp_path / "networks", tiny_quality)
-    asked = EvaluationRequest((str(drawn),), (f"a={tiny_editor}",), n=8, n_resamples=2)
+    asked = EvaluationRequest((str(drawn),), (f"a={tiny_editor}",), n=16, n_resamples=2)
     wanted = AugmentationRequest("relight:1", editor=tiny_editor, quality=tiny_quality, identity=str(identity))
     for name, driver in (("local", None), ("ray", run_on_ray)):
         evaluate(asked, tmp_path / name / "report", networks, run=driver)
