@@ -66,7 +66,7 @@ def test_notebooks_are_pages_and_files(site: Path) -> None:
 
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="the browser test needs Chromium: apt-get install chromium")
-def test_the_search_works_from_disk(site: Path) -> None:
+def test_the_search_works_from_disk_and_pages_can_be_read_by_all(site: Path) -> None:
     sync_api = pytest.importorskip("playwright.sync_api", reason="the browser test needs playwright: pip install playwright")
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -78,4 +78,14 @@ def test_the_search_works_from_disk(site: Path) -> None:
         page.keyboard.type("min-match")
         page.wait_for_selector(".md-search-result__link[href*='commands.html']", timeout=20_000)
         assert [url for url in asked if not url.startswith(("file:", "data:", "blob:", "about:"))] == []
+
+        # Nothing serious for people who need contrast or a screen reader, and nothing wider than a telephone.
+        axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python").Axe()
+        for name in ("index", "reference/editing"):
+            page = context.new_page()
+            page.goto((site / f"{name}.html").as_uri())
+            faults = [one for one in axe.run(page).response["violations"] if one["impact"] in ("serious", "critical")]
+            assert [(one["id"], one["nodes"][0]["html"]) for one in faults] == []
+            page.set_viewport_size({"width": 390, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth") == 390
         browser.close()

@@ -75,8 +75,11 @@ def on_page_markdown(markdown: str, page: Any, **kwargs: Any) -> str:
 
 
 def on_post_page(output: str, page: Any, **kwargs: Any) -> str:
-    """Load the search's helper from the site itself."""
-    return output.replace(SHIM, "../" * page.url.count("/") + OWN_SHIM)
+    """Load the search's helper from the site itself, and say to a screen reader what the search is."""
+    named = output.replace(
+        'data-md-component="search" role="dialog"', 'data-md-component="search" role="dialog" aria-label="Search"'
+    )
+    return named.replace(SHIM, "../" * page.url.count("/") + OWN_SHIM)
 
 
 def on_post_template(output_content: str, **kwargs: Any) -> str:
