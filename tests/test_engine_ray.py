@@ -34,7 +34,6 @@ ray = pytest.importorskip("ray", reason="the engine ray needs Ray: pip install '
 
 pytestmark = pytest.mark.slow
 
-CLIENT_PORT = 23917
 QUICK_TO_NOTICE = {
     "health_check_initial_delay_ms": 0,
     "health_check_period_ms": 500,
@@ -49,7 +48,7 @@ def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     node = {"num_cpus": 1, "object_store_memory": 200_000_000}
-    head = {"include_dashboard": False, "ray_client_server_port": CLIENT_PORT, "_system_config": QUICK_TO_NOTICE}
+    head = {"include_dashboard": False, "_system_config": QUICK_TO_NOTICE}
     cluster = Cluster(initialize_head=True, head_node_args={**node, **head})
     cluster.second = cluster.add_node(**node)
     ray.init(cluster.address, log_to_driver=False, logging_level="error")
@@ -95,19 +94,6 @@ def test_jobs_are_drawn_as_workers_are_free(cluster: Any) -> None:
     results.close()
 
 
-FROM_ELSEWHERE = """
-import math
-from legan.core.cluster import run_on_ray
-print(sorted(run_on_ray(math.factorial, range(1, 5), 1, len, ("start",), address="ray://127.0.0.1:{port}")))
-"""
-
-
-def test_a_driver_outside_of_the_cluster(cluster: Any) -> None:
-    code = FROM_ELSEWHERE.format(port=CLIENT_PORT)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert done.stdout.splitlines()[-1:] == ["[1, 2, 6, 24]"], done.stderr
-
-
 def test_it_is_said_that_the_cluster_has_no_room(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def warn(self: logging.Logger, text: str, *values: object) -> None:
         raise InterruptedError(text % values)  # it would wait for ever
@@ -125,9 +111,9 @@ def test_a_killed_worker_loses_and_doubles_nothing(cluster: Any, tmp_path: Path)
     assert (tmp_path / "flag").exists()
 
 
-@pytest.mark.parametrize(("poison", "why"), [("kill", "a worker died"), ("slow", "a worker took more than 4 s")])
+@pytest.mark.parametrize(("poison", "why"), [("kill", "a worker died"), ("slow", "a worker took more than 2 s")])
 def test_what_fails_twice_is_named_and_the_rest_done(cluster: Any, poison: str, why: str) -> None:
-    (results,) = run(partial(at_items, poison), [["a", poison, "c"]], timeout_s=4 if poison == "slow" else 60)
+    (results,) = run(partial(at_items, poison), [["a", poison, "c"]], timeout_s=2 if poison == "slow" else 60)
     assert results == ["A", f"{why} twice at this image: left out", "C"]
 
 
@@ -184,7 +170,7 @@ KILLED = """
 from legan.core.cluster import run_on_ray
 from legan.quality import scorer
 scorer.PART_SIZE = 2
-scorer.score_in_parts([{crops!r}], {out!r}, {weights!r}, n_workers=2, run=lambda *a, **o: run_on_ray(*a, address={address!r}, **o))
+scorer.score_in_parts([{crops!r}], {out!r}, {weights!r}, n_workers=1, run=lambda *a, **o: run_on_ray(*a, address={address!r}, **o))
 """
 
 
@@ -202,7 +188,7 @@ def test_a_killed_driver_resumes(
     driver.wait()
     made = {path.name: path.stat().st_mtime_ns for path in out.glob("shards/*.parquet")}
     assert 3 <= len(made) < 11
-    result = score_in_parts([crops], out, tiny_quality, n_workers=2, run=run_on_ray)
+    result = score_in_parts([crops], out, tiny_quality, run=run_on_ray)
     assert (result.n_images, result.n_scored) == (22, 20)
     assert made.items() <= {path.name: path.stat().st_mtime_ns for path in out.glob("shards/*.parquet")}.items()
     score_in_parts([crops], tmp_path / "local", tiny_quality)
