@@ -107,8 +107,9 @@ class QualityScorer:
     @torch.inference_mode()
     def predict_crops(self, crops: np.ndarray) -> QualityOutput:
         """Score crops, uint8 (B, size, size, 3); scores and spreads (B,) float32 on the CPU, scores within 0..10."""
-        at_once = _AT_ONCE_CPU if self.device.type == "cpu" else len(crops)
-        return _joined([self._predict_bytes(crops[i : i + at_once]) for i in range(0, len(crops), at_once)])
+        n = max(len(crops), 1)  # of no crops one part that is empty
+        at_once = _AT_ONCE_CPU if self.device.type == "cpu" else n
+        return _joined([self._predict_bytes(crops[i : i + at_once]) for i in range(0, n, at_once)])
 
     def _predict_bytes(self, crops: np.ndarray) -> QualityOutput:
         # Bytes go to the device and to the layout of the network without a float32 copy in between.
