@@ -522,7 +522,7 @@ def _check_bounds(least: float, most: float, low: int, high: int) -> None:
     if low - slack <= least and most <= high + slack:  # false for NaN
         return
     fix = "divide 0..255 by 255" if most > 2 else "map [-1, 1] by (x + 1) / 2" if low == 0 and least < 0 else "clamp them"
-    raise ImageError(f"image values must lie in [{low}, {high}], found {least:.3g} to {most:.3g}: {fix}")
+    raise ImageError(f"image values must lie in [{low}, {high}], found {least:.6g} to {most:.6g}: {fix}")
 
 
 def png_bytes(image: np.ndarray, compress_level: int = -1) -> bytes:
