@@ -113,6 +113,8 @@ def test_files_decisions_and_page(faces: Path, tmp_path: Path, tiny_quality: Pat
     assert sum(done.left_out.values()) + done.n_kept == 14 and done.left_out["unreadable"] == 1
     assert table.loc[table["image"] == "broken.png", "reason"].item()
     page = (out / "index.html").read_text()
+    of_group = {part.split("</h2>")[0]: part.count("data:image/webp") for part in page.split("<h2>")[1:]}
+    assert of_group["Best"] == of_group["Worst"] == 6, "of 13 scored images none is among both"
     assert "Best" in page and "Worst" in page and page.count("data:image/webp") > 5 and "http" not in page.split("<svg")[0]
 
     # Other bounds on the same scores: nothing is scored again, the folder follows the new decisions.

@@ -395,7 +395,7 @@ def _place(table: "pd.DataFrame", paths: Mapping[str, Path], folder: Path, out: 
 # The page of a filtering: its best, worst and borderline images, in one file that opens from disk.
 
 
-N_SHOWN = 16  # images of each group
+N_SHOWN = 16  # images of each group, at most half of all, so that the best are not among the worst
 
 
 def write_overview(table: "pd.DataFrame", paths: Mapping[str, Path], path: Path, request: FilterRequest, size: int) -> None:
@@ -414,11 +414,12 @@ def write_overview(table: "pd.DataFrame", paths: Mapping[str, Path], path: Path,
     scored = table[table["score"].notna()].sort_values("score", ascending=False)
     kept, refused = scored[scored["kept"]], scored[~scored["kept"]]
     doubles = refused[refused["why"] == "near-duplicate"]
-    n_edge = N_SHOWN // 2
+    n_shown = min(N_SHOWN, max(1, len(scored) // 2))
+    n_edge = max(1, n_shown // 2)
     by_score = refused[refused["why"].isin(["below min-quality", "not among the share to keep"])]
     groups = {
-        "Best": kept.head(N_SHOWN),
-        "Worst": scored.tail(N_SHOWN)[::-1],
+        "Best": kept.head(n_shown),
+        "Worst": scored.tail(n_shown)[::-1],
         "Borderline: just kept": kept.tail(n_edge)[::-1],
         "Borderline: just left out": by_score.head(n_edge),
         "Below the match bound, most natural first": refused[refused["why"] == "below min-match"].head(n_edge),
