@@ -120,3 +120,9 @@ def test_too_few_images_and_what_does_not_belong_here_are_refused(tmp_path: Path
     words = ["train", "quality", "--preset", "features", "--run", str(tmp_path / "run"), "--init", "packaged"]
     result = CliRunner().invoke(app, words)
     assert result.exit_code != 0 and "one linear system" in result.output + result.stderr
+
+
+@pytest.mark.parametrize(("pearson", "is_warned"), [(-0.05, True), (0.19, True), (0.2, False), (0.6, False), (np.nan, True)])
+def test_a_q_that_does_not_agree_with_its_raters_says_so(pearson: float, is_warned: bool) -> None:
+    trained = quality_features.Trained(Path("q.safetensors"), [{"n": 24.0, "pearson": pearson, "std": 0.1}])
+    assert ("hardly agrees with the raters" in str(trained)) == is_warned

