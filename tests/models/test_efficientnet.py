@@ -56,3 +56,21 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
 def test_its_first_features_see_where_an_edge_is() -> None:
     torch.manual_seed(0)
     assert EfficientNetLite0(1)(torch.zeros(2, 3, 32, 32))[0].shape == (2, 16, 16, 16)
+
+
+def test_in_bfloat16_features_and_gradients_stay_near_those_of_float32() -> None:
+    """With a gradient, strided depthwise convolutions run in float32; the way without one is all bfloat16."""
+    net = load_efficientnet(4)
+    x = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        without = net(x)[-1].float()
+    outputs = []
+    for enabled in (True, False):
+        x_in = x.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            feature = net(x_in)[-1].float()
+        (gradient,) = torch.autograd.grad(feature.abs().mean(), x_in)
+        outputs.append((feature.detach(), gradient))
+    (mixed, mixed_gradient), (exact, exact_gradient) = outputs
+    assert (mixed - exact).norm() < 0.04 * exact.norm() and (without - exact).norm() < 0.04 * exact.norm()
+    assert torch.nn.functional.cosine_similarity(mixed_gradient.flatten(), exact_gradient.flatten(), dim=0) > 0.95
