@@ -155,3 +155,22 @@ def textured(width: int = 320, height: int = 200, seed: int = 0) -> Image.Image:
     slow = 110 + 50 * np.sin(x / 30)[..., None] * np.cos(y / 20)[..., None]
     noise = np.random.default_rng(seed).normal(0, 12, (height, width, 3))
     return Image.fromarray(np.clip(slow + noise, 0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="session")
+def bucket() -> Iterator[Any]:
+    """A bucket of a local S3 server, found by the environment as on a cluster's nodes."""
+    server_module = pytest.importorskip("moto.server", reason="needs a local S3: pip install 'moto[server]'")
+    boto3 = pytest.importorskip("boto3")
+    pytest.importorskip("s3fs", reason="addresses s3:// need s3fs: pip install 'legan[bulk]'")
+    server = server_module.ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.get_host_and_port()[1]}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="faces")
+        yield client
+    server.stop()

@@ -5,6 +5,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,8 @@ from legan.core.errors import ConfigError, DataError, ImageError, no_such
 from legan.core.files import atomic_write, make_folder, sha256_of, write_atomic
 from legan.core.geometry import warp
 from legan.core.images import decode_rgb, from_network, png_bytes, to_network
+from legan.core.inputs import folder_at
+from legan.core.places import is_address, opened
 from legan.core.workers import Progress, RunJobs, check_workers
 from legan.data.import_faces import import_faces, parse_source, source_digest
 from legan.data.manifest import (
@@ -28,6 +31,7 @@ from legan.data.manifest import (
     DOMAINS,
     MANIFEST,
     SPLITS,
+    DataFolder,
     image_names,
     read_bytes,
     write_manifest,
@@ -101,7 +105,8 @@ def augment(
     """Make an augmented data set, or what is missing of it.
 
     Args:
-        source: a data set folder, or NAME=DIR for images in another layout, which are aligned first, as `legan import` does.
+        source: a data set folder, of this machine or at an address, or NAME=DIR for images in another layout, which are aligned
+            first, as `legan import` does.
         out: the folder of the new data set; made when missing.
         request: what to make.
         n_workers: processes of one thread each.
@@ -137,19 +142,19 @@ def augment(
         report = _finish(builder, jobs, counts.n_images, dict(counts.by_label), list(quotas.unmakeable))
         recipe.plan.unlink(missing_ok=True)
         if imported:
-            shutil.rmtree(folder)
+            shutil.rmtree(out / _IMPORTED)
         return report
 
 
 def _opened(
     source: str | Path, out: Path, settings: dict[str, Any], n_workers: int, run: RunJobs | None
-) -> tuple[Path, bool, dict[str, Any]]:
+) -> tuple[DataFolder, bool, dict[str, Any]]:
     """The data set folder to augment, whether it was imported for this alone, and the settings with what was imported.
 
     An imported folder is gone when all is done.
     """
-    if (Path(source) / MANIFEST).is_file() or "=" not in str(source):
-        return Path(source), False, settings
+    if is_address(str(source)) or "=" not in str(source) or (Path(source) / MANIFEST).is_file():
+        return folder_at(source), False, settings
     name, folder = parse_source(str(source))
     imported, settings = out / _IMPORTED, settings | {"pictures": source_digest(name, folder)}
     check_set_folder(out, settings, besides={_IMPORTED}, derived={_PLAN})
@@ -304,7 +309,7 @@ class Quotas:
     unmakeable: tuple[str, ...]
 
 
-def count_images(folder: Path) -> ImageCounts:
+def count_images(folder: DataFolder) -> ImageCounts:
     """Count a data set's images.
 
     Raises:
@@ -334,7 +339,7 @@ def count_images(folder: Path) -> ImageCounts:
     return ImageCounts(n_images, dict(sorted(by_label.items())))
 
 
-def _in_two_splits(folder: Path, identity: str) -> DataError:
+def _in_two_splits(folder: DataFolder, identity: str) -> DataError:
     return DataError(
         f"{folder / MANIFEST} has identity '{identity}' in more than one split: a person who is tested must not be trained on"
     )
@@ -392,7 +397,7 @@ def level(counts: Mapping[str, int], top: int, room: int) -> dict[str, int]:
     return added
 
 
-def write_plan(folder: Path, path: Path, counts: ImageCounts, quotas: Quotas, names: LabelMap, seed: int) -> None:
+def write_plan(folder: DataFolder, path: Path, counts: ImageCounts, quotas: Quotas, names: LabelMap, seed: int) -> None:
     """Write the plan: the manifest's rows with `row`, their number, `name`, by which people speak of the image, and `wanted`, the
     labels to make of it.
 
@@ -404,13 +409,13 @@ def write_plan(folder: Path, path: Path, counts: ImageCounts, quotas: Quotas, na
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    source = pq.ParquetFile(folder / MANIFEST)
-    base = source.schema_arrow
-    fields = [base.field(name) for name in COLUMNS]
     added = {"row": pa.int64(), "name": pa.string(), "wanted": pa.list_(pa.string())}
-    schema = pa.schema([*fields, *(pa.field(name, kind) for name, kind in added.items())])
     draws, n_rows = _SourceSampler(counts, quotas, names, seed), 0
-    with atomic_write(path) as file, pq.ParquetWriter(file, schema) as writer:
+    with ExitStack() as stack:
+        source = pq.ParquetFile(stack.enter_context(opened(str(folder / MANIFEST))))
+        fields = [source.schema_arrow.field(name) for name in COLUMNS]
+        schema = pa.schema([*fields, *(pa.field(name, kind) for name, kind in added.items())])
+        writer = stack.enter_context(pq.ParquetWriter(stack.enter_context(atomic_write(path)), schema))
         for batch in source.iter_batches(N_SOURCES, columns=list(COLUMNS)):
             table = pa.Table.from_batches([batch]).select(list(COLUMNS))
             frame = table.select(["split", "expression", "path", "key"]).to_pandas()
@@ -481,27 +486,28 @@ def read_group(path: Path, number: int) -> list[dict[str, Any]]:
     return pq.ParquetFile(path).read_row_group(number).to_pylist()
 
 
-def _columns(folder: Path, names: tuple[str, ...]) -> Iterator[dict[str, list[str]]]:
+def _columns(folder: DataFolder, names: tuple[str, ...]) -> Iterator[dict[str, list[str]]]:
     """Some columns of a manifest, a part at a time, missing texts as ""."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = Path(folder) / MANIFEST
+    path = folder / MANIFEST
     if not path.is_file():
         raise DataError(
             f"{folder} is not a data set: it has no {MANIFEST}; give NAME=DIR for images in another layout, such as people={folder}"
         )
-    try:
-        file = pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path} cannot be read ({error}): make the data set again") from error
-    if "synthetic" in file.schema_arrow.names:
-        raise DataError(f"{folder} is augmented already: augment the data set that it was made of, with a higher --ratio")
-    missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
-    if missing:
-        raise DataError(f"{path} lacks the columns {', '.join(missing)}")
-    for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(names)):
-        yield {name: [value or "" for value in batch.column(name).to_pylist()] for name in names}
+    with opened(str(path)) as content:
+        try:
+            file = pq.ParquetFile(content)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise DataError(f"{path} cannot be read ({error}): make the data set again") from error
+        if "synthetic" in file.schema_arrow.names:
+            raise DataError(f"{folder} is augmented already: augment the data set that it was made of, with a higher --ratio")
+        missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
+        if missing:
+            raise DataError(f"{path} lacks the columns {', '.join(missing)}")
+        for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(names)):
+            yield {name: [value or "" for value in batch.column(name).to_pylist()] for name in names}
 
 
 # One shard of an augmented data set: the original crops, and what the editor makes of them, judged and tried again.
@@ -543,7 +549,7 @@ class Recipe:
         weights, quality, identity, device: the networks, as for `load_crop_editor`, `load_quality` and `load_embedding`.
     """
 
-    folder: Path
+    folder: DataFolder
     plan: Path
     seed: int
     names: LabelMap
@@ -692,7 +698,7 @@ def _codes(names: Sequence[str | None], known: Sequence[str], own: torch.Tensor)
     return codes
 
 
-def aligned_crop(folder: Path, row: dict[str, Any], size: int) -> tuple[bytes, str, np.ndarray]:
+def aligned_crop(folder: DataFolder, row: dict[str, Any], size: int) -> tuple[bytes, str, np.ndarray]:
     """The crop of a manifest row: encoded, its file's ending, and its pixels, uint8 (size, size, 3).
 
     An image of crop size is a crop; any other is cut as its alignment in the manifest says.

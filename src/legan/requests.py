@@ -222,7 +222,7 @@ class FilterRequest:
     faces: FaceSearch = "auto"
     identity: Identity = "packaged"
 
-    def check(self, reference: Path | None) -> None:
+    def check(self, reference: str | Path | None) -> None:
         """Check what needs no network.
 
         Raises:
@@ -243,7 +243,10 @@ class EvaluationRequest:
 
     data: Annotated[
         tuple[str, ...],
-        Option("Data set; may be repeated. With --results: folder of input images.", metavar="DIR[:SPLIT]"),
+        Option(
+            "Data set, also at an address; may be repeated. With --results: folder of input images (or shard, manifest, address).",
+            metavar="DIR[:SPLIT]",
+        ),
     ]
     editors: Annotated[
         tuple[str, ...],
@@ -256,8 +259,8 @@ class EvaluationRequest:
     results: Annotated[
         tuple[str, ...], Option("Folder of a model's results, named as their inputs; may be repeated.", metavar="NAME=DIR")
     ] = ()
-    truth: Annotated[Path | None, Option("With --results: folder of true edits, named as their inputs.")] = None
-    real: Annotated[Path | None, Option("With --results: folder of real images.")] = None
+    truth: Annotated[str | None, Option("With --results: folder of true edits, named as their inputs.", metavar="DIR")] = None
+    real: Annotated[str | None, Option("With --results: folder of real images.", metavar="DIR")] = None
     split: Annotated[str, Option("train, val or test, where --data does not say.")] = "test"
     n: Annotated[int, Option("Number of edits drawn from each data set.")] = 2000
     seed: Seed = 0

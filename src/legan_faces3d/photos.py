@@ -21,8 +21,8 @@ from legan.core.errors import DataError, ImageError, no_such
 from legan.core.files import path_inside, sha256_of, write_atomic
 from legan.core.geometry import CROP_SIZE, inverse, transform, warp
 from legan.core.images import READ_SUFFIXES, load_photo, png_bytes
-from legan.core.inputs import Input, find_inputs, is_folder
-from legan.core.listing import composed, found_file, images_in_folder, person_of, utf8_name
+from legan.core.inputs import inputs_in, is_folder, name_of
+from legan.core.listing import composed, found_file, person_of, utf8_name
 from legan.core.places import Place
 from legan.core.table import escaped, read_csv_table
 from legan.core.weights import packaged
@@ -108,8 +108,7 @@ def list_photos(
         raise DataError(f"a manifest lists photos of a folder, and {given} is none: leave --manifest out")
     if manifest is not None and identity_from_name is not None:
         raise DataError("the manifest names the people already: leave --identity-from-name out, or leave --manifest out")
-    own_name = folder.resolve().name if folder.is_dir() else folder.name
-    usual = {"source": source or utf8_name(own_name), "licence": licence or "unknown"}
+    usual = {"source": source or name_of(given), "licence": licence or "unknown"}
     entries = _from_csv(folder, Path(manifest), usual) if manifest else _from_names(given, identity_from_name, usual)
     if not entries:
         raise DataError(f"{given} holds no photos ({', '.join(READ_SUFFIXES)})")
@@ -123,7 +122,7 @@ def _from_names(given: str | Path, pattern: str | None, usual: Mapping[str, str]
     except re.error as error:
         raise DataError(f"cannot read the regular expression '{pattern}' ({error})") from None
     entries = []
-    for path, inside in _photos_in(given):
+    for path, inside in inputs_in(given):
         identity = _identity_of(person_of(Path(inside), Path()))
         expression, known = "neutral", False
         if search is not None:
@@ -138,13 +137,6 @@ def _from_names(given: str | Path, pattern: str | None, usual: Mapping[str, str]
                 expression, known = _expression(groups["expression"], str(path)), True
         entries.append(PhotoEntry(path, identity, expression, "", usual["source"], usual["licence"], known))
     return entries
-
-
-def _photos_in(given: str | Path) -> Iterable[Input]:
-    """The photos of what is named; none are an error of the caller's."""
-    if Path(given).is_dir():
-        return [Input(path, path.relative_to(given).as_posix()) for path in images_in_folder(Path(given))]
-    return find_inputs([given])
 
 
 def _identity_of(name: str) -> str:

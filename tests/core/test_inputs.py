@@ -1,7 +1,7 @@
 """What commands take as images: folders, tar shards, manifests, and all of these at addresses: bytes, names, outputs."""
 
+import sys
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from tests.conftest import textured
 
-from legan.core.errors import DataError, ImageError
+from legan.core.errors import DataError, ImageError, LeganError
 from legan.core.files import sha256_of
 from legan.core.images import load_photo
 from legan.core.inputs import find_inputs, is_folder
@@ -35,25 +35,6 @@ def shard(folder: Path) -> Path:
         for name in ("b.png", "notes.txt", "sub/c.png"):
             tar.add(folder / name, name)
     return path
-
-
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[Any]:
-    """A bucket of a local S3 server, found by the environment as on a cluster's nodes."""
-    server_module = pytest.importorskip("moto.server", reason="needs a local S3: pip install 'moto[server]'")
-    boto3 = pytest.importorskip("boto3")
-    pytest.importorskip("s3fs", reason="addresses s3:// need s3fs: pip install 'legan[bulk]'")
-    server = server_module.ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.get_host_and_port()[1]}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="faces")
-        yield client
-    server.stop()
 
 
 def found(*given: str | Path) -> dict[str, Path | Place]:
@@ -140,3 +121,25 @@ def test_addresses_hold_all_of_these(folder: Path, shard: Path, bucket: Any) -> 
         found("s3://faces/nothing")
     with pytest.raises(ImageError, match=r"s3://faces/gone\.png cannot be read"):
         Place("s3://faces/gone.png", "s3://faces/gone.png").read_bytes()
+
+
+def test_a_missing_library_of_a_file_system_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("fsspec", reason="addresses need fsspec: pip install 'legan[bulk]'")
+    monkeypatch.setitem(sys.modules, "gcsfs", None)  # as if it were not installed
+    with pytest.raises(LeganError, match=r"gs://faces/a\.png needs the package gcsfs, .*: run `pip install gcsfs`"):
+        found("gs://faces/a.png")
+    with pytest.raises(LeganError, match=r"xyz://faces cannot be opened \(Protocol not known: xyz\)"):
+        found("xyz://faces")
+
+
+def test_hdfs_without_java_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("fsspec", reason="addresses need fsspec: pip install 'legan[bulk]'")
+
+    def no_java(*arguments: Any, **options: Any) -> None:
+        raise OSError("Unable to load libjvm\ndlopen(/usr/lib/jvm/libjvm.so) failed")
+
+    monkeypatch.setattr("pyarrow.fs.HadoopFileSystem", no_java)
+    with pytest.raises(LeganError) as caught:
+        found("hdfs://namenode/faces")
+    assert "Unable to load libjvm; hdfs:// needs Java and Hadoop's client: set JAVA_HOME" in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -131,13 +131,13 @@ def test_match_goes_by_person_then_name_then_loose_references(tmp_path: Path, fa
     tinted(51, (20, 20, 150)).save(reference / "x.png")
     matcher = Matcher(reference, FakeEmbedder(), 128, "auto")
     red, blue = (np.asarray(tinted(60, colour)) for colour in ((150, 20, 20), (20, 20, 150)))
-    own, other = matcher.match([Path("ann/1.png"), Path("ann/2.png")], [red, blue])
+    own, other = matcher.match(["ann/1.png", "ann/2.png"], [red, blue])
     assert own > 0.95 and other < 0.5  # ann's folder is ann's reference
-    assert matcher.match([Path("x.png")], [red])[0] < 0.5  # same name
-    red_of_bob, other = matcher.match([Path("bob/1.png"), Path("y.png")], [red, blue])
+    assert matcher.match(["x.png"], [red])[0] < 0.5  # same name
+    red_of_bob, other = matcher.match(["bob/1.png", "y.png"], [red, blue])
     assert red_of_bob < 0.5 and other > 0.95  # what lies directly in the folder; ann's image judges nobody else
     # However deep an image lies, it is of the person of the first folder.
-    assert matcher.match([Path("ann/2020/x.png")], [red])[0] > 0.95
+    assert matcher.match(["ann/2020/x.png"], [red])[0] > 0.95
 
 
 def test_a_person_without_a_usable_reference_is_judged_by_nobody(faces: Path, tmp_path: Path, tiny_quality: Path) -> None:

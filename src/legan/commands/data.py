@@ -168,6 +168,8 @@ def import_(
 
       legan import photo=holiday/ --out data/photos
 
+      legan import photo=s3://bucket/faces/ --engine ray --workers 64 --out data/photos
+
       legan import stylegan=100k-generated-images/ --limit 2000 --out data/stylegan
     """
     from legan.core.workers import counted_progress

@@ -57,7 +57,10 @@ def evaluate(
 def augment(
     data: Annotated[
         str,
-        typer.Argument(help="Data set folder, or NAME=DIR: people, expressions, affectnet, casia-webface.", show_default=False),
+        typer.Argument(
+            help="Data set folder, also at an address such as s3://bucket/set; or NAME=DIR: people, expressions, affectnet, casia-webface.",
+            show_default=False,
+        ),
     ],
     out: Annotated[Path, Option("Folder for the new data set.", "-o")],
     request: AugmentationRequest,

@@ -161,10 +161,18 @@ def score(
 @app.command("filter", cls=renamed(weights="quality", embedding="identity"))
 @options
 def filter_faces(
-    folder: Annotated[Path, typer.Argument(help="Folder of images.", show_default=False)],
+    folder: Annotated[
+        str,
+        typer.Argument(
+            help="Folder of images; or a .tar shard, a .parquet manifest, or an address such as s3://bucket/faces/.",
+            show_default=False,
+        ),
+    ],
     out: Annotated[Path, Option("Folder for the images that pass, the decisions and a page.", "-o")],
     request: FilterRequest,
-    reference: Annotated[Path | None, Option("Images of the same people, by folder or file name, or of one person.")] = None,
+    reference: Annotated[
+        str | None, Option("Images of the same people, by folder or file name, or of one person.", metavar="DIR")
+    ] = None,
     quality: QualityWeights = None,
     device: Device = "cpu",
     workers: Workers = 1,

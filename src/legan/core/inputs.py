@@ -13,7 +13,7 @@ from legan.core.errors import DataError, ImageError
 from legan.core.files import file_stamp, path_inside
 from legan.core.images import READ_SUFFIXES
 from legan.core.listing import images_in_folder, utf8_name
-from legan.core.places import Place, check_inside, files_at, is_address, joined, opened
+from legan.core.places import AddressFolder, Place, check_inside, files_at, is_address, joined, opened
 
 _LOG = logging.getLogger(__name__)
 _ROWS_AT_ONCE = 8192
@@ -52,6 +52,32 @@ def is_folder(given: str | Path) -> bool:
     """Whether what is named may hold several images."""
     text = _local(str(given))
     return is_address(text) or text.lower().endswith((".tar", ".parquet")) or Path(text).is_dir()
+
+
+def inputs_in(folder: str | Path) -> Iterable[Input]:
+    """Return the images of one thing that `is_folder`; of a folder of this machine perhaps none, which is for the caller to judge.
+
+    Raises:
+        ImageError, DataError: as `find_inputs`.
+    """
+    path = Path(_local(str(folder)))
+    if path.is_dir():
+        return [Input(image, image.relative_to(path).as_posix()) for image in images_in_folder(path)]
+    return find_inputs([folder])
+
+
+def folder_at(given: str | Path | AddressFolder) -> Path | AddressFolder:
+    """Return the folder that is named: a path, or one at an address."""
+    if not isinstance(given, str):
+        return given
+    text = _local(given)
+    return AddressFolder(text) if is_address(text) else Path(text)
+
+
+def name_of(given: str | Path) -> str:
+    """Return how data sets call what they were made of: the last part of a folder's full path, or of another thing's name."""
+    folder = folder_at(given)
+    return utf8_name(folder.resolve().name if folder.is_dir() else folder.name)
 
 
 def _local(text: str) -> str:

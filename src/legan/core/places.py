@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from legan.core.errors import DataError, ImageError, LeganError
@@ -59,6 +59,55 @@ class Place:
             raise ImageError(f"{self} is shorter than it was when it was listed: list it again")
         return data
 
+    def is_file(self) -> bool:
+        """Whether the file is there.
+
+        Raises:
+            LeganError: as `files_at`.
+        """
+        if not is_address(self.file):
+            return Path(self.file).is_file()
+        system, path = _system(self.file)
+        with _explained(self.file):
+            return bool(system.isfile(path))
+
+
+@dataclass(frozen=True)
+class AddressFolder:
+    """A folder at an address, used as a path is by what reads data sets: `folder / name` is the `Place` of a file in it."""
+
+    address: str
+
+    def __str__(self) -> str:
+        return self.address
+
+    def __truediv__(self, name: str) -> Place:
+        file = joined(self.address, name)
+        return Place(file, file)
+
+    @property
+    def name(self) -> str:
+        """The last part of its address."""
+        return PurePosixPath(self.address).name
+
+    def resolve(self) -> "AddressFolder":
+        """Return the folder itself: the same from everywhere."""
+        return self
+
+    def is_dir(self) -> bool:
+        """Whether there is something below the address."""
+        system, path = _system(self.address)
+        with _explained(self.address):
+            return bool(system.isdir(path))
+
+    def files(self) -> dict[str, Place]:
+        """Return all files below it by their names within it, with sizes and stamps, in one listing.
+
+        Raises:
+            DataError: nothing there, or it cannot be read.
+        """
+        return {inside: Place(file, file, None, n_bytes, stamp) for file, inside, n_bytes, stamp in files_at(self.address)}
+
 
 def is_address(text: str) -> bool:
     """Whether a text is an address, such as s3://bucket/folder, not a path."""
@@ -88,8 +137,16 @@ def _system(address: str) -> tuple[Any, str]:
         raise LeganError(f'{address} is an address, which needs fsspec: run `pip install "legan[bulk]"`') from None
     try:
         system, path = fsspec.url_to_fs(address)
-    except (ImportError, ValueError) as error:
-        raise LeganError(f"{address} cannot be opened ({error})") from error
+    except ImportError as error:
+        missing = getattr(error.__cause__, "name", None) or str(error)
+        raise LeganError(
+            f"{address} needs the package {missing}, which is not installed: run `pip install {missing}`"
+        ) from error
+    except Exception as error:  # a scheme that nobody knows, or a file system that cannot be reached
+        why = str(error).partition("\n")[0]
+        if address.lower().startswith("hdfs://"):
+            why += "; hdfs:// needs Java and Hadoop's client: set JAVA_HOME, HADOOP_HOME and CLASSPATH"
+        raise LeganError(f"{address} cannot be opened ({why})") from error
     return system, path
 
 

@@ -13,7 +13,9 @@ from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES, expression_name
 from legan.core.errors import DataError, nearest
 from legan.core.files import sha256_of
 from legan.core.geometry import CROP_SIZE
-from legan.data.manifest import EVEN_LIGHT, MANIFEST, MATTE_COLUMNS, no_split, read_crop, read_manifest
+from legan.core.inputs import folder_at
+from legan.core.places import AddressFolder
+from legan.data.manifest import EVEN_LIGHT, MANIFEST, MATTE_COLUMNS, DataFolder, no_split, read_crop, read_manifest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +35,7 @@ class LabelledFaces:
     folders.
 
     Args:
-        folders: data set folders.
+        folders: data set folders, of this machine or at addresses.
         split: train, val or test.
         size: side of the crops in pixels.
         memory_gb: keep all images decoded when they take less than this; else each is decoded whenever it is drawn.
@@ -42,12 +44,14 @@ class LabelledFaces:
         DataError: a folder that cannot be used, an image of another size, or no image of this split.
     """
 
-    def __init__(self, folders: Sequence[Path], split: str, size: int = CROP_SIZE, memory_gb: float = 8.0) -> None:
+    def __init__(
+        self, folders: Sequence[str | Path | AddressFolder], split: str, size: int = CROP_SIZE, memory_gb: float = 8.0
+    ) -> None:
         self._read(folders, split, size)
         self._load(memory_gb)
 
-    def _read(self, folders: Sequence[Path], split: str, size: int) -> "pd.DataFrame":
-        self.folders, self.size = [Path(folder) for folder in folders], size
+    def _read(self, folders: Sequence[str | Path | AddressFolder], split: str, size: int) -> "pd.DataFrame":
+        self.folders, self.size = [folder_at(folder) for folder in folders], size
         frame = _read_folders(self.folders, split)
         self.rows = [dict(zip(_ROW, row, strict=True)) for row in frame[list(_ROW)].itertuples(index=False)]
         self.folder = frame["folder"].to_numpy(np.int64)
@@ -128,7 +132,7 @@ class FaceDataset(LabelledFaces):
     in whichever folder. Two photos of a person are two takes.
 
     Args:
-        folders: data set folders.
+        folders: data set folders, of this machine or at addresses.
         split: train, val or test.
         paired_domains: domains of images that may stand as another image's truth.
         size: side of the crops in pixels.
@@ -145,7 +149,7 @@ class FaceDataset(LabelledFaces):
 
     def __init__(
         self,
-        folders: Sequence[Path],
+        folders: Sequence[str | Path | AddressFolder],
         split: str,
         paired_domains: Sequence[str] = PAIRED_DOMAINS,
         size: int = CROP_SIZE,
@@ -194,10 +198,10 @@ def load_dataset(folders: str | Path | Sequence[str | Path], split: str = "train
         ((128, 128, 3), 'neutral', '03', 'smile')
     """
     several = [folders] if isinstance(folders, (str, Path)) else folders
-    return FaceDataset([Path(folder) for folder in several], split, size=size)
+    return FaceDataset(several, split, size=size)
 
 
-def _read_folders(folders: Sequence[Path], split: str) -> "pd.DataFrame":
+def _read_folders(folders: Sequence[DataFolder], split: str) -> "pd.DataFrame":
     import pandas as pd
 
     if not folders:

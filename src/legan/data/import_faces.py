@@ -15,7 +15,9 @@ from legan.core.errors import ConfigError, DataError, FaceError, ImageError
 from legan.core.files import sha256_of
 from legan.core.geometry import CROP_SIZE, transform
 from legan.core.images import load_photo, png_bytes
+from legan.core.inputs import name_of
 from legan.core.listing import utf8_name
+from legan.core.places import Place, is_address
 from legan.core.workers import Progress, RunJobs, begin_item
 from legan.data.manifest import QUALITY_COLUMNS, split_of, write_manifest
 from legan.data.public.affectnet import read_affectnet
@@ -38,20 +40,20 @@ READERS: dict[str, Callable[[Path], list[SourceImage]]] = {
     "affectnet": read_affectnet,
     "casia-webface": read_casia_webface,
     "celeba": read_celeba,
-    "expressions": read_expressions,
     "faceforensics": read_faceforensics,
     "lfw": read_lfw,
     "multipie": read_multipie,
-    "people": read_people,
     "progan": read_progan,
     "rafd": read_rafd,
     "stylegan": read_stylegan,
 }
+# Layouts of any folder, also of tar shards, Parquet manifests and addresses.
+FOLDER_READERS: dict[str, Callable[[str | Path], list[SourceImage]]] = {"expressions": read_expressions, "people": read_people}
 ATTRIBUTES = {"attributes": "string"}  # a further column of sets that have such: names with spaces between
 _IMAGES_OF_SHARD = 100
 
 
-def parse_source(text: str) -> tuple[str, Path]:
+def parse_source(text: str) -> tuple[str, str]:
     """Split `NAME=DIR`.
 
     Raises:
@@ -59,15 +61,16 @@ def parse_source(text: str) -> tuple[str, Path]:
     """
     name, found, folder = text.partition("=")
     if not found or not name or not folder:
+        known = ", ".join(sorted({*READERS, *FOLDER_READERS}))
         raise ConfigError(
-            f"cannot read '{text}': write NAME=DIR, such as stylegan=samples/; NAME is photo, {', '.join(READERS)} or your own"
+            f"cannot read '{text}': write NAME=DIR, such as stylegan=samples/; NAME is photo, {known} or your own"
         )
-    return name, Path(folder)
+    return name, folder
 
 
 def import_faces(
     name: str,
-    folder: Path,
+    folder: str | Path,
     out: Path,
     limit: int | None = None,
     n_workers: int = 1,
@@ -78,8 +81,9 @@ def import_faces(
     """Align the largest face of each image of a public set and write a data set folder.
 
     Args:
-        name: one of `READERS`: by that layout; "photo" or any other name: a folder of images of that kind.
-        folder: where the images are.
+        name: one of `READERS` or `FOLDER_READERS`: by that layout; "photo" or any other name: a folder of images of that kind.
+        folder: where the images are; for names other than `READERS` also a tar shard, a Parquet manifest or an address, as for
+            `legan.core.inputs.find_inputs`.
         out: the data set folder; made when missing.
         limit: images to take, spread evenly; None takes all.
         n_workers: processes.
@@ -95,12 +99,12 @@ def import_faces(
     """
     if n_workers < 1 or (limit is not None and limit < 1):
         raise ConfigError("workers and limit must be at least 1")
-    images = READERS[name](folder) if name in READERS else read_folder(folder, name)
+    images = _listed(name, folder)
     if limit is not None and limit < len(images):
         images = [images[step * len(images) // limit] for step in range(limit)]
-    source = utf8_name(Path(folder).resolve().name)
+    source = name_of(folder)
     jobs = _jobs(name, images)
-    with open_set_folder(out, _settings(name, Path(folder), images, licence)) as builder:
+    with open_set_folder(out, _settings(name, folder, images, licence)) as builder:
         builder.make(jobs, partial(build_aligner, source, licence), n_workers, progress, run=run)
         left_out: Counter[str] = Counter()
         by_setting: Counter[str] = Counter()
@@ -122,32 +126,53 @@ def import_faces(
         return {"manifest": str(manifest), **counts}
 
 
-def _settings(name: str, folder: Path, images: Sequence[SourceImage], licence: str) -> dict[str, Any]:
+def _listed(name: str, folder: str | Path) -> list[SourceImage]:
+    if name not in READERS:
+        return FOLDER_READERS[name](folder) if name in FOLDER_READERS else read_folder(folder, name)
+    if is_address(str(folder)):
+        raise DataError(
+            f"the layout {name} is read from a folder of this machine: copy {folder} to one, or name photo={folder}"
+        )
+    return READERS[name](Path(folder))
+
+
+def _settings(name: str, folder: str | Path, images: Sequence[SourceImage], licence: str) -> dict[str, Any]:
     """What the set depends on, without this machine's paths."""
     return {
         "import": name,
-        "folder": utf8_name(folder.resolve().name),
+        "folder": name_of(folder),
         "n": len(images),
         "licence": licence,
         "pictures": _digest_of(images, folder),
     }
 
 
-def source_digest(name: str, folder: Path) -> str:
+def source_digest(name: str, folder: str | Path) -> str:
     """Return a digest of all images that `import_faces` would read: it changes with their names and with their contents.
+
+    Contents at addresses count by their stamps, as far as these are known, so that nothing is read twice.
 
     Raises:
         DataError: no images in this layout.
     """
-    return _digest_of(READERS[name](folder) if name in READERS else read_folder(folder, name), folder)
+    return _digest_of(_listed(name, folder), folder)
 
 
-def _digest_of(images: Sequence[SourceImage], folder: Path) -> str:
-    # Lists name images that are not there, which are counted as unreadable.
-    contents = (sha256_of(image.path) if image.path.is_file() else None for image in images)
-    names = (utf8_name(image.path.relative_to(folder).as_posix()) for image in images)
-    contents_by_name = list(zip(names, contents, strict=True))
+def _digest_of(images: Sequence[SourceImage], folder: str | Path) -> str:
+    contents_by_name = [(utf8_name(image.inside or _inside(image.path, folder)), _content_of(image.path)) for image in images]
     return hashlib.sha256(json.dumps(contents_by_name).encode()).hexdigest()
+
+
+def _inside(path: Path | Place, folder: str | Path) -> str:
+    return path.relative_to(folder).as_posix() if isinstance(path, Path) else str(path)
+
+
+def _content_of(path: Path | Place) -> str | None:
+    """What stands for an image's content in a digest; None where a list names an image that is not there."""
+    if isinstance(path, Place):
+        is_far = is_address(path.file) and path.stamp
+        return f"{path.stamp} {path.offset} {path.n_bytes}" if is_far else sha256_of(path)
+    return sha256_of(path) if path.is_file() else None
 
 
 def _jobs(name: str, images: Sequence[SourceImage]) -> list[ShardJob]:

@@ -11,6 +11,8 @@ import numpy as np
 from legan.core.errors import DataError, ImageError
 from legan.core.files import atomic_write, file_stamp, path_inside, sha256_of
 from legan.core.images import decode_rgb
+from legan.core.inputs import folder_at
+from legan.core.places import AddressFolder, Place, opened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 
 MANIFEST = "manifest.parquet"
+DataFolder = Path | AddressFolder  # of this machine, or at an address
 DOMAINS = ("photo", "render", "relit", "reexpressed", "generated")
 EVEN_LIGHT = "even"  # in the column lighting: a photo under its own light, none of the classes
 SPLITS = ("train", "val", "test")
@@ -81,7 +84,7 @@ def split_of(index: int, n: int | None = None) -> str:
     return {FIRST_VAL: "val", FIRST_TEST: "test"}.get(index % 10, "train")
 
 
-def no_split(folder: Path, split: str, n_people: Mapping[str, int]) -> str:
+def no_split(folder: DataFolder, split: str, n_people: Mapping[str, int]) -> str:
     """Return the words of an error: a data set has no image of a split; `n_people` by the splits that it has."""
     has = ", ".join(f"{n} {name}" for name, n in n_people.items()) or "none"
     least = {"train": 1, "val": 2, "test": FIRST_TEST + 1}.get(split)
@@ -130,8 +133,8 @@ def write_manifest(rows: Iterable[Mapping[str, Any]], folder: Path, extra: Mappi
     return path
 
 
-def read_manifest(folder: Path) -> "pd.DataFrame":
-    """Read and check a data set folder's manifest.
+def read_manifest(folder: DataFolder | str) -> "pd.DataFrame":
+    """Read and check the manifest of a data set folder, of this machine or at an address.
 
     Returns:
         a data frame with the columns of `ManifestRow`.
@@ -143,12 +146,13 @@ def read_manifest(folder: Path) -> "pd.DataFrame":
     import pandas as pd
     import pyarrow as pa
 
-    folder = Path(folder)
+    folder = folder_at(folder)
     path = folder / MANIFEST
     if not path.is_file():
         raise DataError(f"{folder} is not a data set: it has no {MANIFEST}; make one with `legan render --out {folder}`")
     try:
-        frame = pd.read_parquet(path)
+        with opened(str(path)) as file:
+            frame = pd.read_parquet(file)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path} cannot be read ({error}): make the data set again") from error
     missing = [name for name in COLUMNS if name not in frame.columns]
@@ -159,7 +163,7 @@ def read_manifest(folder: Path) -> "pd.DataFrame":
     return frame
 
 
-def _check_values(path: Path, frame: "pd.DataFrame") -> None:
+def _check_values(path: Path | Place, frame: "pd.DataFrame") -> None:
     for column, allowed in (("domain", DOMAINS), ("split", SPLITS)):
         unknown = sorted(set(frame[column]) - set(allowed))
         if unknown:
@@ -169,36 +173,45 @@ def _check_values(path: Path, frame: "pd.DataFrame") -> None:
         raise DataError(f"{path} has identity '{splits.idxmax()}' in more than one split: keep every person in one")
 
 
-def _check_files(folder: Path, frame: "pd.DataFrame") -> None:
+def _check_files(folder: DataFolder, frame: "pd.DataFrame") -> None:
     ends = (frame["offset"].fillna(0) + frame["n_bytes"].fillna(0)).groupby(frame["path"]).max()
+    listed = folder.files() if isinstance(folder, AddressFolder) else {}
     for name, end in ends.items():
-        path = path_inside(folder, str(name))
-        if not path.is_file():
+        path = _file_in(folder, str(name))
+        if isinstance(path, Place):
+            n_bytes = listed[str(name)].n_bytes if str(name) in listed else None
+        else:
+            n_bytes = path.stat().st_size if path.is_file() else None
+        if n_bytes is None:
             raise DataError(f"the manifest of {folder} names a missing image: {name}; restore it or make the set again")
-        if path.stat().st_size < end:
+        if n_bytes < end:
             raise DataError(f"{path} is truncated: delete it and run the command that made the data set again")
 
 
-def read_bytes(folder: Path, row: Mapping[str, Any]) -> bytes:
+def _file_in(folder: DataFolder, name: str) -> Path | Place:
+    """A file that a manifest names; nothing outside the folder is ever read for it."""
+    return folder / name if isinstance(folder, AddressFolder) else path_inside(folder, name)
+
+
+def read_bytes(folder: DataFolder | str, row: Mapping[str, Any]) -> bytes:
     """Return the encoded image of a manifest row.
 
     Raises:
         DataError: the file is missing, shorter than the row says, outside of the folder, or another one than the row's checksum says;
             the message names it.
     """
-    path = path_inside(Path(folder), str(row["path"]))
-    offset, n_bytes = row["offset"], row["n_bytes"]
+    folder = folder_at(folder)
+    path, offset = str(_file_in(folder, str(row["path"]))), row["offset"]
+    is_part = offset is not None and offset == offset  # else None, or NaN from a data frame
+    place = Place(path, path, int(offset), int(row["n_bytes"])) if is_part else Place(path, path)
     try:
-        with open(path, "rb") as file:
-            if offset is None or offset != offset:  # None, or NaN from a data frame
-                data = file.read()
-            else:
-                file.seek(int(offset))
-                data = file.read(int(n_bytes))
-                if len(data) != int(n_bytes):
-                    raise DataError(f"{path} is truncated: delete it and run the command that made the data set again")
-    except FileNotFoundError:
-        raise DataError(f"the manifest of {folder} names a missing image: {row['path']}") from None
+        data = place.read_bytes()
+    except ImageError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise DataError(f"the manifest of {folder} names a missing image: {row['path']}") from None
+        if error.__cause__ is None:
+            raise DataError(f"{path} is truncated: delete it and run the command that made the data set again") from None
+        raise DataError(str(error)) from error
     digest = row.get("sha256") or ""
     if digest == digest and digest and hashlib.sha256(data).hexdigest() != digest:
         name = f"{row['path']}/{row['key']}" if row.get("key") else row["path"]
@@ -208,18 +221,20 @@ def read_bytes(folder: Path, row: Mapping[str, Any]) -> bytes:
     return data
 
 
-def contents_stamp(folder: Path, paths: Iterable[str]) -> str:
+def contents_stamp(folder: DataFolder | str, paths: Iterable[str]) -> str:
     """Return a digest that changes when the manifest does, or one of the files named in it (by its size or time).
 
     Args:
         folder: the data set folder.
         paths: entries of the column `path`.
     """
-    stamps = [f"{path} {file_stamp(Path(folder) / path)}" for path in sorted(set(paths))]
-    return hashlib.sha256("\n".join([sha256_of(Path(folder) / MANIFEST), *stamps]).encode()).hexdigest()
+    folder = folder_at(folder)
+    listed: Mapping[str, Place] = folder.files() if isinstance(folder, AddressFolder) else {}
+    stamps = [f"{path} {file_stamp(listed.get(path) or folder / path)}" for path in sorted(set(paths))]
+    return hashlib.sha256("\n".join([sha256_of(folder / MANIFEST), *stamps]).encode()).hexdigest()
 
 
-def read_pixels(folder: Path, row: Mapping[str, Any]) -> np.ndarray:
+def read_pixels(folder: DataFolder | str, row: Mapping[str, Any]) -> np.ndarray:
     """Return the image of a manifest row as uint8 (H, W, 3).
 
     Raises:
@@ -231,7 +246,7 @@ def read_pixels(folder: Path, row: Mapping[str, Any]) -> np.ndarray:
         raise DataError(str(error)) from error
 
 
-def read_crop(folder: Path, row: Mapping[str, Any], size: int) -> np.ndarray:
+def read_crop(folder: DataFolder | str, row: Mapping[str, Any], size: int) -> np.ndarray:
     """Return the crop of a manifest row, uint8 (size, size, 3).
 
     Raises:
@@ -246,6 +261,6 @@ def read_crop(folder: Path, row: Mapping[str, Any], size: int) -> np.ndarray:
     return pixels
 
 
-def _words(folder: Path, row: Mapping[str, Any]) -> str:
+def _words(folder: DataFolder | str, row: Mapping[str, Any]) -> str:
     """A row's image in messages."""
-    return f"image {Path(folder) / row['path']}" + (f" ({row['key']})" if row["key"] else "")
+    return f"image {folder_at(folder) / row['path']}" + (f" ({row['key']})" if row["key"] else "")

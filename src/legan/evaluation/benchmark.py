@@ -18,6 +18,8 @@ from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES
 from legan.core.device import check_device
 from legan.core.errors import ConfigError, DataError
 from legan.core.files import held_folder, make_folder, write_atomic
+from legan.core.inputs import folder_at
+from legan.core.places import is_address
 from legan.core.table import escaped
 from legan.core.workers import RunJobs
 from legan.data.manifest import MANIFEST, SPLITS
@@ -154,14 +156,14 @@ def _check(request: EvaluationRequest, n_workers: int, batch_size: int) -> None:
 
 def _evaluation_sets(request: EvaluationRequest) -> list[EvaluationSet]:
     if request.results:
-        folder = Path(request.data[0])
-        if (folder / MANIFEST).is_file():
-            raise ConfigError(f"--results belong to a folder of input images, and {folder} is a data set: name that folder")
-        return [from_folders(folder, request.truth, request.real, request.n, request.seed)]
+        inputs = request.data[0]
+        if (folder_at(inputs) / MANIFEST).is_file():
+            raise ConfigError(f"--results belong to a folder of input images, and {inputs} is a data set: name that folder")
+        return [from_folders(inputs, request.truth, request.real, request.n, request.seed)]
     evaluation_sets = []
     for word in request.data:
         place, _, split = word.rpartition(":")
-        folder, split = (Path(place), split) if place and split in SPLITS else (Path(word), request.split)
+        folder, split = (folder_at(place), split) if place and split in SPLITS else (folder_at(word), request.split)
         if folder.is_dir() and not (folder / MANIFEST).is_file():
             raise DataError(
                 f"{folder} is not a data set (it has no {MANIFEST}): editors are evaluated on one, such as `legan render`, `legan relight` "
@@ -189,18 +191,18 @@ def _candidates(request: EvaluationRequest, evaluation_set: EvaluationSet, edito
     return candidates
 
 
-def _named(word: str) -> tuple[str, Path]:
-    """`NAME=PATH` or a path, named by its last part."""
+def _named(word: str) -> tuple[str, str]:
+    """`NAME=PATH` or a path, named by its last part; an address is a path."""
     name, equals, place = word.partition("=")
-    if equals and not Path(word).exists():
-        return name, Path(place)
-    return Path(word).stem if Path(word).suffix == ".safetensors" else Path(word).name, Path(word)
+    if equals and not is_address(word) and not Path(word).exists():
+        return name, place
+    return Path(word).stem if Path(word).suffix == ".safetensors" else Path(word).name, word
 
 
 def _editor(word: str, out: Path) -> Candidate:
     """The candidate of an editor's name; a run folder is exported first."""
-    name, path = _named(word)
-    path = editor_path(path, make_folder(out / CACHE) / f"{name}.safetensors")
+    name, place = _named(word)
+    path = editor_path(Path(place), make_folder(out / CACHE) / f"{name}.safetensors")
     return Candidate(name, editor_checksum(path), weights=path)
 
 
@@ -312,6 +314,6 @@ def _plain(settings: Any) -> dict[str, Any]:
 
     def short(word: str) -> str:
         name, equals, place = word.rpartition("=")
-        return f"{name}{equals}{Path(place).name}" if Path(place).is_absolute() else word
+        return f"{name}{equals}{Path(place).name}" if Path(place).is_absolute() or is_address(place) else word
 
     return {key: plain(value) for key, value in asdict(settings).items()}

@@ -21,6 +21,7 @@ from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.errors import DataError, ImageError
 from legan.core.files import make_folder, sha256_of, write_atomic
 from legan.core.images import from_network, to_network
+from legan.core.places import Place
 from legan.core.workers import RunJobs, run_jobs
 from legan.editing.loader import load_crop_editor
 from legan.evaluation.edit_classifier import EditClassifier, changes_of
@@ -51,7 +52,7 @@ class Candidate:
     name: str
     checksum: str
     weights: Path | None = None
-    folder: Path | None = None
+    folder: str | Path | None = None
 
     @property
     def is_model(self) -> bool:
@@ -212,7 +213,7 @@ def _write(path: Path, arrays: Arrays) -> None:
     write_atomic(path, buffer.getvalue())
 
 
-def digest_of(paths: Iterable[Path]) -> str:
+def digest_of(paths: Iterable[Path | Place]) -> str:
     """Digest of the contents of files, in the order given."""
     return hashlib.sha256("".join(map(sha256_of, paths)).encode()).hexdigest()
 
@@ -267,7 +268,7 @@ class Predictor:
             raise ImageError(f"{self.candidate.name}: {error}") from error
 
 
-def results_of(folder: Path, evaluation_set: EvaluationSet) -> list[Path]:
+def results_of(folder: str | Path, evaluation_set: EvaluationSet) -> list[Path | Place]:
     """Return the result for each question, by its source's name.
 
     Raises:
@@ -280,4 +281,4 @@ def results_of(folder: Path, evaluation_set: EvaluationSet) -> list[Path]:
             f"{folder} lacks a result for {len(missing)} of {len(evaluation_set)} inputs, the first is {missing[0]}: "
             "give each result the name of its input"
         )
-    return [found[name] for name in evaluation_set.names]
+    return [found[name].place for name in evaluation_set.names]

@@ -6,7 +6,7 @@ From a data set, pairs (source, target) are drawn by seed; from folders of resul
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 import numpy as np
@@ -15,9 +15,11 @@ from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES
 from legan.core.errors import DataError
 from legan.core.files import sha256_of
 from legan.core.images import load_photo
-from legan.core.listing import composed, find_images, person_of, utf8_name
+from legan.core.inputs import Input, find_inputs, name_of
+from legan.core.listing import composed, person_of, utf8_name
+from legan.core.places import Place
 from legan.data.faces import FaceDataset
-from legan.data.manifest import contents_stamp
+from legan.data.manifest import DataFolder, contents_stamp
 
 KINDS = ("lighting only", "expression only", "both")
 MAX_REFERENCE = 5000  # real images that distributions are compared with
@@ -49,7 +51,7 @@ class EvaluationSet:
         target: (n, 2) expression and lighting to edit into; None for folders of results.
         names: (n,) of the sources, for people.
         attributes: name of an attribute -> its value for each question, for the breakdown.
-        folder, split: of a data set; None and "" for folders of results.
+        folder, split: of a data set, of this machine or at an address; None and "" for folders of results.
     """
 
     name: str
@@ -62,7 +64,7 @@ class EvaluationSet:
     target: np.ndarray | None
     names: tuple[str, ...]
     attributes: Mapping[str, np.ndarray] = field(default_factory=dict)
-    folder: Path | None = None
+    folder: DataFolder | None = None
     split: str = ""
 
     def __len__(self) -> int:
@@ -79,7 +81,7 @@ class EvaluationSet:
         return not np.isin(self.source, self.reference).any()
 
 
-def from_data_set(folder: Path, split: str, n: int, seed: int) -> EvaluationSet:
+def from_data_set(folder: DataFolder, split: str, n: int, seed: int) -> EvaluationSet:
     """Draw an evaluation set from a data set folder.
 
     Half of each person's images are the reference. Of the others, sources are drawn for the people in turn, and for each a
@@ -154,7 +156,7 @@ class Folders:
         person: (N,) numbers.
     """
 
-    def __init__(self, paths: Sequence[Path], person: np.ndarray) -> None:
+    def __init__(self, paths: Sequence[Path | Place], person: np.ndarray) -> None:
         self.paths, self.person = list(paths), person
         self.size = read_image(self.paths[0]).shape[0]
 
@@ -168,8 +170,10 @@ class Folders:
         return np.stack([read_image(self.paths[int(i)], self.size) for i in indices])
 
 
-def from_folders(inputs: Path, truth: Path | None, real: Path | None, n: int, seed: int) -> EvaluationSet:
+def from_folders(inputs: str | Path, truth: str | Path | None, real: str | Path | None, n: int, seed: int) -> EvaluationSet:
     """Return the evaluation set of a folder of input images, of which there are results already.
+
+    Each folder may also be a tar shard, a Parquet manifest or an address, as for `legan.core.inputs.find_inputs`.
 
     Args:
         inputs: images; those in one subfolder show one person, those directly in the folder are each a person's only one.
@@ -180,24 +184,24 @@ def from_folders(inputs: Path, truth: Path | None, real: Path | None, n: int, se
     Raises:
         DataError, ImageError: too few images, or folders that hold none.
     """
-    found = list(by_name(inputs).values())
+    found = list(by_name(inputs).items())
     chosen = sorted(np.random.default_rng([_PAIR_SEED, seed]).permutation(len(found))[:n])
-    sources = [found[i] for i in chosen]
+    names, sources = [found[i][0] for i in chosen], [found[i][1] for i in chosen]
     if len(sources) < MIN_IMAGES:
         raise DataError(f"{inputs}: {len(sources)} images are too few, at least {MIN_IMAGES} are needed")
     truths = by_name(truth) if truth is not None else {}
-    reals = find_images([real]) if real is not None else []
+    reals = list(find_inputs([real])) if real is not None else []
     if real is not None and len(reals) < MIN_IMAGES:
         raise DataError(f"{real}: {len(reals)} real images are too few, at least {MIN_IMAGES} are needed")
-    true_paths = [truths.get(name_in(path, inputs)) for path in sources]
-    known = [path for path in true_paths if path is not None]
+    true_images = [truths.get(name) for name in names]
+    known = [image.place for image in true_images if image is not None]
     if truth is not None and not known:
         raise DataError(f"no image of {truth} has the name of one of {inputs}: true edits bear their inputs' names")
-    paths = [*sources, *known, *reals]
-    names = [*(_person(path, inputs) for path in sources), *map(str, known), *(_person(path, real) for path in reals if real)]
-    person = np.unique(names, return_inverse=True)[1]
+    paths = [*(image.place for image in sources), *known, *(image.place for image in reals)]
+    people = [*map(_person, sources), *map(str, known), *map(_person, reals)]
+    person = np.unique(people, return_inverse=True)[1]
     place = iter(range(len(sources), len(sources) + len(known)))
-    true_places = np.array([-1 if path is None else next(place) for path in true_paths])
+    true_places = np.array([-1 if image is None else next(place) for image in true_images])
     others = np.arange(len(sources) + len(known), len(paths))
     spare = np.zeros(0, np.int64)
     if len(reals):
@@ -210,15 +214,12 @@ def from_folders(inputs: Path, truth: Path | None, real: Path | None, n: int, se
         *(f"{who} {utf8_name(path.name)} {sha256_of(path)}" for who, path in zip(person, paths, strict=True)),
     )
     numbers = np.arange(len(sources))
-    name = utf8_name(inputs.resolve().name)
     library = Folders(paths, person)
     reference = others if len(reals) else numbers
-    return EvaluationSet(
-        name, print_, library, numbers, true_places, spare, reference, None, tuple(name_in(p, inputs) for p in sources)
-    )
+    return EvaluationSet(name_of(inputs), print_, library, numbers, true_places, spare, reference, None, tuple(names))
 
 
-def read_image(path: Path, size: int | None = None) -> np.ndarray:
+def read_image(path: Path | Place, size: int | None = None) -> np.ndarray:
     """Read an aligned crop, uint8 (S, S, 3).
 
     Raises:
@@ -234,27 +235,22 @@ def read_image(path: Path, size: int | None = None) -> np.ndarray:
     return array
 
 
-def by_name(folder: Path) -> dict[str, Path]:
-    """The images of a folder by `name_in`.
+def by_name(folder: str | Path) -> dict[str, Input]:
+    """The images of a folder by their names in it, composed and without the ending, so that a PNG may answer a JPEG.
 
     Raises:
         DataError: two images have one name.
     """
-    found: dict[str, Path] = {}
-    for path in find_images([folder]):
-        if (other := found.setdefault(name_in(path, folder), path)) != path:
-            raise DataError(f"{other} and {path} have the same name: keep one of them")
+    found: dict[str, Input] = {}
+    for image in find_inputs([folder]):
+        name = composed(utf8_name(str(PurePosixPath(image.inside).with_suffix(""))))
+        if (other := found.setdefault(name, image)).place != image.place:
+            raise DataError(f"{other.place} and {image.place} have the same name: keep one of them")
     return found
 
 
-def name_in(path: Path, folder: Path) -> str:
-    """An image's path in its folder, composed and without the ending, so that a PNG may answer a JPEG."""
-    name = path.relative_to(folder).with_suffix("").as_posix() if path.is_relative_to(folder) else path.stem
-    return composed(utf8_name(name))
-
-
-def _person(path: Path, folder: Path) -> str:
-    return person_of(path, folder) if path.is_relative_to(folder) else composed(path.stem)
+def _person(image: Input) -> str:
+    return person_of(Path(image.inside), Path())
 
 
 def _digest(*facts: object) -> str:

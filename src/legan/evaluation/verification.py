@@ -20,6 +20,7 @@ from legan.core.files import atomic_write, check_ending, file_stamp, held_folder
 from legan.core.geometry import CROP_SIZE, fit_similarity, warp
 from legan.core.images import decode_rgb, load_photo
 from legan.core.listing import utf8_name
+from legan.core.places import Place
 from legan.data.faces import LabelledFaces
 from legan.data.manifest import MANIFEST, contents_stamp
 from legan.data.public.folder import read_folder
@@ -213,7 +214,7 @@ def _own_people(place: Path, split: str) -> tuple[list[str], np.ndarray, CropAt]
         except ImageError:
             return None
 
-    names = [image.path.relative_to(place).as_posix() for image in images]
+    names = [image.inside for image in images]
     return with_stamps(names, [image.path for image in images]), people, crop_at
 
 
@@ -274,7 +275,7 @@ def embed_all(
     return np.concatenate(wide), np.concatenate([found for _, found in blocks])
 
 
-def with_stamps(names: Sequence[str], paths: Sequence[Path]) -> list[str]:
+def with_stamps(names: Sequence[str], paths: Sequence[Path | Place]) -> list[str]:
     """Return names with the size and the time of their files, which change when an image does."""
     return [f"{name} {file_stamp(path)}" for name, path in zip(names, paths, strict=True)]
 

@@ -5,21 +5,23 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from legan.core.errors import ImageError, LeganError
-from legan.core.files import atomic_write, file_stamp, held_folder, make_folder, sha256_of
-from legan.core.listing import composed, find_images, person_of, utf8_name
+from legan.core.errors import ConfigError, ImageError, LeganError
+from legan.core.files import atomic_write, file_stamp, held_folder, make_folder, sha256_of, write_atomic
+from legan.core.inputs import Input, find_inputs
+from legan.core.listing import composed, person_of, utf8_name
 from legan.core.pages import data_uri, write_page
+from legan.core.places import Place
 from legan.core.table import Journal
 from legan.core.workers import RunJobs, check_workers, in_order, keep, kept, run_jobs, shown_progress
 from legan.data.shards import check_own_folder
@@ -83,10 +85,10 @@ class FilterResult:
 
 
 def filter_images(
-    folder: Path,
+    folder: str | Path,
     out: Path,
     request: FilterRequest,
-    reference: Path | None = None,
+    reference: str | Path | None = None,
     weights: Path | None = None,
     device: str = "cpu",
     embedder: Embedder | None = None,
@@ -96,42 +98,43 @@ def filter_images(
     """Score a folder of images and copy those that pass; the same command again goes on where it stopped.
 
     Args:
-        folder: the images; walked.
+        folder: the images; walked. Or a tar shard, a Parquet manifest or an address, as for `legan.core.inputs.find_inputs`.
         out: gets `images/` (the kept ones, by their names in `folder`), `decisions.parquet` (every image with its scores and the
             reason), `scores.csv` (what a further run takes up) and `index.html` (best, worst and borderline images).
         request: what passes.
-        reference: images to match with. An image is compared with those of its person (`alice/1.png` with `reference/alice/`), or
-            with the one of the same file name; where the references name neither, with those directly in `reference`, or with all
-            where they are of one person; else with none. The highest similarity counts. References without a usable face are named
-            in the notes.
+        reference: images to match with, named as `folder`. An image is compared with those of its person (`alice/1.png` with
+            `reference/alice/`), or with the one of the same file name; where the references name neither, with those directly in
+            `reference`, or with all where they are of one person; else with none. The highest similarity counts. References
+            without a usable face are named in the notes.
         weights, device: as for `load_quality`.
         embedder: of identities; None for the one that the request names.
         n_workers: processes; 1 works in this one, its networks in all its threads.
         run: what drives the workers; by default local processes (`run_jobs`).
 
     Raises:
-        LeganError: nothing to do, no images, weights that cannot be used, `out` holds other files or what was filtered by another
-            reference, another process writes there, or a full disk.
+        LeganError: nothing to do, no images, two of one name, links to images that are no files, weights that cannot be used,
+            `out` holds other files or what was filtered by another reference, another process writes there, or a full disk.
     """
 
     request.check(reference)
     check_faces(request.faces)
     check_workers(n_workers)
-    folder, out = Path(folder), Path(out)
+    out = Path(out)
     check_own_folder(out, SCORES)
-    paths = find_images([folder], exclude=out)
+    images = _by_name(find_inputs([folder], exclude=out))
+    if request.link and not all(isinstance(image.place, Path) for image in images.values()):
+        raise ConfigError(f"--link links files, and the images of {folder} are none: leave it out")
     own_device = device if run is None else "cpu"  # the machine that drives a cluster needs no GPU
     scorer = load_quality(weights, own_device)
-    matcher = None if reference is None else _matcher(Path(reference), embedder, scorer.size, request, own_device)
-    names = {_name_in(path, folder): path for path in paths}
+    matcher = None if reference is None else _matcher(reference, embedder, scorer.size, request, own_device)
     with held_folder(make_folder(out)):
         judges = Judges(scorer, matcher)
         load = partial(load_judges, weights, device, matcher and matcher.alone(embedder), request.identity)
-        table = decide(_scored(folder, out, names, judges, load, request, n_workers, run), request)
-        _place(table, names, folder, out / IMAGES, request.link)
+        table = decide(_scored(out, images, judges, load, request, n_workers, run), request)
+        _place(table, images, out / IMAGES, request.link)
         with atomic_write(out / DECISIONS) as file:
             table.to_parquet(file, index=False)
-        write_overview(table, names, out / PAGE, request, scorer.size)
+        write_overview(table, images, out / PAGE, request, scorer.size)
     reasons = table.loc[~table["kept"], "why"].value_counts()
     left_out = {str(reason): int(count) for reason, count in reasons.items()}
     n_kept = int(table["kept"].sum())
@@ -203,7 +206,7 @@ class Matcher:
     """Similarity of crops to reference images of the same person.
 
     Args:
-        reference: folder of reference images.
+        reference: folder of reference images, or what else `find_inputs` takes.
         embedder: of identities.
         size: side of the crops in pixels.
         faces: as for `prepare`.
@@ -215,20 +218,22 @@ class Matcher:
         ImageError: no reference image shows a face.
     """
 
-    def __init__(self, reference: Path, embedder: Embedder, size: int, faces: Faces) -> None:
+    def __init__(self, reference: str | Path, embedder: Embedder, size: int, faces: Faces) -> None:
         self.embedder: Embedder | None = embedder
         self.name = embedder.name
-        paths = find_images([reference])
+        images = _by_name(find_inputs([reference]))
         self._by_person: dict[str, list[int]] = {}  # usable references; a person may have none
         self._loose: dict[str, list[int]] = {}  # of references directly in the folder, by name: who they show is not known
         crops: list[np.ndarray] = []
         poor: list[str] = []
-        for path, one in zip(paths, prepare_many(paths, size, faces), strict=True):
-            place = path.relative_to(reference)
-            groups = [self._by_person.setdefault(person_of(path, reference), [])]
-            groups += [self._loose.setdefault(composed(place.stem), [])] if len(place.parts) < 2 else []
+        for (place, name), one in zip(
+            images.values(), prepare_many((image.place for image in images.values()), size, faces), strict=True
+        ):
+            inside = PurePosixPath(name)
+            groups = [self._by_person.setdefault(_person(name), [])]
+            groups += [self._loose.setdefault(composed(inside.stem), [])] if len(inside.parts) < 2 else []
             if one.crop is None:
-                poor.append(utf8_name(one.reason if not one.readable else f"{path}: {one.reason}"))
+                poor.append(utf8_name(one.reason if not one.readable else f"{place}: {one.reason}"))
                 continue
             for group in groups:
                 group.append(len(crops))
@@ -237,8 +242,8 @@ class Matcher:
             raise ImageError(f"no face in the images of {reference}: name images of the person to compare with ({poor[0]})")
         self.notes = _in_brief(poor)
         self.vectors = self._embed(crops)
-        images = [(_name_in(path, reference), sha256_of(path)) for path in paths]
-        facts = [_MATCH_RULE, embedder.provenance.get("sha256", ""), images]
+        contents = [(name, sha256_of(image.place)) for name, image in images.items()]
+        facts = [_MATCH_RULE, embedder.provenance.get("sha256", ""), contents]
         self.checksum = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def alone(self, embedder: Embedder | None) -> "Matcher":
@@ -247,22 +252,22 @@ class Matcher:
         other.embedder = embedder
         return other
 
-    def match(self, places: Sequence[Path], crops: Sequence[np.ndarray]) -> list[float]:
+    def match(self, names: Sequence[str], crops: Sequence[np.ndarray]) -> list[float]:
         """Return the highest cosine similarity of each crop to its references, NaN where it has none that can be used.
 
-        `places` are relative to the folder filtered.
+        `names` are those of the images in the folder filtered.
         """
         if not crops:
             return []
         values = []
-        for place, vector in zip(places, self._embed(crops), strict=True):
-            own = self._references(place)
+        for name, vector in zip(names, self._embed(crops), strict=True):
+            own = self._references(name)
             values.append(float((self.vectors[own] @ vector).max()) if own else math.nan)
         return values
 
-    def _references(self, place: Path) -> list[int]:
+    def _references(self, image: str) -> list[int]:
         """The references to compare an image with. A person whose references are all poor has none: never another person's."""
-        person, name = person_of(place, Path()), composed(place.stem)
+        person, name = _person(image), composed(PurePosixPath(image).stem)
         if person in self._by_person:
             return self._by_person[person]
         if name in self._loose:
@@ -277,7 +282,7 @@ class Matcher:
         return np.concatenate([np.asarray(self.embedder.embed([Image.fromarray(crop) for crop in part])) for part in parts])
 
 
-def _matcher(reference: Path, embedder: Embedder | None, size: int, request: FilterRequest, device: str) -> Matcher:
+def _matcher(reference: str | Path, embedder: Embedder | None, size: int, request: FilterRequest, device: str) -> Matcher:
     if embedder is None:
         from legan.faces.embeddings import load_embedding
 
@@ -309,9 +314,8 @@ def _in_brief(poor: Sequence[str]) -> list[str]:
 
 
 def _scored(
-    folder: Path,
     out: Path,
-    names: Mapping[str, Path],
+    images: Mapping[str, Input],
     judges: Judges,
     load: Callable[[], Judges],
     request: FilterRequest,
@@ -326,43 +330,59 @@ def _scored(
         "reference": matcher.checksum[:12] if matcher else "none",
     }
     with Journal(out / SCORES, COLUMNS, stamp) as journal:
-        todo = journal.missing(names, unreadable)
+        by_place = {image.place: image for image in images.values()}
+        places = {name: image.place for name, image in images.items()}
+        todo = [by_place[place] for place in journal.missing(places, unreadable)]
         with shown_progress("scoring", len(todo)) as advance:
             if run is None and n_workers == 1:  # in this process: images are decoded while the networks work
-                groups = grouped(prepare_many(todo, judges.scorer.size, request.faces), BATCH_SIZE)
-                parts: Iterator[list[dict[str, str]]] = (_rows(folder, group, judges) for group in groups)
+                prepared = prepare_many((image.place for image in todo), judges.scorer.size, request.faces)
+                groups = grouped(zip(todo, prepared, strict=True), BATCH_SIZE)
+                parts: Iterator[list[dict[str, str]]] = (_rows(group, judges) for group in groups)
             else:
-                jobs = enumerate((folder, group, request.faces) for group in grouped(todo, BATCH_SIZE))
+                jobs = enumerate((group, request.faces) for group in grouped(todo, BATCH_SIZE))
                 parts = in_order((run or run_jobs)(_filter_job, jobs, n_workers, keep, (load,), apart=True))
             for rows in parts:
                 journal.add(rows)
                 for _ in rows:
                     advance()
-        return _table(journal, list(names))
+        return _table(journal, list(images))
 
 
-def _filter_job(job: tuple[int, tuple[Path, Sequence[Path], Faces]]) -> tuple[int, list[dict[str, str]]]:
+def _filter_job(job: tuple[int, tuple[Sequence[Input], Faces]]) -> tuple[int, list[dict[str, str]]]:
     """Runs in a worker."""
-    number, (folder, paths, faces) = job
+    number, (images, faces) = job
     judges: Judges = kept()
-    return number, _rows(folder, list(prepare_many(paths, judges.scorer.size, faces)), judges)
+    prepared = prepare_many((image.place for image in images), judges.scorer.size, faces)
+    return number, _rows(list(zip(images, prepared, strict=True)), judges)
 
 
-def _rows(folder: Path, group: Sequence[Prepared], judges: Judges) -> list[dict[str, str]]:
-    places = [one.path.relative_to(folder) for one in group if isinstance(one.path, Path)]
-    has_face = [one.crop is not None for one in group]
-    shown = [place for place, is_face in zip(places, has_face, strict=True) if is_face]
-    crops = [one.crop for one in group if one.crop is not None]
-    matches = iter(judges.matcher.match(shown, crops) if judges.matcher else [math.nan] * len(crops))
+def _rows(group: Sequence[tuple[Input, Prepared]], judges: Judges) -> list[dict[str, str]]:
+    images, prepared = [image for image, _ in group], [one for _, one in group]
+    shown = [(image.inside, one.crop) for image, one in group if one.crop is not None]
+    crops = [crop for _, crop in shown]
+    matches = iter(judges.matcher.match([inside for inside, _ in shown], crops) if judges.matcher else [math.nan] * len(crops))
     rows = []
-    for place, one, scored in zip(places, group, score_prepared(judges.scorer, group), strict=True):
+    for image, one, scored in zip(images, prepared, score_prepared(judges.scorer, prepared), strict=True):
         match, code = (next(matches), perceptual_hash(one.crop)) if one.crop is not None else (math.nan, "")
-        rows.append({**scored.row(), "image": utf8_name(place.as_posix()), "match": f"{match:.4f}", "hash": code})
+        rows.append({**scored.row(), "image": utf8_name(image.inside), "match": f"{match:.4f}", "hash": code})
     return rows
 
 
-def _name_in(path: Path, folder: Path) -> str:
-    return utf8_name(path.relative_to(folder).as_posix())
+def _by_name(images: Iterable[Input]) -> dict[str, Input]:
+    """Images by the names that tables give them.
+
+    Raises:
+        ImageError: two have the same.
+    """
+    found: dict[str, Input] = {}
+    for image in images:
+        if (other := found.setdefault(utf8_name(image.inside), image)).place != image.place:
+            raise ImageError(f"{other.place} and {image.place} would have the same name: filter them one by one")
+    return found
+
+
+def _person(inside: str) -> str:
+    return person_of(Path(inside), Path())
 
 
 def _table(journal: Journal, names: Sequence[str]) -> "pd.DataFrame":
@@ -373,18 +393,22 @@ def _table(journal: Journal, names: Sequence[str]) -> "pd.DataFrame":
     return table.assign(**{name: table[name].astype(float) for name in ("score", "spread", "match")})
 
 
-def _place(table: "pd.DataFrame", paths: Mapping[str, Path], folder: Path, out: Path, link: bool) -> None:
+def _place(table: "pd.DataFrame", images: Mapping[str, Input], out: Path, link: bool) -> None:
     """Bring the kept images to `out`, and take away those of an earlier run with other bounds."""
     kept = {name for name, is_kept in zip(table["image"], table["kept"], strict=True) if is_kept}
     for name in table["image"]:
-        target = out / paths[name].relative_to(folder)
+        target, source = out / images[name].inside, images[name].place
         if name not in kept:
             target.unlink(missing_ok=True)
-        elif file_stamp(target) != file_stamp(paths[name]):  # not there yet, or of an image that changed since
+        elif isinstance(source, Place):
+            data = source.read_bytes()
+            if not target.is_file() or target.read_bytes() != data:
+                write_atomic(target, data)
+        elif file_stamp(target) != file_stamp(source):  # not there yet, or of an image that changed since
             half = make_folder(target.parent) / f".{target.name}.tmp"
             half.unlink(missing_ok=True)  # of a process that was killed
             try:
-                os.link(paths[name], half) if link else shutil.copy2(paths[name], half)
+                os.link(source, half) if link else shutil.copy2(source, half)
                 os.replace(half, target)
             except OSError as error:
                 half.unlink(missing_ok=True)
@@ -398,12 +422,12 @@ def _place(table: "pd.DataFrame", paths: Mapping[str, Path], folder: Path, out: 
 N_SHOWN = 16  # images of each group, at most half of all, so that the best are not among the worst
 
 
-def write_overview(table: "pd.DataFrame", paths: Mapping[str, Path], path: Path, request: FilterRequest, size: int) -> None:
+def write_overview(table: "pd.DataFrame", images: Mapping[str, Input], path: Path, request: FilterRequest, size: int) -> None:
     """Write the page.
 
     Args:
         table: as `decide` gives it.
-        paths: the images by their names in the table.
+        images: by their names in the table.
         path: the page to write.
         request: what was asked for.
         size: side of the crops shown, in pixels.
@@ -425,7 +449,7 @@ def write_overview(table: "pd.DataFrame", paths: Mapping[str, Path], path: Path,
         "Below the match bound, most natural first": refused[refused["why"] == "below min-match"].head(n_edge),
         "Near-duplicates left out": doubles.head(n_edge),
     }
-    shown = {name: [_face(row, paths, request, size) for row in _records(rows)] for name, rows in groups.items() if len(rows)}
+    shown = {name: [_face(row, images, request, size) for row in _records(rows)] for name, rows in groups.items() if len(rows)}
     bars = _bars(scored["score"].to_numpy(float), scored["kept"].to_numpy(bool))
     write_page(path, "filter.html", lead=_lead(table, request), groups=shown, bars=bars, size=size)
 
@@ -440,9 +464,9 @@ def _lead(table: "pd.DataFrame", request: FilterRequest) -> str:
     return f"{int(table['kept'].sum())} of {len(table)} images kept ({words})."
 
 
-def _face(row: dict[str, Any], paths: Mapping[str, Path], request: FilterRequest, size: int) -> dict[str, Any]:
+def _face(row: dict[str, Any], images: Mapping[str, Input], request: FilterRequest, size: int) -> dict[str, Any]:
     try:
-        crop = prepare(paths[str(row["image"])], size, request.faces).crop
+        crop = prepare(images[str(row["image"])].place, size, request.faces).crop
     except ImageError:  # removed since it was scored
         crop = None
     return {**row, "uri": "" if crop is None else data_uri(Image.fromarray(crop))}

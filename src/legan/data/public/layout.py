@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from legan.core.errors import DataError
+from legan.core.inputs import Input, inputs_in, is_folder
 from legan.core.listing import composed, images_in_folder, utf8_name
+from legan.core.places import Place
 
 # The log whose notes the command line prints: what a reader leaves out.
 NOTES = "legan.core.listing"
@@ -30,9 +32,10 @@ class SourceImage:
         landmarks: the 68 iBUG points (68, 2) in pixels of the image, where the data set gives them.
         lighting: its class, `00` to `19`, where the data set was taken under known lights.
         attributes: those that the image has, in the data set's words.
+        inside: its name within what was named; "" where it is that within the folder.
     """
 
-    path: Path
+    path: Path | Place
     identity: str
     kind: str
     setting: str
@@ -41,6 +44,7 @@ class SourceImage:
     landmarks: np.ndarray | None = field(default=None, compare=False)
     lighting: str = ""
     attributes: tuple[str, ...] = ()
+    inside: str = field(default="", compare=False)
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -55,13 +59,24 @@ def images_in(folder: Path) -> list[Path]:
     return images_in_folder(folder)
 
 
+def inputs_of(folder: str | Path) -> Iterable[Input]:
+    """Return all images of a folder, a tar shard, a Parquet manifest or an address, as `legan.core.inputs.find_inputs` names them.
+
+    Raises:
+        DataError: no such thing.
+    """
+    if not is_folder(folder):
+        raise DataError(f"{folder} is not a folder: name the one that holds the images")
+    return inputs_in(folder)
+
+
 def _in_utf8(image: SourceImage) -> SourceImage:
     """What was read from names, as text that a manifest holds."""
     identity, kind, setting, expression = map(utf8_name, (image.identity, image.kind, image.setting, image.expression))
     return replace(image, identity=identity, kind=kind, setting=setting, expression=expression)
 
 
-def required(found: Iterable[SourceImage], folder: Path, layout: str) -> list[SourceImage]:
+def required(found: Iterable[SourceImage], folder: str | Path, layout: str) -> list[SourceImage]:
     """Return the images as a list.
 
     Raises:
