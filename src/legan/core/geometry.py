@@ -85,8 +85,12 @@ def warp(image: np.ndarray, matrix: Matrix, size: int) -> np.ndarray:
     fine = indexed(matrix * n_samples)
     side = size * n_samples
     kernel = cv2.INTER_CUBIC if scale_of(matrix) > 1 else cv2.INTER_LINEAR
-    target = cv2.warpAffine(image, fine, (side, side), flags=kernel, borderMode=cv2.BORDER_REPLICATE)
-    return target if n_samples == 1 else cv2.resize(target, (size, size), interpolation=cv2.INTER_AREA)
+    # OpenCV samples bytes of four channels linearly in half the time that it takes for three, with the same result.
+    is_quicker = kernel == cv2.INTER_LINEAR and image.dtype == np.uint8 and image.shape[2:] == (3,)
+    source = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA) if is_quicker else image
+    target = cv2.warpAffine(source, fine, (side, side), flags=kernel, borderMode=cv2.BORDER_REPLICATE)
+    target = target if n_samples == 1 else cv2.resize(target, (size, size), interpolation=cv2.INTER_AREA)
+    return cv2.cvtColor(target, cv2.COLOR_RGBA2RGB) if is_quicker else target
 
 
 def cut(pixels: np.ndarray, matrix: Matrix, size: int) -> np.ndarray:

@@ -198,12 +198,12 @@ class PhotoFields:
     @property
     def gain(self) -> np.ndarray:
         """Float32 (h, w, 3): logarithm of the factor of the moved person's sRGB values."""
-        return np.log(self._planes.factor(self.box))
+        return np.log(self._planes.factor(self.box)[..., :3])
 
     @property
     def bias(self) -> np.ndarray:
         """Float32 (h, w, 3): what is added to the moved and scaled person, for sRGB values in [0, 2] (0 black)."""
-        return self._planes.bias(self.box)
+        return self._planes.bias(self.box)[..., :3]
 
     @property
     def matte(self) -> np.ndarray:
@@ -240,7 +240,10 @@ class PhotoFields:
 
 
 class _Planes:
-    """Fields and matte of the frame, enlarged, and their values at a box of photo pixels; all are 0 (factors 1) outside the frame."""
+    """Fields and matte of the frame, enlarged, and their values at a box of photo pixels; all are 0 (factors 1) outside the frame.
+
+    Factors and bias have a fourth channel, 1 and 0: OpenCV resamples four channels in a third of the time that it takes for three.
+    """
 
     def __init__(self, fields: CropFields, person: Person) -> None:
         self.side = fields.size + 2 * person.margin
@@ -252,7 +255,7 @@ class _Planes:
         coarseness = 1 / scale_of(person.matrix)
         if coarseness > 1:
             frame = [cv2.GaussianBlur(plane, (0, 0), 0.5 * math.sqrt(coarseness**2 - 1) + 1e-3) for plane in frame]
-        moves, gain, bias = resampled(frame, factor)
+        moves, gain, bias = resampled([frame[0], *map(_four, frame[1:])], factor)
         self.matrix = person.matrix * [1 / factor, 1 / factor, 1]
         self.near_plane = cv2.dilate((person.matte > 0).astype(np.float32), np.ones((2 * _NEAR * factor + 1,) * 2, np.uint8))
         self.moves = moves @ person.matrix[:, :2].T.astype(np.float32)  # from the frame's pixels to the photo's
@@ -263,11 +266,11 @@ class _Planes:
         return _enlarged(self.moves, self.matrix, box)
 
     def factor(self, box: Box) -> np.ndarray:
-        """(h, w, 3), exp(gain)."""
+        """(h, w, 4), exp(gain), and 1."""
         return _enlarged(self.brighter, self.matrix, box, value=1)
 
     def bias(self, box: Box) -> np.ndarray:
-        """(h, w, 3)."""
+        """(h, w, 4), the last 0."""
         return _enlarged(self.shift, self.matrix, box)
 
     def matte(self, box: Box) -> np.ndarray:
@@ -318,7 +321,10 @@ def _fade(size: int, margin: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Scene:
-    """Smooth colours of a frame, float32 (n, n, 3), in levels of the photo: of the person, continued outwards, and of what lies behind."""
+    """Smooth colours of a frame, in levels of the photo: of the person, continued outwards, and of what lies behind.
+
+    Both float32 (n, n, 4), with a spare channel as those of `_Planes`.
+    """
 
     person: np.ndarray
     behind: np.ndarray
@@ -340,11 +346,16 @@ def _scene(pixels: np.ndarray, planes: _Planes) -> _Scene:
     person = fill(frame, inside)
     hidden = (near > 0).astype(np.uint8)
     if hidden.all():
-        return _Scene(level * person, level * frame)
+        return _Scene(_four(level * person), _four(level * frame))
     # Single hairs, which the matte misses, would be drawn out into streaks.
     channels = [cv2.medianBlur(np.ascontiguousarray(frame[..., c]), 5) for c in range(3)]
     behind = np.stack([cv2.inpaint(plane, hidden, _INPAINT_RADIUS, cv2.INPAINT_TELEA) for plane in channels], 2)
-    return _Scene(level * person, level * behind)
+    return _Scene(_four(level * person), _four(level * behind))
+
+
+def _four(plane: np.ndarray) -> np.ndarray:
+    """Add a channel of zeros to float32 (H, W, 3)."""
+    return np.dstack([plane, np.zeros(plane.shape[:2], np.float32)])
 
 
 def _render_tile(pixels: np.ndarray, result: np.ndarray, tile: Box, planes: _Planes, scene: _Scene) -> None:
@@ -362,7 +373,8 @@ def _render_tile(pixels: np.ndarray, result: np.ndarray, tile: Box, planes: _Pla
     if not is_whole and not (near := planes.near(source)).any():
         return
     # Levels of the photo, whose white is 2 for the fields: gain is a factor anyway, and bias is brought to levels.
-    light = pixels[source[1] : source[3], source[0] : source[2]].astype(np.float32)
+    # All have four channels to the end: of the layers the fourth is the matte, elsewhere it is spare.
+    light = cv2.cvtColor(pixels[source[1] : source[3], source[0] : source[2]], cv2.COLOR_RGB2RGBA).astype(np.float32)
     largest = _LARGEST[pixels.dtype]
     edited, shift = planes.factor(tile), planes.bias(tile)
     shift *= largest / 2
@@ -376,28 +388,40 @@ def _render_tile(pixels: np.ndarray, result: np.ndarray, tile: Box, planes: _Pla
     # The two layers: the person's colours times the matte with the matte itself, and what lies behind.
     behind = _enlarged(scene.behind, planes.frame_matrix, source, cv2.BORDER_REPLICATE)
     colours = _enlarged(scene.person, planes.frame_matrix, source, cv2.BORDER_REPLICATE)
-    matte = _keyed(matte, near, light / largest, colours / largest, behind / largest)[..., None]
-    behind = np.where(matte > 0, behind, light)
-    layer = np.concatenate([light - (1 - matte) * behind, matte], axis=2)
+    matte = _keyed(matte, near, light, colours, behind, largest)
+    cv2.copyTo(light, (matte <= 0).view(np.uint8), behind)
+    layer = 1 - cv2.merge([matte] * 4)
+    layer *= behind
+    np.subtract(light, layer, out=layer)
+    cv2.insertChannel(matte, layer, 3)
 
     # Move the person, light it, lay it over what lies behind.
     moved = _moved(layer, moves, offset) if reach else layer[inner]
-    share = np.clip(moved[..., 3:], 0, 1)
-    edited *= moved[..., :3]
-    edited += share * shift
-    edited += (1 - share) * behind[inner]
+    share = np.clip(cv2.extractChannel(moved, 3), 0, 1)
+    shares = cv2.merge([share] * 4)
+    edited *= moved
+    shift *= shares
+    edited += shift
+    rest = np.subtract(1, shares, out=shares)
+    rest *= behind[inner]
+    edited += rest
     changed = (share > 0) | (matte[inner] > 0)
-    np.copyto(result[top:bottom, left:right], _quantised(edited, pixels.dtype), where=changed)
+    cv2.copyTo(_quantised(edited, pixels.dtype), changed.view(np.uint8), result[top:bottom, left:right])
 
 
 def _quantised(light: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Bring levels to pixels, clipped; changes `light`."""
+    """Bring levels (h, w, 4) to RGB pixels, clipped; changes `light`."""
     np.clip(light, 0, _LARGEST[dtype], out=light)
-    return light if dtype == np.float32 else np.rint(light, out=light).astype(dtype)
+    levels = light if dtype == np.float32 else np.rint(light, out=light).astype(dtype)
+    return cv2.cvtColor(levels, cv2.COLOR_RGBA2RGB)
 
 
-def _keyed(matte: np.ndarray, near: np.ndarray, light: np.ndarray, person: np.ndarray, behind: np.ndarray) -> np.ndarray:
-    """Refine a matte (h, w), where the person is `near`, by the colours (h, w, 3) in [0, 1] of the photo, the person and what lies behind.
+def _keyed(
+    matte: np.ndarray, near: np.ndarray, light: np.ndarray, person: np.ndarray, behind: np.ndarray, largest: float
+) -> np.ndarray:
+    """Refine a matte (h, w), where the person is `near`, by the colours of the photo, the person and what lies behind.
+
+    Colours are (h, w, 4) in levels up to `largest`; the last channel does not count.
 
     A pixel's share is how far it lies on the way from the colour behind it to the person's.
 
@@ -405,14 +429,15 @@ def _keyed(matte: np.ndarray, near: np.ndarray, light: np.ndarray, person: np.nd
     colours differ enough. Pixels that are surely the person's stay so.
     """
     matte = matte.copy()
-    unsure = np.nonzero(near & (matte < 1))
-    back, own = behind[unsure], matte[unsure]
-    way = person[unsure] - back
+    unsure = np.flatnonzero(near & (matte < 1))
+    own = matte.ravel()[unsure]
+    seen, front, back = (colours.reshape(-1, 4).take(unsure, 0)[:, :3] / largest for colours in (light, person, behind))
+    way = front - back
     length = np.einsum("ic,ic->i", way, way)
-    share = np.einsum("ic,ic->i", light[unsure] - back, way) / np.maximum(length, _ALIKE**2)
+    share = np.einsum("ic,ic->i", seen - back, way) / np.maximum(length, _ALIKE**2)
     found = np.where((share > _KEYED) & (length > _ALIKE**2), share, 0)
     most = np.where(length > _UNLIKE**2, np.where(share > _KEYED, share + _KEYED, 0), 1)
-    matte[unsure] = np.clip(np.minimum(np.maximum(own, found), most), 0, 1)
+    matte.ravel()[unsure] = np.clip(np.minimum(np.maximum(own, found), most), 0, 1)
     return matte
 
 
@@ -440,13 +465,15 @@ def _moved(layer: np.ndarray, moves: np.ndarray, offset: tuple[int, int]) -> np.
     # A list of pixels, folded to rows of a length that OpenCV's maps can have.
     place = rows, columns
     steps = (np.arange(_N_SAMPLES, dtype=np.float32) + 0.5) / _N_SAMPLES - 0.5
-    wider_across, wider_down = (np.sqrt(np.maximum(side[place] ** 2 - 1, 0)) / side[place] for side in (across, down))
+    x, x_across, x_down, y, y_across, y_down, across, down = (
+        plane[place] for plane in (x, x_across, x_down, y, y_across, y_down, across, down)
+    )
+    wider_across, wider_down = (np.sqrt(np.maximum(side**2 - 1, 0)) / side for side in (across, down))
     total = np.zeros((len(rows), layer.shape[2]), np.float32)
     for i in steps:
         for j in steps:
             u, v = i * wider_across, j * wider_down
-            xs = x[place] + u * x_across[place] + v * x_down[place]
-            ys = y[place] + u * y_across[place] + v * y_down[place]
+            xs, ys = x + u * x_across + v * x_down, y + u * y_across + v * y_down
             total += _sampled(layer, _folded(xs), _folded(ys)).reshape(-1, layer.shape[2])[: len(rows)]
     moved[place] = total / _N_SAMPLES**2
     return moved
