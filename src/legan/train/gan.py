@@ -23,6 +23,8 @@ from legan import losses
 from legan.core.device import autocast, mixed_dtype
 from legan.core.errors import DataError, WeightsError
 from legan.core.files import sha256_of
+from legan.core.geometry import CROP_SIZE
+from legan.core.images import resized
 from legan.core.weights import weights_file
 from legan.models.critic import CriticOutput
 from legan.models.efficientnet import efficientnet_file, load_efficientnet
@@ -276,11 +278,13 @@ class Frozen:
 def load_identity(path: Path | None, dtype: torch.dtype | None, device: torch.device) -> Frozen:
     """Return the identity network: weights of `legan train identity`, an official LightCNN checkpoint, or None for the packaged ones.
 
+    It reads 128 pixels a side; crops of another size are scaled, bilinearly.
+
     Raises:
         WeightsError: missing or damaged, or not an identity network.
     """
     path = weights_file(path, "identity")
-    return _frozen(load_identity_network(path)[0], path, dtype, device)
+    return _frozen(load_identity_network(path)[0], path, dtype, device, CROP_SIZE)
 
 
 def load_quality(path: Path | None, dtype: torch.dtype | None, device: torch.device) -> Frozen:
@@ -305,17 +309,18 @@ def load_perceptual(path: Path | None, device: torch.device) -> Frozen:
 
 
 class _Mixed(nn.Module):
-    """A network whose convolutions run in `dtype`; what comes out is float32."""
+    """A network whose convolutions run in `dtype`; what comes out is float32. Crops are scaled to `size`, where one is given."""
 
-    def __init__(self, net: nn.Module, dtype: torch.dtype | None, device: torch.device) -> None:
+    def __init__(self, net: nn.Module, dtype: torch.dtype | None, device: torch.device, size: int | None) -> None:
         super().__init__()
-        self.net, self.dtype, self.device = net, dtype, device
+        self.net, self.dtype, self.device, self.size = net, dtype, device, size
 
     def forward(self, x: Tensor) -> Tensor:
+        x = x if self.size is None else resized(x, self.size)
         with autocast(self.dtype, self.device):
             return self.net(x).float()
 
 
-def _frozen(net: nn.Module, path: Path, dtype: torch.dtype | None, device: torch.device) -> Frozen:
+def _frozen(net: nn.Module, path: Path, dtype: torch.dtype | None, device: torch.device, size: int | None = None) -> Frozen:
     net = net.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Frozen(_Mixed(net, dtype, device), path.name, sha256_of(path))
+    return Frozen(_Mixed(net, dtype, device, size), path.name, sha256_of(path))

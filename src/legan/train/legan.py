@@ -320,21 +320,22 @@ class LeganTask(EditorTask):
         x_real = batch["x_real"].to(memory_format=self.layout)
         codes = batch["expression_trg"], batch["lighting_trg"]
         with torch.set_grad_enabled(is_generator_step and not self.translates_twice):
-            output = self._translate(self.generator, x_real, *codes)
+            output = self.translate(x_real, *codes)
         if self.config.loss.needs_critic:
             yield self.adversary.critic_update(batch, x_real, output.image.detach(), step, self.share)
         if is_generator_step:
             if self.translates_twice:
-                output = self._translate(self.generator, x_real, *codes)
+                output = self.translate(x_real, *codes)
             yield generator_update(self.config.loss, self._generator_terms(batch, x_real, output))
 
     def editor(self) -> nn.Module:
         """The averaged generator as an editor."""
         return _Image(self.ema)
 
-    def _translate(self, net: nn.Module, x: Tensor, expression: Tensor, lighting: Tensor) -> GeneratorOutput:
+    def translate(self, x: Tensor, expression: Tensor, lighting: Tensor) -> GeneratorOutput:
+        """The generator's output in the training's precision; the image is float32."""
         with autocast(self.dtype, self.device):
-            output = net(x, expression, lighting)
+            output = self.generator(x, expression, lighting)
         return output._replace(image=output.image.float())
 
     def _generator_terms(self, batch: Batch, x_real: Tensor, output: GeneratorOutput) -> dict[str, Tensor]:
@@ -364,9 +365,7 @@ class LeganTask(EditorTask):
         if weights.reconstruction > 0 and back.n:
             terms["reconstruction"] = x_fake.new_zeros(())
             if len(rows):
-                x_rec = self._translate(
-                    self.generator, x_fake[rows], batch["expression_back"][rows], batch["lighting_back"][rows]
-                ).image
+                x_rec = self.translate(x_fake[rows], batch["expression_back"][rows], batch["lighting_back"][rows]).image
                 terms["reconstruction"] = back.weight * losses.reconstruction(x_rec, x_real[rows])
 
         # Identity and quality: the frozen networks' outputs.

@@ -46,12 +46,14 @@ class StarGANLossConfig:
         classification: cross entropy of the critic's class head on the targets, summed over the two attribute spaces.
         reconstruction: L1 between x and G(G(x, label_trg), label_src).
         quality: how unnatural Q finds the output, `losses.unnaturalness`: what `legan.QualityLoss` gives.
+        quality_share: share of a batch whose outputs Q scores; the packaged Q takes longer than all other terms.
     """
 
     adversarial: float = 1.0
     classification: float = 1.0
     reconstruction: float = 10.0
     quality: float = 0.0
+    quality_share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -174,9 +176,18 @@ class StarGANTask(EditorTask):
 
         # Quality: natural to Q.
         if self.config.loss.quality > 0 and self.quality is not None:
-            shown = jittered(x_fake, self.share.rand) if wants_jitter(self.quality) else x_fake
-            terms["quality"] = losses.unnaturalness(self.quality(shown)).mean()
+            terms["quality"] = self._unnaturalness(self.quality, x_fake)
         return terms
+
+    def _unnaturalness(self, quality: nn.Module, x_fake: Tensor) -> Tensor:
+        """Mean over the first rows of the whole batch, those of `loss.quality_share`."""
+        n_all = len(x_fake) * self.share.n_parts
+        scored = self.share.choose(torch.ones(n_all), max(1, round(self.config.loss.quality_share * n_all)))
+        if not len(scored.rows):
+            return x_fake.new_zeros(())
+        shown = x_fake[scored.rows]
+        shown = jittered(shown, scored.rand) if wants_jitter(quality) else shown
+        return scored.weight * losses.unnaturalness(quality(shown)).mean()
 
 
 def build_stargan(config: StarGANConfig, device: torch.device) -> tuple[StarGANTask, FaceBatches]:
