@@ -7,30 +7,38 @@ import torch
 
 from legan.core.errors import WeightsError
 from legan.core.weights import load_state
-from legan.models.efficientnet import EfficientNetLite0, _folded, efficientnet_file, load_efficientnet
+from legan.models.efficientnet import EfficientNetLite, Variant, _folded, efficientnet_file, load_efficientnet
 
 
-@pytest.mark.parametrize("size", [224, 128])
-def test_features_are_those_of_the_package(size: int) -> None:
+@pytest.mark.parametrize(
+    ("variant", "size", "ends"),
+    [
+        ("efficientnet-lite0", 224, (0, 2, 4, 7, 10, 14, 15)),
+        ("efficientnet-lite0", 128, (0, 2, 4, 7, 10, 14, 15)),
+        ("efficientnet-lite2", 260, (0, 3, 6, 10, 14, 19, 20)),
+    ],
+)
+def test_features_are_those_of_the_package(variant: Variant, size: int, ends: tuple[int, ...]) -> None:
     """The oracle is `efficientnet-lite-pytorch`, which takes (v - 127) / 128; its padding is for 224 pixels and their halves.
 
     In float64 the two agree to rounding, batch norms folded in or not. In float32 they differ by 3e-5 of features of up to 64.
     """
     from efficientnet_lite_pytorch import EfficientNet
 
-    reference = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=str(efficientnet_file())).eval().double()
-    state = {name: value.double() for name, value in load_state(efficientnet_file(), "weights file", "").items()}
-    net = EfficientNetLite0().double()
+    path = efficientnet_file(variant)
+    reference = EfficientNet.from_pretrained(variant, weights_path=str(path)).eval().double()
+    state = {name: value.double() for name, value in load_state(path, "weights file", "").items()}
+    net = EfficientNetLite(variant=variant).double()
     net.load_state_dict(_folded(state, net))
     x = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
     with torch.no_grad():
         y = reference._swish(reference._bn0(reference._conv_stem((127.5 * (x + 1) - 127) / 128)))
-        ends, features = (0, 2, 4, 7, 10, 14, 15), []
+        features = []
         for number, block in enumerate(reference._blocks):
             y = block(y)
             if number in ends:
                 features.append(y)
-        exact, found = net(x), load_efficientnet()(x.float())
+        exact, found = net(x), load_efficientnet(variant=variant)(x.float())
     assert len(found) == len(features) == 7
     for mine, loaded, theirs in zip(exact, found, features, strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-10, rtol=0)
@@ -46,7 +54,7 @@ def test_it_is_frozen_and_only_as_deep_as_asked() -> None:
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.pth"
     torch.save({"weight": torch.zeros(1)}, path)
-    with pytest.raises(WeightsError, match="does not hold the weights of EfficientNet-Lite0"):
+    with pytest.raises(WeightsError, match="does not hold the weights of efficientnet-lite0"):
         load_efficientnet(path=path)
     path.write_bytes(b"no zip file")
     with pytest.raises(WeightsError, match="install it again"):
@@ -55,7 +63,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
 
 def test_its_first_features_see_where_an_edge_is() -> None:
     torch.manual_seed(0)
-    assert EfficientNetLite0(1)(torch.zeros(2, 3, 32, 32))[0].shape == (2, 16, 16, 16)
+    assert EfficientNetLite(1)(torch.zeros(2, 3, 32, 32))[0].shape == (2, 16, 16, 16)
 
 
 def test_in_bfloat16_features_and_gradients_stay_near_those_of_float32() -> None:

