@@ -1,10 +1,11 @@
-"""Evaluates the five models that train.py left in a folder, along their training and at its end: do the paper's orderings hold?
+"""Evaluates the models that train.py left in a folder, along their training and at its end: do the paper's orderings hold?
 
     python experiments/comparison/report.py --runs runs/comparison --data data/rendered:test --data data/relit:val --out OUT
 
 The models are compared after equal numbers of images, the most that all of them have a snapshot of (`--images` names fewer). OUT
 gets what `legan evaluate` writes (`report.json`, tables, `images.csv`, `report.html`), `curves.csv` with the figures of every
-common snapshot on fewer edits, `curves.png`, and `orderings.md`. Run again, it continues.
+common snapshot on fewer edits, `curves.png`, `copies.csv` (SSIM of each model's reconstruction of an image under the image's own
+condition, on held-out people; StarGAN v2's with the mean style of that condition) and `orderings.md`. Run again, it continues.
 """
 
 import argparse
@@ -17,21 +18,28 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pandas as pd
+import torch
+from torch.nn import functional as F
 
 matplotlib.use("Agg")  # draws to files, needs no screen
 import matplotlib.pyplot as plt
 
+from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.errors import DataError, LeganError
 from legan.core.files import make_folder, sha256_of, write_atomic
+from legan.core.images import to_network, to_unit
+from legan.data.faces import FaceDataset
 from legan.evaluation.benchmark import evaluate
 from legan.evaluation.evaluators import IMAGE_METRICS
 from legan.evaluation.measure import INPUT
 from legan.evaluation.statistics import METRICS, labels
 from legan.metrics.agreement import Interval
+from legan.metrics.images import ssim
 from legan.metrics.intervals import mean_interval
+from legan.models.editors import Codes, load_networks
 from legan.requests import EvaluationNetworks, EvaluationRequest
 
-MODELS = ("stargan", "stargan-qual", "starganv2", "legan", "legan-noqual")
+MODELS = ("stargan", "stargan-qual", "starganv2", "legan", "legan-noqual", "stargan-official")
 DRAWN = ("fid", "lpips", "ssim", "match", "quality")
 # With the quality loss, and without it.
 PAIRS = (("stargan-qual", "stargan"), ("legan", "legan-noqual"))
@@ -51,6 +59,23 @@ def measure(models: Mapping[str, Path], words: argparse.Namespace, n: int, n_res
     editors = tuple(f"{name}={path}" for name, path in models.items())
     request = EvaluationRequest(tuple(words.data), editors, n=n, n_resamples=n_resamples)
     return evaluate(request, out, EvaluationNetworks(quality=words.quality), n_workers=words.workers)
+
+
+def copy_ssim(path: Path, data: Sequence[str], n: int, seed: int = 0) -> dict[str, float]:
+    """Mean SSIM between images of each data set, DIR:SPLIT, and their edits to the condition that they have already."""
+    networks, found = load_networks(path), {}
+    for folder, _, split in (word.rpartition(":") for word in data):
+        faces = FaceDataset([Path(folder)], split, size=networks.size, memory_gb=0)
+        known = np.flatnonzero(faces.lighting >= 0)
+        rows = np.sort(np.random.default_rng(seed).permutation(known)[:n])
+        parts = []
+        for some in np.array_split(rows, max(1, len(rows) // 16)):
+            x = to_network(faces.images(some))
+            own = Codes(F.one_hot(torch.from_numpy(faces.expression[some]).long(), len(EXPRESSIONS)).float(),
+                        F.one_hot(torch.from_numpy(faces.lighting[some]).long(), len(LIGHTINGS)).float())  # fmt: skip
+            parts.append(np.asarray(ssim(to_unit(networks.translate(x, own).image.clamp(-1, 1)), to_unit(x))))
+        found[f"{Path(folder).name}/{split}"] = float(np.concatenate(parts).mean())
+    return found
 
 
 def figures_of(report: Mapping[str, Any], n_images: int) -> list[tuple[str, int, str, float]]:
@@ -156,7 +181,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     words = parser.parse_args()
     try:
-        found = snapshots(words.runs, words.only or MODELS)
+        names = words.only or [name for name in MODELS if (words.runs / name / "snapshots").exists()]
+        found = snapshots(words.runs, names)
         n_images = words.images or max(found)
         if n_images not in found:
             raise DataError(f"not all models have a snapshot after {n_images} images: choose from {', '.join(map(str, found))}")
@@ -166,10 +192,17 @@ def main() -> None:
                 print(f"{seen} of {n_images} images", file=sys.stderr, flush=True)
                 rows += figures_of(measure(models, words, words.n_curves, 0, along), seen)
         report = measure(found[n_images], words, words.n, 1000, words.out)
+        copies = [
+            (name, n_images, data, value)
+            for name, path in found[n_images].items()
+            for data, value in copy_ssim(path, words.data, words.n_curves).items()
+        ]
     except LeganError as error:
         sys.exit(f"error: {error}")
     curves = pd.DataFrame(rows, columns=["model", "images", "figure", "value"])
     write_atomic(words.out / "curves.csv", curves.to_csv(index=False).encode())
+    table = pd.DataFrame(copies, columns=["model", "images", "data", "ssim"])
+    write_atomic(words.out / "copies.csv", table.to_csv(index=False, float_format="%.4f").encode())
     draw(curves, labels(report["networks"]), words.out / "curves.png")
     text = orderings(report, pd.read_csv(words.out / "images.csv"), n_images)
     write_atomic(words.out / "orderings.md", text.encode())

@@ -1,0 +1,193 @@
+"""Decides the poster's claims from the reports of several seeds: what the quality loss changes, and whether LEGAN is best.
+
+    python experiments/comparison/decide.py --report runs/report-0 --report runs/report-1 --out experiments/comparison/results/64
+
+Each `--report` is what report.py left for one seed, over the same edits. OUT gets `decision.md` and `decision.json`: a table of all
+models (one whose copies of held-out images, under the condition that they have, stay below SSIM 0.85 on a data set is marked "not
+converged" there), the paired differences, and the correlations of the quality score over all models, seeds and snapshots.
+
+Intervals are 95%: seeds and people are drawn with replacement, independently of each other, and each draw of edits is averaged over
+the seeds drawn (the crossed bootstrap of Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 2007). With one seed they are
+over people alone, and the table says so. FID has no value for a single edit: its values stand seed by seed.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from legan.core.files import make_folder, write_atomic
+from legan.evaluation.evaluators import IMAGE_METRICS
+from legan.evaluation.measure import INPUT
+from legan.evaluation.statistics import METRICS, labels
+from legan.metrics.agreement import Interval
+
+CONVERGED = 0.85  # SSIM of copies
+# What each claim compares, as the poster has it: model, baseline.
+CLAIMS = {
+    "the quality loss improves StarGAN": ("stargan-qual", "stargan"),
+    "the quality loss improves LEGAN": ("legan", "legan-noqual"),
+    "LEGAN is better than StarGAN": ("legan", "stargan"),
+    "LEGAN is better than StarGAN with the quality loss": ("legan", "stargan-qual"),
+    "the game of the table does not wrong StarGAN": ("stargan", "stargan-official"),
+}
+N_DRAWS = 2000
+
+
+def crossed_interval(values: np.ndarray, people: np.ndarray, seed: int = 0) -> Interval:
+    """Mean of values (S, n) of S seeds by n edits, and its interval over seeds and people (n,)."""
+    _, person = np.unique(people, return_inverse=True)
+    n_seeds, n_people = len(values), int(person.max()) + 1
+    known = np.isfinite(values)
+    totals = np.stack([np.bincount(person, np.where(known[s], values[s], 0.0), n_people) for s in range(n_seeds)])
+    counts = np.stack([np.bincount(person, known[s].astype(float), n_people) for s in range(n_seeds)])
+    random = np.random.default_rng(seed)
+    seeds = random.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), N_DRAWS)  # (N, S), how often each is drawn
+    drawn = random.multinomial(n_people, np.full(n_people, 1 / n_people), N_DRAWS)  # (N, P)
+    sums = np.einsum("ns,sp,np->n", seeds, totals, drawn) / np.einsum("ns,sp,np->n", seeds, counts, drawn)
+    low, high = np.percentile(sums, (2.5, 97.5))
+    return Interval(float(totals.sum() / counts.sum()), float(low), float(high))
+
+
+class Seeds:
+    """The reports of several seeds over the same edits."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self.reports: list[dict[str, Any]] = [json.loads((folder / "report.json").read_text()) for folder in folders]
+        self.images = [pd.read_csv(folder / "images.csv") for folder in folders]
+        self.copies = [pd.read_csv(folder / "copies.csv") for folder in folders]
+        self.curves = [pd.read_csv(folder / "curves.csv") for folder in folders]
+        self.data = list(dict.fromkeys(self.images[0]["data"]))
+        self.models = list(dict.fromkeys(self.copies[0]["model"]))
+        self.heads = labels(self.reports[0]["networks"])
+
+    def values(self, data: str, model: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
+        """A metric of each edit, (S, n), and the person of each, (n,)."""
+        tables = [
+            table[(table["data"] == data) & (table["model"] == model)].set_index("number").sort_index() for table in self.images
+        ]
+        assert all(table.index.equals(tables[0].index) for table in tables), "the reports are of other edits"
+        people = tables[0]["source"].str.split("/").str[0].to_numpy()
+        return np.stack([table[metric].to_numpy(float) for table in tables]), people
+
+    def distance(self, data: str, model: str, metric: str) -> list[float | None]:
+        """FID or KID of each seed."""
+        rows = [
+            next(row for row in [*report["models"], *report["references"]] if (row["name"], row["data"]) == (model, data))
+            for report in self.reports
+        ]
+        return [row["metrics"][metric]["value"] for row in rows]
+
+    def copy(self, data: str, model: str) -> list[float]:
+        """SSIM of the model's copies, of each seed."""
+        return [float(table[(table["data"] == data) & (table["model"] == model)]["ssim"].iloc[0]) for table in self.copies]
+
+
+def table_of(seeds: Seeds, data: str) -> list[str]:
+    """The models on one data set, in Markdown."""
+    metrics = [name for name in IMAGE_METRICS if name != "psnr"]
+    heads = ["model", "copies, SSIM", "FID", *(seeds.heads[name] for name in metrics)]
+    lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
+    for model in [INPUT, *seeds.models]:
+        copies = [] if model == INPUT else seeds.copy(data, model)
+        mark = "" if all(value >= CONVERGED for value in copies) else " **not converged**"
+        fids = [value for value in seeds.distance(data, model, "fid") if value is not None]
+        cells = [
+            "doing nothing" if model == INPUT else model,
+            _several(copies, 3) + mark,
+            _several(fids[: 1 if model == INPUT else None], 1),
+        ]
+        for name in metrics:
+            values, people = seeds.values(data, model, name)
+            cells.append(_shown(crossed_interval(values, people), METRICS[name].digits) if np.isfinite(values).any() else "")
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def claims_of(seeds: Seeds) -> tuple[list[str], list[dict[str, Any]]]:
+    """What each claim's two models differ by, in Markdown and as rows."""
+    metrics = [name for name in IMAGE_METRICS if name != "psnr"]
+    lines = [f"| claim | data | FID ratio, each seed | {' | '.join(seeds.heads[name] for name in metrics)} |"]
+    lines.append("| --- " * (3 + len(metrics)) + "|")
+    rows: list[dict[str, Any]] = []
+    for claim, (model, other) in CLAIMS.items():
+        if not {model, other} <= set(seeds.models):
+            continue
+        for data in seeds.data:
+            pairs = zip(seeds.distance(data, model, "fid"), seeds.distance(data, other, "fid"), strict=True)
+            ratios = [a / b for a, b in pairs if a is not None and b]
+            cells, row = [], {"claim": claim, "data": data, "fid_ratio": ratios}
+            for name in metrics:
+                (a, people), (b, _) = (seeds.values(data, one, name) for one in (model, other))
+                if not np.isfinite(a - b).any():
+                    cells.append("")
+                    continue
+                found = crossed_interval(a - b, people)
+                better = (found.low > 0) if METRICS[name].more_is_better else (found.high < 0)
+                worse = (found.high < 0) if METRICS[name].more_is_better else (found.low > 0)
+                row[name] = {**asdict(found), "verdict": "better" if better else "worse" if worse else "undecided"}
+                cells.append(f"{_shown(found, METRICS[name].digits, '+')} {row[name]['verdict']}")
+            lines.append(f"| {claim} ({model} - {other}) | {data} | {_several(ratios, 2)} | {' | '.join(cells)} |")
+            rows.append(row)
+    return lines, rows
+
+
+def correlations(seeds: Seeds) -> list[str]:
+    """Quality score against FID and layer distance over all models, seeds and snapshots, in Markdown."""
+    table = pd.concat([curve.assign(seed=s) for s, curve in enumerate(seeds.curves)])
+    table = table[table["model"] != INPUT]
+    table[["data", "metric"]] = table["figure"].str.rsplit("/", n=1, expand=True)
+    wide = table.pivot_table(index=["data", "seed", "model", "images"], columns="metric", values="value").reset_index()
+    lines = ["| data | quality with | n | Pearson | Spearman |", "| --- " * 5 + "|"]
+    for data, rows in wide.groupby("data", sort=False):
+        for metric in ("fid", "lpips"):
+            pair = rows[["quality", metric]].dropna()
+            pearson, spearman = (pair.corr(kind).iloc[0, 1] for kind in ("pearson", "spearman"))
+            lines.append(f"| {data} | {seeds.heads[metric]} | {len(pair)} | {pearson:.2f} | {spearman:.2f} |")
+    return lines
+
+
+def _several(values: Sequence[float], digits: int) -> str:
+    return ", ".join(f"{value:.{digits}f}" for value in values)
+
+
+def _shown(found: Interval, digits: int, sign: str = "") -> str:
+    return f"{found.value:{sign}.{digits}f} [{found.low:{sign}.{digits}f}, {found.high:{sign}.{digits}f}]"
+
+
+def main() -> None:
+    """Read the command line and write the decision."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--report", type=Path, action="append", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    words = parser.parse_args()
+    seeds = Seeds(words.report)
+    over = (
+        "seeds and people"
+        if len(words.report) > 1
+        else "people; one seed, so that nothing here says what another seed would do"
+    )
+    n_images, judge = int(seeds.copies[0]["images"].iloc[0]), seeds.reports[0]["networks"]["quality"]
+    claims, rows = claims_of(seeds)
+    lines = [
+        f"{len(words.report)} seed{'s' * (len(words.report) > 1)}, {n_images:,} images each; 95% intervals over {over}.",
+        f"Quality is judged by {judge['name']}.",
+    ]
+    for data in seeds.data:
+        n = len(seeds.values(data, INPUT, "quality")[1])
+        lines += ["", f"`{data}`, n = {n} edits a model and seed:", "", *table_of(seeds, data)]
+    lines += ["", "Paired differences over the same edits:", "", *claims]
+    lines += ["", "Over all models, seeds and snapshots:", "", *correlations(seeds)]
+    make_folder(words.out)
+    write_atomic(words.out / "decision.md", ("\n".join(lines) + "\n").encode())
+    write_atomic(words.out / "decision.json", (json.dumps(rows, indent=1) + "\n").encode())
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
