@@ -23,6 +23,7 @@ from legan.models.efficientnet import load_efficientnet
 from legan.models.generator import Generator, GeneratorConfig
 from legan.models.quality import FeatureQuality, FeatureQualityConfig
 from legan.train.config import GANOptimizerConfig
+from legan.train.gan import load_identity
 from legan.train.legan import PRESETS, LeganConfig, LeganTask, build_legan, paired_gradient, paired_l1, quality_loss
 from legan.train.loop import Rehearsal
 from legan.train.recipes import RECIPES, export_run
@@ -32,7 +33,7 @@ CPU = torch.device("cpu")
 TINY = [
     *("critic.size=32", "critic.width=4", "critic.n_layers=3"),
     *("generator.width=4", "generator.n_residual=1", "generator.mask_channels=4"),
-    # The packaged identity and quality networks read crops of 128 pixels.
+    # The packaged identity and quality networks would take most of the time.
     *("loss.identity=0", "loss.quality=0"),
     *("loop.n_steps=12", "loop.log_every=3", "loop.sample_every=6", "loop.checkpoint_every=100", "data.batch_size=4"),
 ]
@@ -461,3 +462,11 @@ def test_the_perceptual_term_sees_what_is_wrong(batch: dict[str, Tensor]) -> Non
     assert term(x.flip(3), 0.0) == 0, "without a truth there is nothing to compare"
     with pytest.raises(ConfigError, match="there is no perceptual network"):
         LeganTask(tiny("loss.perceptual=1"), CPU)
+
+
+def test_the_identity_of_smaller_crops_is_that_of_the_crops_enlarged() -> None:
+    network = load_identity(None, None, CPU).net
+    x = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    enlarged = torch.nn.functional.interpolate(x, (128, 128), mode="bilinear", antialias=True, align_corners=False)
+    with torch.no_grad():
+        torch.testing.assert_close(network(x), network(enlarged))

@@ -11,6 +11,7 @@ from tests.face_sets import make_face_set
 from tests.train.tasks import InterruptAt, same
 from torch import Tensor
 
+from legan import losses
 from legan.core.config import config_to_dict, load_config
 from legan.core.errors import ConfigError, DataError, WeightsError
 from legan.core.weights import load_weights, save_weights
@@ -18,7 +19,7 @@ from legan.data.batches import FaceBatches
 from legan.data.faces import FaceDataset
 from legan.models.editors import Codes, load_networks
 from legan.models.quality import MODEL, QualityConfig, QualityModel
-from legan.models.stargan import StarGANGenerator
+from legan.models.stargan import StarGANGenerator, joint_label
 from legan.train.recipes import RECIPES, export_run
 from legan.train.run_folder import newest_checkpoint
 from legan.train.stargan import PRESETS, StarGANConfig, StarGANTask, build_stargan
@@ -171,6 +172,23 @@ def test_faces_under_their_own_light_teach_no_lighting(batch: dict[str, Tensor])
     assert gradient[:6].any() and not gradient[6:].any()
     reconstruction = updates(task, own, 1)["generator"]["generator/reconstruction"]
     assert 0 < reconstruction != updates(task, batch, 1)["generator"]["generator/reconstruction"]
+
+
+def test_quality_scores_the_first_of_the_batch_where_a_share_is_asked_for(batch: dict[str, Tensor]) -> None:
+    class Brightness(torch.nn.Module):
+        n_scored = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.n_scored = len(x)
+            return 5 + x.mean(dim=(1, 2, 3))
+
+    task = StarGANTask(tiny("loss.quality=1", "loss.quality_share=0.5", "precision=fp32"), CPU, scorer := Brightness())
+    logs = list(task.updates(batch, step=1))[-1].logs
+    with torch.no_grad():
+        label = joint_label(batch["expression_trg"], batch["lighting_trg"])
+        expected = losses.unnaturalness(scorer(task.generator(batch["x_real"], label)[:2])).mean()
+    assert scorer.n_scored == 2 and len(batch["x_real"]) == 4
+    torch.testing.assert_close(logs["generator/quality"], expected)
 
 
 def test_quality_is_one_line_and_what_users_get(batch: dict[str, Tensor], q: Path) -> None:
