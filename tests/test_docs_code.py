@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import legan
 from legan.cli import app
+from legan.core.conditions import Classes
 from legan.core.weights import asset
 
 ROOT = Path(__file__).parent.parent
@@ -85,11 +86,9 @@ def check_scores(names: Names) -> None:
 
 
 def check_own_classes(names: Names) -> None:
-    assert names["expressions"] == ["angry", "calm"] and names["lights"] == ["lamp", "window"] and len(names["x"]) == 8
-    assert names["edited"].shape == (1, 3, 128, 128)
-    assert all(p.grad is not None for name in ("generator", "critic") for p in names[name].parameters())
-    with pytest.raises(legan.LeganError, match="knows 2 expressions and 2 lightings of its own"):
-        legan.load_editor("own.safetensors")
+    check_edited(names)
+    assert names["editor"].networks.classes == Classes.parse(["calm", "angry"], ["window=-60,10", "lamp=60,10"])
+    assert names["edited"].mark.edit == "expression=angry lighting=lamp strength=1"
 
 
 def check_fine_tuned(names: Names) -> None:

@@ -169,13 +169,16 @@ def _settings(request: AugmentationRequest) -> dict[str, Any]:
 
     Raises:
         WeightsError: a network that cannot be used.
+        ConditionError: an editor with classes of its own.
     """
     networks = ("editor", "quality", "identity", "device")
+    editor = load_crop_editor(request.editor, request.device)
+    editor.classes.check_standard("`legan augment`")
     return {
         "version": VERSION,
         **{key: value for key, value in asdict(request).items() if key not in networks},
         "names": list(request.names),
-        "editor": load_crop_editor(request.editor, request.device).checksum,
+        "editor": editor.checksum,
         "quality network": load_quality(request.quality, request.device).checksum,
         "identity network": load_embedding(request.identity, request.device).provenance["sha256"],
     }

@@ -44,6 +44,7 @@ def serve_app(
     Raises:
         LeganError: the extra `app` is not installed, or the port is taken.
         ConfigError: a number out of range, or an editor that is not made of networks.
+        ConditionError: an editor with classes of its own.
         WeightsError: as `legan.load_editor`.
     """
     is_over = threading.Event()
@@ -67,6 +68,7 @@ def serving(request: AppRequest, weights: str | Path | None = None, device: str 
         from legan_app.page import STATIC, make_page, make_theme
 
         editor = load_editor(weights, device)
+        editor.networks.classes.check_standard("the page of `legan app`")
         pages = Pages(folder / "pages", request.max_visitors)
         _warm_up(editor, folder / "pages")
         blocks = make_page(editor, pages, request, None if str(weights or PACKAGED) == PACKAGED else str(weights))

@@ -149,7 +149,8 @@ def import_(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="NAME=DIR", help="multipie, rafd, celeba, photo, faceforensics, progan, stylegan, or a name of yours."
+            metavar="NAME=DIR",
+            help="multipie, rafd, celeba, photo, conditions, faceforensics, progan, stylegan, or a name of yours.",
         ),
     ],
     out: DataFolder,

@@ -219,6 +219,11 @@ def is_room(direction: object) -> bool:
     return isinstance(direction, str) and direction.strip().lower() in _ROOM_NAMES
 
 
+def is_setup(lighting: object) -> bool:
+    """Whether a lighting is made of lamps: a `LightSetup`, or a text such as `"-45 + 0.5*60"`."""
+    return isinstance(lighting, LightSetup) or (isinstance(lighting, str) and ("*" in lighting or len(_terms(lighting)) > 1))
+
+
 def plain_and_mixed(
     lighting: "str | float | Sequence[float] | LightSetup",
 ) -> tuple[str | float | Sequence[float], Lamps | None]:
@@ -226,7 +231,7 @@ def plain_and_mixed(
 
     Texts such as `"-45 + 0.5*60"` are read.
     """
-    if isinstance(lighting, str) and ("*" in lighting or len(_terms(lighting)) > 1):
+    if isinstance(lighting, str) and is_setup(lighting):
         lighting = LightSetup.parse(lighting)
     if not isinstance(lighting, LightSetup):
         return lighting, None

@@ -1,6 +1,8 @@
 """Training batches of faces: which images, in which order, with which augmentation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -9,16 +11,25 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
-from legan.core.conditions import EXPRESSIONS, LIGHTINGS, mirrored_lighting
-from legan.core.errors import ConfigError, DataError
+from legan.core.conditions import LIGHTINGS, Classes, Lighting, mirrored_lighting
+from legan.core.errors import ConditionError, ConfigError, DataError
 from legan.core.images import to_network
 from legan.data.faces import PAIRED_DOMAINS, FaceDataset
 
 # Augmentation of face crops: what a change of the image does to its conditions.
 
 
-# Lighting class -> class after a flip left to right: the flash changes sides (01 <-> 13, 14 <-> 18), room light stays.
-MIRRORED = np.array([mirrored_lighting(index) for index in range(len(LIGHTINGS))])
+def mirror_classes(lightings: Sequence[Lighting]) -> np.ndarray:
+    """Return the class of each lighting class after a flip left to right.
+
+    Raises:
+        ConditionError: one has no mirror class, or it is not known which.
+    """
+    return np.array([mirrored_lighting(index, lightings) for index in range(len(lightings))])
+
+
+# Of the twenty: the flash changes sides (01 <-> 13, 14 <-> 18), room light stays.
+MIRRORED = mirror_classes(LIGHTINGS)
 
 
 def flip_images(images: np.ndarray, flipped: np.ndarray) -> np.ndarray:
@@ -28,9 +39,9 @@ def flip_images(images: np.ndarray, flipped: np.ndarray) -> np.ndarray:
     return images
 
 
-def flip_lightings(lightings: np.ndarray, flipped: np.ndarray) -> np.ndarray:
-    """Return lighting classes (B,) int with those of `flipped` (B,) bool replaced by their mirror class; -1 stays."""
-    return np.where(flipped & (lightings >= 0), MIRRORED[lightings], lightings)
+def flip_lightings(lightings: np.ndarray, flipped: np.ndarray, mirrored: np.ndarray = MIRRORED) -> np.ndarray:
+    """Return lighting classes (B,) int with those of `flipped` (B,) bool replaced by their class in `mirrored`; -1 stays."""
+    return np.where(flipped & (lightings >= 0), mirrored[lightings], lightings)
 
 
 def flip_points(points: np.ndarray, flipped: np.ndarray) -> np.ndarray:
@@ -67,11 +78,13 @@ class DataConfig:
 
     Args:
         folders: data set folders, mixed.
+        expressions, lightings: the data's own classes where they are not the six and the twenty, as `Classes.parse` reads them:
+            `["calm", "angry"]`, and `["window", "lamp=-45,20"]` with directions (azimuth, elevation) where they are known.
         weights: share of each folder in a batch, on average; empty for equal shares.
         even_weight: how much more often than another image of its folder a photo under its own, even light is drawn: there are few
             in a relit set, and most photos that people edit are such.
         batch_size: images a step, over all devices.
-        flip: mirror half of the images left to right; the light changes sides with them.
+        flip: mirror half of the images left to right; the light changes sides with them, so own lightings need directions.
         tone: strength of random changes of exposure, contrast and white balance, the same for an image and its truth; 0 for none.
         pair_probability: chance that a target is drawn among the conditions of which the data holds the true image; the others
             are drawn among all conditions.
@@ -80,6 +93,8 @@ class DataConfig:
     """
 
     folders: tuple[str, ...] = ()
+    expressions: tuple[str, ...] = ()
+    lightings: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()
     even_weight: float = 1.0
     batch_size: int = 16
@@ -88,6 +103,49 @@ class DataConfig:
     pair_probability: float = 0.6
     paired_domains: tuple[str, ...] = PAIRED_DOMAINS
     memory_gb: float = 8.0
+
+    @property
+    def classes(self) -> Classes:
+        """The expressions and lightings of the data.
+
+        Raises:
+            ConfigError: lists that cannot be read.
+        """
+        return Classes.parse(self.expressions, self.lightings)
+
+    def with_classes(self, classes: Classes) -> "DataConfig":
+        """The same config for data of these classes."""
+        words = classes.as_words()
+        return replace(self, expressions=tuple(words.get("expressions", ())), lightings=tuple(words.get("lightings", ())))
+
+    @property
+    def mirrored(self) -> np.ndarray:
+        """The class of each lighting class after a flip; without flips that class itself.
+
+        Raises:
+            ConfigError: flips, and a class without a mirror class.
+        """
+        lightings = self.classes.lightings
+        if not self.flip:
+            return np.arange(len(lightings))
+        try:
+            return mirror_classes(lightings)
+        except ConditionError as error:
+            raise ConfigError(
+                f"data.flip mirrors images and their light, and {error}: declare directions, such as data.lightings="
+                '["room", "left=-45,20", "right=45,20"], or set data.flip=false'
+            ) from error
+
+
+def face_dataset(config: DataConfig, split: str, size: int) -> FaceDataset:
+    """Return the crops of one split, `size` pixels a side, that a config names.
+
+    Raises:
+        ConfigError: classes that cannot be read.
+        DataError: as `FaceDataset`.
+    """
+    folders = [Path(folder) for folder in config.folders]
+    return FaceDataset(folders, split, config.paired_domains, size, config.memory_gb, config.classes)
 
 
 class Draw(NamedTuple):
@@ -135,19 +193,22 @@ class FolderSampler:
 class FaceBatches:
     """Batches of an editor's training, as dicts of tensors.
 
-    `x_real` (B, 3, H, W) in [-1, 1] with its codes `expression_src` (B, 6) and `lighting_src` (B, 20); the targets
+    `x_real` (B, 3, H, W) in [-1, 1] with its codes `expression_src` (B, 6) and `lighting_src` (B, 20), of as many classes as the data
+    has; the targets
     `expression_trg` and `lighting_trg`; `x_true`, the same face under the targets, and `has_true` (B,), 1 where the data holds
     that image and 0 where `x_true` is only `x_real` again; `expression_back` and `lighting_back`, the codes that lead back to the
     source, and `can_return` (B,), 1 where there are such; `points_real` and `points_true` (B, 68, 2), the landmarks of the two in
     fractions of the side, far outside the image where they are not known.
 
     Raises:
-        ConfigError: weights that do not fit the folders.
+        ConfigError: weights that do not fit the folders, or flips of lightings without a mirror class.
     """
 
     def __init__(self, dataset: FaceDataset, config: DataConfig, seed: int) -> None:
         self.dataset, self.config, self.seed = dataset, config, seed
         self.batch_size = config.batch_size
+        self.n_expressions, self.n_lightings = len(dataset.classes.expressions), len(dataset.classes.lightings)
+        self.mirrored = config.mirrored
         self._sampler = FolderSampler(dataset, config)
         # The conditions that a take has truths for, as flat numbers of (expression, lighting).
         self._targets = [np.flatnonzero(table.ravel() >= 0) for table in dataset.truth]
@@ -162,12 +223,12 @@ class FaceBatches:
         rng = np.random.default_rng([self.seed, 0, step])
         data, config = self.dataset, self.config
         source = self._sampler.draw(rng, n_images)
-        target = rng.integers(0, len(EXPRESSIONS) * len(LIGHTINGS), n_images)
+        target = rng.integers(0, self.n_expressions * self.n_lightings, n_images)
         for i in np.flatnonzero((rng.random(n_images) < config.pair_probability) & data.has_pair[source]):
             known = self._targets[data.take[source[i]]]
             if len(known):
                 target[i] = rng.choice(known)
-        expression, lighting = np.divmod(target, len(LIGHTINGS))
+        expression, lighting = np.divmod(target, self.n_lightings)
         truth = np.where(data.has_pair[source], data.truth[data.take[source], expression, lighting], -1)
         flipped = (rng.random(n_images) < 0.5) & config.flip
         tones = draw_tones(rng, n_images, config.tone)
@@ -182,8 +243,8 @@ class FaceBatches:
         x_real, x_true = (flip_images(apply_tones(x, draw.tones), draw.flipped) for x in (x_real, x_true))
         points_real = flip_points(data.landmarks[draw.source], draw.flipped)
         points_true = flip_points(data.landmarks[np.where(has_true, draw.truth, draw.source)], draw.flipped)
-        expression_src = codes(data.expression[draw.source], len(EXPRESSIONS))
-        lighting_src = codes(flip_lightings(data.lighting[draw.source], draw.flipped), len(LIGHTINGS))
+        expression_src = codes(data.expression[draw.source], self.n_expressions)
+        lighting_src = codes(flip_lightings(data.lighting[draw.source], draw.flipped, self.mirrored), self.n_lightings)
         return {
             "x_real": to_network(x_real),
             "x_true": to_network(x_true),
@@ -195,8 +256,8 @@ class FaceBatches:
             "expression_back": expression_src,
             "lighting_back": lighting_src,
             "can_return": lighting_src.sum(1),
-            "expression_trg": codes(draw.expression, len(EXPRESSIONS)),
-            "lighting_trg": codes(flip_lightings(draw.lighting, draw.flipped), len(LIGHTINGS)),
+            "expression_trg": codes(draw.expression, self.n_expressions),
+            "lighting_trg": codes(flip_lightings(draw.lighting, draw.flipped, self.mirrored), self.n_lightings),
         }
 
 
@@ -233,7 +294,7 @@ class ReferenceBatches:
         self._shared = by_expression, by_lighting
         # Images under each condition (expression, lighting), 0 where it is not shared; none of those without a lighting.
         order = np.flatnonzero(lighting >= 0)
-        keys = expression[order] * len(LIGHTINGS) + lighting[order]
+        keys = expression[order] * batches.n_lightings + lighting[order]
         order, keys = order[keys.argsort(kind="stable")], np.sort(keys)
         if not len(order):
             raise DataError(
@@ -247,11 +308,12 @@ class ReferenceBatches:
         drawn, own = self.batches.draw(step, self.batch_size), slice(rank, None, n_ranks)
         batch = self.batches.collate(Draw(*(part[own] for part in drawn)))
         rng = np.random.default_rng([self.batches.seed, 0, step, 1])  # its own: sources stay as they are
-        expression, lighting = self._replaced(rng, drawn.expression, flip_lightings(drawn.lighting, drawn.flipped))
+        flipped = flip_lightings(drawn.lighting, drawn.flipped, self.batches.mirrored)
+        expression, lighting = self._replaced(rng, drawn.expression, flipped)
         references = {name: self._draw(rng, expression, lighting, own) for name in REFERENCES}
         targets = {
-            "expression_trg": codes(expression[own], len(EXPRESSIONS)),
-            "lighting_trg": codes(lighting[own], len(LIGHTINGS)),
+            "expression_trg": codes(expression[own], self.batches.n_expressions),
+            "lighting_trg": codes(lighting[own], self.batches.n_lightings),
         }
         kept = {name: batch[name] for name in ("x_real", "expression_src", "lighting_src")}
         return {**kept, **targets, **references}
@@ -262,7 +324,7 @@ class ReferenceBatches:
         """Targets of which the data holds no image give way to others."""
         by_expression, by_lighting = self._shared
         is_held = np.isin(self._keys(expression, lighting), self._held)
-        others = np.divmod(rng.choice(self._held, len(expression)), len(LIGHTINGS))
+        others = np.divmod(rng.choice(self._held, len(expression)), self.batches.n_lightings)
         expression = np.where(is_held | ~np.bool_(by_expression), expression, others[0])
         return expression, np.where(is_held | ~np.bool_(by_lighting), lighting, others[1])
 
@@ -271,7 +333,7 @@ class ReferenceBatches:
         config, n = self.batches.config, len(expression)
         flipped = (rng.random(n) < 0.5) & config.flip
         # Flipped, the light comes from the other side: the image is taken from the mirror class.
-        mirrored = np.where(flipped, MIRRORED[lighting], lighting)
+        mirrored = np.where(flipped, self.batches.mirrored[lighting], lighting)
         is_held = np.isin(self._keys(expression, mirrored), self._held)
         flipped, mirrored = flipped & is_held, np.where(is_held, mirrored, lighting)
         chosen = np.array([rng.choice(self._members[key]) for key in self._keys(expression, mirrored).tolist()])
@@ -280,4 +342,4 @@ class ReferenceBatches:
 
     def _keys(self, expression: np.ndarray, lighting: np.ndarray) -> np.ndarray:
         by_expression, by_lighting = self._shared
-        return expression * by_expression * len(LIGHTINGS) + lighting * by_lighting
+        return expression * by_expression * self.batches.n_lightings + lighting * by_lighting

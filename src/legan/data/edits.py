@@ -326,12 +326,17 @@ class EditBatches:
     `can_return` (B,), 1 where they do: not from an edit of light whose source stands under no class.
 
     Raises:
-        ConfigError: shares that are negative or all zero, or folders without the twenty lightings.
+        ConfigError: shares that are negative or all zero, folders without the twenty lightings, or data with classes of its own.
     """
 
     def __init__(self, dataset: FaceDataset, config: DataConfig, edits: EditsConfig, seed: int) -> None:
         self.dataset, self.config, self.edits, self.seed = dataset, config, edits, seed
         self.batch_size = config.batch_size
+        if not dataset.classes.is_standard:
+            raise ConfigError(
+                "the preset fields learns from mixtures of the twenty lightings, and data.expressions or data.lightings declare others: "
+                "take the preset lite, lite-unpaired or paper"
+            )
         shares = np.array(edits.tasks)
         if (shares < 0).any() or not shares.sum() > 0:
             raise ConfigError(f"edits.tasks={list(edits.tasks)} are not shares: give three numbers from 0, not all 0")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES, expression_name
+from legan.core.conditions import STANDARD, Classes, expression_name
 from legan.core.errors import DataError, nearest
 from legan.core.files import sha256_of
 from legan.core.geometry import CROP_SIZE
@@ -122,10 +123,10 @@ class FaceDataset(LabelledFaces):
 
     Attributes, one entry an image: `person` number, the same in all folders that name this source and identity; `domain` name;
     `folder` index of the folder; `identity` number, never shared between folders; `take` number of the image that it was made
-    from; `expression` and `lighting` classes, the latter -1 for a photo under its own even light;
+    from; `expression` and `lighting` numbers within `classes`, the latter -1 for a photo under its own even light;
     `mattes`, where in its folder an image's matte lies, as a row that `read_bytes` takes, or None;
     `landmarks` (68, 2), x and y in fractions of the side, -1 where the data has none. `truth` (n_takes, 6, 20) holds the image of
-    a take under each condition, -1 where the data has none, or several between which it does not tell; `has_pair` (n,) says
+    a take under each condition of `classes`, -1 where the data has none, or several between which it does not tell; `has_pair` (n,) says
     whether the truths of an image are the same image under other conditions.
 
     A take is one person in one pose: all renders of a person, or all that was made from one photo, recognized by its alignment,
@@ -137,6 +138,7 @@ class FaceDataset(LabelledFaces):
         paired_domains: domains of images that may stand as another image's truth.
         size: side of the crops in pixels.
         memory_gb: keep all images decoded when they take less than this; else each is decoded whenever it is drawn.
+        classes: the expressions and lightings that the data has.
 
     Raises:
         DataError: a folder that cannot be used, an image of another size, an unknown condition, or no image of this split.
@@ -154,11 +156,13 @@ class FaceDataset(LabelledFaces):
         paired_domains: Sequence[str] = PAIRED_DOMAINS,
         size: int = CROP_SIZE,
         memory_gb: float = 8.0,
+        classes: Classes = STANDARD,
     ) -> None:
-        frame = self._read(folders, split, size)
-        self.expression = _classes(frame["expression"].map(_expression), EXPRESSIONS, "expression")
-        lighting = _classes(frame["lighting"], (*LIGHTING_NAMES, EVEN_LIGHT), "lighting")
-        self.lighting = np.where(lighting < len(LIGHTING_NAMES), lighting, -1)
+        frame, self.classes = self._read(folders, split, size), classes
+        own = frame["expression"].map(partial(_expression, names=classes.expressions))
+        self.expression = _numbers(own, classes.expressions, "expression", classes)
+        lighting = _numbers(frame["lighting"].map(_lower), (*classes.lighting_names, EVEN_LIGHT), "lighting", classes)
+        self.lighting = np.where(lighting < len(classes.lightings), lighting, -1)
         self.take = _takes(frame)
         self.landmarks = _landmarks(frame["landmarks"], size)
         self.mattes = _matte_rows(frame)
@@ -167,7 +171,7 @@ class FaceDataset(LabelledFaces):
 
     def _pairs(self, domains: "pd.Series", paired_domains: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         keys = (self.take, self.expression, self.lighting)  # even light, -1, counts beside the classes
-        shape = (int(self.take.max()) + 1, len(EXPRESSIONS), len(LIGHTING_NAMES) + 1)
+        shape = (int(self.take.max()) + 1, len(self.classes.expressions), len(self.classes.lightings) + 1)
         counts = np.zeros(shape, np.int64)
         np.add.at(counts, keys, 1)
         # Of two images under one condition, neither is known to be the same take as a third.
@@ -219,18 +223,24 @@ def _read_folders(folders: Sequence[DataFolder], split: str) -> "pd.DataFrame":
     return chosen
 
 
-def _expression(word: Any) -> Any:
-    """An expression as the editors call it; a word that means none as it is."""
-    return (expression_name(word) or word) if isinstance(word, str) else word
+def _expression(word: Any, names: Sequence[str]) -> Any:
+    """An expression as `names` call it; a word that means none as it is."""
+    return (expression_name(word, names) or word) if isinstance(word, str) else word
 
 
-def _classes(column: "pd.Series", names: Sequence[str], what: str) -> np.ndarray:
+def _lower(word: Any) -> Any:
+    return word.lower() if isinstance(word, str) else word
+
+
+def _numbers(column: "pd.Series", names: Sequence[str], what: str, classes: Classes) -> np.ndarray:
+    """The numbers of a column's entries within `names`; the first of those that stand there twice."""
     unknown = sorted(set(column) - set(names))
     if unknown:
+        hint = "" if not classes.is_standard else f"; a training takes the data's own names by --set 'data.{what}s=[...]'"
         raise DataError(
-            f"unknown {what} '{unknown[0]}' in the data: choose from {', '.join(names)}{nearest(unknown[0], names)}"
+            f"unknown {what} '{unknown[0]}' in the data: choose from {', '.join(names)}{nearest(unknown[0], names)}{hint}"
         )
-    return column.map({name: index for index, name in enumerate(names)}).to_numpy(np.int64)
+    return column.map({name: index for index, name in reversed(list(enumerate(names)))}).to_numpy(np.int64)
 
 
 def _takes(frame: "pd.DataFrame") -> np.ndarray:

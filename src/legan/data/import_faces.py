@@ -24,7 +24,7 @@ from legan.data.public.affectnet import read_affectnet
 from legan.data.public.casia_webface import read_casia_webface
 from legan.data.public.celeba import read_celeba
 from legan.data.public.faceforensics import read_faceforensics
-from legan.data.public.folder import read_expressions, read_folder, read_people
+from legan.data.public.folder import read_conditions, read_expressions, read_folder, read_people
 from legan.data.public.layout import SourceImage
 from legan.data.public.lfw import read_lfw
 from legan.data.public.multipie import read_multipie
@@ -48,7 +48,11 @@ READERS: dict[str, Callable[[Path], list[SourceImage]]] = {
     "stylegan": read_stylegan,
 }
 # Layouts of any folder, also of tar shards, Parquet manifests and addresses.
-FOLDER_READERS: dict[str, Callable[[str | Path], list[SourceImage]]] = {"expressions": read_expressions, "people": read_people}
+FOLDER_READERS: dict[str, Callable[[str | Path], list[SourceImage]]] = {
+    "conditions": read_conditions,
+    "expressions": read_expressions,
+    "people": read_people,
+}
 ATTRIBUTES = {"attributes": "string"}  # a further column of sets that have such: names with spaces between
 _IMAGES_OF_SHARD = 100
 

@@ -86,6 +86,7 @@ def make_demo(
 
     Raises:
         WeightsError, ImageError: the weights or an image cannot be read, or there is none.
+        ConditionError: an editor with classes of its own.
         FaceError: no face in a photograph.
         LeganError: the page cannot be written, or another page is there.
     """
@@ -93,6 +94,7 @@ def make_demo(
     if path.exists() and MADE_BY not in path.read_text(encoding="utf-8", errors="replace"):
         raise LeganError(f"{path} is there already and is no page of this demo: choose another folder")
     editor = load_editor(weights, device)
+    editor.networks.classes.check_standard("the demo page")
     paths = sorted(asset("faces").glob("*.png")) if faces is None else list(faces)
     photo_paths = sorted(asset("faces").glob("*.jpg")) if photos is None else list(photos)
     if not paths or not photo_paths:

@@ -20,7 +20,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.deep import DEEP_FORMATS
 from legan.core.errors import ConditionError, ConfigError, FaceError, ImageError
 from legan.core.geometry import warp
@@ -614,8 +613,8 @@ def _seen(crops: Sequence[Image.Image], networks: CropEditor) -> tuple[list[Seen
     if not networks.has_critic:
         return [None] * len(crops), [None] * len(crops)
     codes = networks.own_codes(to_network(crops))
-    lights = [lighting.name for lighting in LIGHTINGS]
-    return _most_probable(codes.expression.numpy(), EXPRESSIONS), _most_probable(codes.lighting.numpy(), lights)
+    names = networks.classes.expressions, networks.classes.lighting_names
+    return _most_probable(codes.expression.numpy(), names[0]), _most_probable(codes.lighting.numpy(), names[1])
 
 
 def _most_probable(codes: np.ndarray, names: Sequence[str]) -> list[Seen | None]:

@@ -24,7 +24,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from legan.core.conditions import EXPRESSIONS, LIGHTINGS
+from legan.core.conditions import EXPRESSIONS, LIGHTINGS, STANDARD
 from legan.core.errors import ConditionError, FaceError, ImageError, LeganError
 from legan.core.files import sha256_of
 from legan.core.geometry import CROP_SIZE, indexed, inverse, smoothstep, transform, warp
@@ -177,7 +177,7 @@ class FittedHead:
     """
 
     size, device = CROP_SIZE, torch.device("cpu")
-    has_critic, has_masks, keeps, can_refuse = False, False, True, True
+    has_critic, has_masks, keeps, can_refuse, classes = False, False, True, True, STANDARD
 
     def __init__(self) -> None:
         self.head = Head()

@@ -19,7 +19,7 @@ from legan.core.listing import images_in_folder
 from legan.core.places import Place
 from legan.core.workers import RunJobs, begin_item, check_workers, in_order, keep, kept, run_jobs, shown_progress
 from legan.editing.editor import Edit, Editor, Readings, Subject
-from legan.editing.grid import GRID_LIGHTINGS, grid_mark, make_grid
+from legan.editing.grid import grid_lightings, grid_mark, make_grid
 from legan.editing.loader import load_editor
 from legan.editing.marks import marked_metadata, of_photo, read_mark
 from legan.faces.align import grouped
@@ -148,8 +148,9 @@ def _edit_all(
     request = light_setups(request, editor)
     if request.masks and not editor.networks.has_masks:
         raise ConditionError("these weights make no masks, only LEGAN's do: leave --masks out")
-    for lighting in request.lightings or (None,):
-        editor.check("neutral" if request.grid else request.expression, lighting, request.strength)
+    expression = editor.networks.classes.expressions[0] if request.grid else request.expression
+    for lighting in request.lightings or (grid_lightings(editor) if request.grid else (None,)):
+        editor.check(expression, lighting, request.strength)
     jobs, is_single = plan(photos, out, "grid" if request.grid else "edited", ".png" if request.grid else "", request.masks)
     if not (is_single or request.overwrite):
         jobs = [replace(job, outdated=_is_outdated(job)) for job in jobs]
@@ -270,7 +271,7 @@ def _write_grids(
     editor: Editor, subjects: Iterable[Subject], jobs: Mapping[Path | Place, Job], request: EditRequest, report: Report
 ) -> Written:
     """As `_write_edits`, one labelled image of all expressions for each photo."""
-    lightings = request.lightings or GRID_LIGHTINGS
+    lightings = request.lightings or grid_lightings(editor)
     mark = grid_mark(editor, lightings, request.strength)
     for subject in subjects:
         metadata = marked_metadata(of_photo(mark, subject.photo)) if not request.no_mark else None
@@ -406,14 +407,17 @@ def light_setups(request: EditRequest, editor: Editor) -> EditRequest:
     """Return a request whose `lightings` are what to edit to, read or estimated; plain ones stay as they were named.
 
     Raises:
-        ConditionError, ImageError, FaceError: what cannot be read or is out of range, no face, or no critic to estimate by.
+        ConditionError, ImageError, FaceError: what cannot be read or is out of range, no face, no critic to estimate by, or an editor with
+            classes of its own, whose lights cannot be mixed.
     """
-    lightings = request.lightings
+    lightings, of_lamps = request.lightings, (request.ambient, request.softness, request.light_color)
+    if any(value is not None for value in (request.environment, request.light_like, *of_lamps)):
+        editor.networks.classes.check_standard("a light of lamps (ambient, softness, colour, environment, light-like)")
     if request.environment is not None:
         lightings = (environment_light(load_environment(request.environment), f"environment {Path(request.environment).name}"),)
     elif request.light_like is not None:
         lightings = (light_like(editor, request.light_like),)
-    elif not (request.ambient is None and request.softness is None and request.light_color is None):
+    elif any(value is not None for value in of_lamps):
         lightings = tuple(_with_lamps(lighting, request) for lighting in lightings)
     return replace(
         request, lightings=lightings, ambient=None, softness=None, light_color=None, environment=None, light_like=None

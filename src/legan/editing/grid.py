@@ -6,7 +6,6 @@ from itertools import product
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from legan.core.conditions import EXPRESSIONS
 from legan.core.images import from_network, to_network
 from legan.core.light import LightSetup
 from legan.editing.editor import Editor, Subject, check_strength, partial_edit
@@ -18,14 +17,20 @@ CELL, GAP, LABEL, LEFT = 160, 6, 26, 84  # pixels
 PAPER, INK = (250, 249, 247), (40, 40, 45)
 
 
+def grid_lightings(editor: Editor) -> tuple[LightingSpec, ...]:
+    """The columns of a grid where none are named: of an editor with lightings of its own all of these."""
+    classes = editor.networks.classes
+    return GRID_LIGHTINGS if classes.is_standard else classes.lighting_names
+
+
 def make_grid(
     editor: Editor, subject: Subject, lightings: Sequence[LightingSpec] = GRID_LIGHTINGS, strength: float = 1.0
 ) -> Image.Image:
     """Edit the first face of `subject` to every expression under every lighting; the face as it is stands in the corner."""
-    source = subject.images(editor.networks.size)[0]
-    cells = edit_cells(editor, source, list(product(EXPRESSIONS, lightings)), strength)
+    source, expressions = subject.images(editor.networks.size)[0], editor.networks.classes.expressions
+    cells = edit_cells(editor, source, list(product(expressions, lightings)), strength)
     grid = Image.new(
-        "RGB", (LEFT + (CELL + GAP) * (len(lightings) + 1) + GAP, 2 * GAP + LABEL + (CELL + GAP) * len(EXPRESSIONS)), PAPER
+        "RGB", (LEFT + (CELL + GAP) * (len(lightings) + 1) + GAP, 2 * GAP + LABEL + (CELL + GAP) * len(expressions)), PAPER
     )
     draw, font = ImageDraw.Draw(grid), ImageFont.load_default(15)
 
@@ -35,9 +40,9 @@ def make_grid(
     for column, lighting in enumerate(lightings, start=1):
         x = LEFT + (CELL + GAP) * column
         draw.text((x + CELL / 2, GAP + LABEL / 2), lighting_label(lighting), INK, font, anchor="mm")
-        for row in range(len(EXPRESSIONS)):
+        for row in range(len(expressions)):
             _place(grid, cells[row * len(lightings) + column - 1], x, GAP + LABEL + (CELL + GAP) * row)
-    for row, expression in enumerate(EXPRESSIONS):
+    for row, expression in enumerate(expressions):
         draw.text((LEFT - 8, GAP + LABEL + (CELL + GAP) * row + CELL / 2), expression, INK, font, anchor="rm")
     return grid
 

@@ -8,12 +8,14 @@ from typing import Any
 
 from torch import Tensor
 
+from legan.core.conditions import STANDARD, Classes
+from legan.core.config import read_toml
 from legan.core.device import check_device
 from legan.core.errors import WeightsError
 from legan.core.files import sha256_of
-from legan.core.weights import PACKAGED, editor_file
+from legan.core.weights import PACKAGED, editor_file, load_metadata
 from legan.editing.editor import Editor, Face, Input
-from legan.models.editors import FITTED, CropEditor, ExpressionSpec, LightingSpec, load_networks
+from legan.models.editors import FITTED, CropEditor, ExpressionSpec, LightingSpec, classes_of, load_networks
 
 
 def load_editor(weights: str | Path | None = None, device: str = "cpu", precision: str = "auto") -> Editor:
@@ -110,6 +112,26 @@ def editor_path(name: str | Path | None, exported: Path, known_faults: Sequence[
     if not path.is_file():
         raise WeightsError(f"weights file {path} does not exist: name a file of `legan export`, a run folder, or '{PACKAGED}'")
     return path
+
+
+def editor_classes(name: str | Path | None) -> Classes:
+    """Return the expressions and lightings that the editor called `name` knows, without loading it.
+
+    Raises:
+        WeightsError: no such file, or one whose classes cannot be read.
+        ConfigError: a folder that is no run.
+    """
+    if str(name) == FITTED:
+        return STANDARD
+    if name is not None and is_run(name):
+        from legan.train.config import parse_config
+        from legan.train.recipes import recipe_of
+        from legan.train.run_folder import CONFIG
+
+        config: Any = parse_config(recipe_of(Path(name)).config, read_toml(Path(name) / CONFIG))
+        return getattr(config.data, "classes", STANDARD)  # other trainings than editors' declare none
+    path = editor_file(PACKAGED if name is None else name)
+    return classes_of(load_metadata(path), path)
 
 
 def editor_checksum(path: Path) -> str:

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.errors import ConfigError, WeightsError
 from legan.core.files import write_atomic
 from legan.core.images import load_photo, to_network
@@ -46,9 +45,9 @@ class _Image(nn.Module):
 def export_onnx(source: Path, out: Path, known_faults: Sequence[str] = ()) -> dict[str, Any]:
     """Write an editor's generator as ONNX and return its metadata.
 
-    Inputs `image` (B, 3, S, S) in [-1, 1], `expression` (B, 6), `lighting` (B, 20), any B; output `edited` (B, 3, S, S) in [-1, 1]; all
-    float32. The file's metadata holds, as JSON: `legan` (what the weights file says about itself), `expressions` (their names in the
-    code's order) and `lightings` (name, azimuth and elevation of each).
+    Inputs `image` (B, 3, S, S) in [-1, 1], `expression` (B, 6), `lighting` (B, 20), or as many as the editor has classes, any B; output
+    `edited` (B, 3, S, S) in [-1, 1]; all float32. The file's metadata holds, as JSON: `legan` (what the weights file says about itself),
+    `expressions` (their names in the code's order) and `lightings` (name, azimuth and elevation of each).
 
     Args:
         source: a weights file of an editor, `packaged`, or the folder of a run, whose newest checkpoint is taken.
@@ -106,8 +105,9 @@ def _examples(networks: Networks, n: int) -> tuple[Tensor, Tensor, Tensor]:
     """Packaged faces, expressions and lightings, `n` of each, different from one another."""
     paths = sorted(asset("faces").glob("*.png"))
     faces = [load_photo(paths[i % len(paths)]).image.resize((networks.size, networks.size)) for i in range(n)]
-    expressions = torch.eye(len(EXPRESSIONS))[[(1 + i) % len(EXPRESSIONS) for i in range(n)]]
-    lightings = torch.eye(len(LIGHTINGS))[[(3 + 5 * i) % len(LIGHTINGS) for i in range(n)]]
+    n_expressions, n_lightings = len(networks.classes.expressions), len(networks.classes.lightings)
+    expressions = torch.eye(n_expressions)[[(1 + i) % n_expressions for i in range(n)]]
+    lightings = torch.eye(n_lightings)[[(3 + 5 * i) % n_lightings for i in range(n)]]
     return to_network(faces), expressions, lightings
 
 
@@ -127,8 +127,8 @@ def _as_onnx(networks: Networks) -> bytes:
     assert program is not None  # it is, where no file is named
     facts = {
         "legan": networks.metadata,
-        "expressions": EXPRESSIONS,
-        "lightings": [asdict(lighting) for lighting in LIGHTINGS],
+        "expressions": networks.classes.expressions,
+        "lightings": [asdict(lighting) for lighting in networks.classes.lightings],
     }
     model = program.model_proto
     for key, value in facts.items():

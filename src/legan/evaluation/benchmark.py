@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from legan import __version__
-from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES
+from legan.core.conditions import STANDARD, Classes
 from legan.core.device import check_device
 from legan.core.errors import ConfigError, DataError
 from legan.core.files import held_folder, make_folder, write_atomic
@@ -24,7 +24,7 @@ from legan.core.table import escaped
 from legan.core.workers import RunJobs
 from legan.data.manifest import MANIFEST, SPLITS
 from legan.data.shards import check_own_folder
-from legan.editing.loader import editor_checksum, editor_path
+from legan.editing.loader import editor_checksum, editor_classes, editor_path
 from legan.evaluation import statistics
 from legan.evaluation.edit_classifier import accuracies, train_edit_classifier
 from legan.evaluation.evaluators import IMAGE_METRICS, Evaluators
@@ -160,6 +160,7 @@ def _evaluation_sets(request: EvaluationRequest) -> list[EvaluationSet]:
         if (folder_at(inputs) / MANIFEST).is_file():
             raise ConfigError(f"--results belong to a folder of input images, and {inputs} is a data set: name that folder")
         return [from_folders(inputs, request.truth, request.real, request.n, request.seed)]
+    classes = _classes(request.editors)
     evaluation_sets = []
     for word in request.data:
         place, _, split = word.rpartition(":")
@@ -169,10 +170,19 @@ def _evaluation_sets(request: EvaluationRequest) -> list[EvaluationSet]:
                 f"{folder} is not a data set (it has no {MANIFEST}): editors are evaluated on one, such as `legan render`, `legan relight` "
                 "or `legan import` writes"
             )
-        evaluation_sets.append(from_data_set(folder, split, request.n, request.seed))
+        evaluation_sets.append(from_data_set(folder, split, request.n, request.seed, classes))
     if len({evaluation_set.name for evaluation_set in evaluation_sets}) < len(evaluation_sets):
         raise ConfigError("two --data have the same name and split: rename a folder")
     return evaluation_sets
+
+
+def _classes(words: Sequence[str]) -> Classes:
+    """The expressions and lightings of all editors, which the data must have too."""
+    by_name = {word: editor_classes(_named(word)[1]) for word in words}
+    for name, classes in by_name.items():
+        if classes != by_name[words[0]]:
+            raise ConfigError(f"{words[0]} knows {by_name[words[0]]}, and {name} {classes}: evaluate them one by one")
+    return by_name[words[0]] if words else STANDARD
 
 
 def _candidates(request: EvaluationRequest, evaluation_set: EvaluationSet, editors: Sequence[Candidate]) -> list[Candidate]:
@@ -296,7 +306,8 @@ def _write_images(measured: Sequence[Measured], path: Path) -> None:
             for k in range(len(arrays["quality"])):
                 target = ("", "")
                 if evaluation_set.target is not None and candidate.name != REAL:
-                    target = EXPRESSIONS[evaluation_set.target[k, 0]], LIGHTING_NAMES[evaluation_set.target[k, 1]]
+                    expression, lighting = evaluation_set.target[k]
+                    target = evaluation_set.classes.expressions[expression], evaluation_set.classes.lighting_names[lighting]
                 values = ("" if np.isnan(arrays[name][k]) else f"{arrays[name][k]:.6g}" for name in IMAGE_METRICS)
                 writer.writerow(
                     map(escaped, [candidate.name, evaluation_set.name, k, evaluation_set.names[k], *target, *values])

@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from legan.core.conditions import LIGHTINGS, are_neighbours
+from legan.core.conditions import LIGHTINGS, STANDARD, Classes, are_neighbours
 from legan.core.files import sha256_of
 from legan.data.faces import FaceDataset
 from legan.data.manifest import MANIFEST, read_manifest
@@ -57,10 +57,12 @@ class EditClassifier:
     Args:
         models: by attribute.
         provenance: name, `learned_from` in words, and `sha256` of the images that it learned from and of how.
+        classes: what the classes are.
     """
 
     models: Mapping[str, Ridge]
     provenance: Mapping[str, Any]
+    classes: Classes = STANDARD
 
     def predict(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Return the classes (B,) by attribute of images, uint8 (B, S, S, 3)."""
@@ -73,13 +75,13 @@ class EditClassifier:
         Args:
             images: uint8 (B, S, S, 3).
             target: (B, 2) expression and lighting to edit into.
-            changes: (B, 2) whether they differ from the source's. A light next to the target's counts as recognised.
+            changes: (B, 2) whether they differ from the source's. A light next to the target's counts as recognised, of the twenty.
         """
         predicted, seen = self.predict(images), np.ones(len(images))
         for k, name in enumerate(ATTRIBUTES):
             true = target[:, k]
             if name in predicted:
-                correct = is_correct(name, predicted[name], true)
+                correct = is_correct(name, predicted[name], true, self.classes)
                 correct = np.where(np.isin(true, self.models[name].classes), correct, np.nan)
             else:
                 correct = np.full(len(images), np.nan)
@@ -87,9 +89,9 @@ class EditClassifier:
         return seen
 
 
-def is_correct(attribute: str, predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Return (B,) whether a predicted class is the true one, or for lighting one next to it."""
-    return _NEAR[predicted, true] if attribute == "lighting" else predicted == true
+def is_correct(attribute: str, predicted: np.ndarray, true: np.ndarray, classes: Classes = STANDARD) -> np.ndarray:
+    """Return (B,) whether a predicted class is the true one, or for one of the twenty lightings one next to it."""
+    return _NEAR[predicted, true] if attribute == "lighting" and classes.is_standard else predicted == true
 
 
 def changes_of(evaluation_set: EvaluationSet) -> np.ndarray:
@@ -173,14 +175,16 @@ def train_edit_classifier(evaluation_sets: Sequence[EvaluationSet]) -> EditClass
         "lighting": fit_ridge(features[lighting >= 0], lighting[lighting >= 0]),
     }
     provenance = {"name": NAME, "sha256": digest.hexdigest(), "learned_from": words}
-    return EditClassifier({name: model for name, model in models.items() if model}, provenance)
+    classes = evaluation_sets[0].classes
+    return EditClassifier({name: model for name, model in models.items() if model}, provenance, classes)
 
 
 def _training_images(evaluation_set: EvaluationSet) -> tuple[FaceDataset, np.ndarray, str]:
     """Images to train on: the data, the numbers of its images, and its name."""
     assert evaluation_set.folder is not None and isinstance(evaluation_set.library, FaceDataset)
     if evaluation_set.split != "train" and (read_manifest(evaluation_set.folder)["split"] == "train").any():
-        data = FaceDataset([evaluation_set.folder], "train", size=evaluation_set.library.size, memory_gb=0)
+        size, classes = evaluation_set.library.size, evaluation_set.classes
+        data = FaceDataset([evaluation_set.folder], "train", size=size, memory_gb=0, classes=classes)
         return data, np.arange(len(data)), f"{evaluation_set.folder.resolve().name}/train"
     return evaluation_set.library, evaluation_set.reference, f"{evaluation_set.name}, its reference images"
 
@@ -202,6 +206,6 @@ def accuracies(classifier: EditClassifier, evaluation_set: EvaluationSet) -> dic
     images = [classifier.predict(evaluation_set.library.images(evaluation_set.truth[part])) for part in _batches(known, 64)]
     predicted = {name: np.concatenate([part[name] for part in images]) for name in classifier.models}
     return {
-        name: float(is_correct(name, values, evaluation_set.target[known, ATTRIBUTES.index(name)]).mean())
+        name: float(is_correct(name, values, evaluation_set.target[known, ATTRIBUTES.index(name)], classifier.classes).mean())
         for name, values in predicted.items()
     }

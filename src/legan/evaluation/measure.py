@@ -17,7 +17,6 @@ import torch
 from torch.nn import functional
 
 from legan import __version__
-from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.errors import DataError, ImageError
 from legan.core.files import make_folder, sha256_of, write_atomic
 from legan.core.images import from_network, to_network
@@ -257,9 +256,8 @@ class Predictor:
         asked = self.evaluation_set
         assert asked.target is not None, "editors are evaluated on data sets only"
         expression, lighting = torch.from_numpy(asked.target[questions]).T
-        codes = Codes(
-            functional.one_hot(expression, len(EXPRESSIONS)).float(), functional.one_hot(lighting, len(LIGHTINGS)).float()
-        )
+        n_expressions, n_lightings = len(asked.classes.expressions), len(asked.classes.lightings)
+        codes = Codes(functional.one_hot(expression, n_expressions).float(), functional.one_hot(lighting, n_lightings).float())
         x = to_network(asked.library.images(asked.source[questions]))
         try:
             image, refused = editor.attempt(x, codes, len(x))

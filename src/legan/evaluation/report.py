@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from legan.core.conditions import EXPRESSIONS, LIGHTINGS
+from legan.core.conditions import Classes
 from legan.core.config import parse_json
 from legan.core.errors import DataError, nearest
 from legan.core.files import write_atomic
@@ -332,7 +332,8 @@ def _samples(one: Measured) -> dict[str, Any]:
     for k in range(n):
         cells = [_image(shown[INPUT][k], evaluation_set.names[k])]
         if evaluation_set.target is not None:
-            cells.append({"lines": _condition(*evaluation_set.target[k])})
+            expression, lighting = evaluation_set.target[k]
+            cells.append({"lines": _condition(expression, lighting, evaluation_set.classes)})
         cells += [_image(shown[name][k], f"{name}, {evaluation_set.names[k]}") for name in models]
         if has_truth.any():
             cells.append(_image(truths[k], f"truth, {evaluation_set.names[k]}") if has_truth[k] else {"lines": ["-"]})
@@ -340,13 +341,15 @@ def _samples(one: Measured) -> dict[str, Any]:
     return {"heads": heads, "rows": rows}
 
 
-def _condition(expression: int, lighting: int) -> list[str]:
-    """A condition as two lines: the expression, and the azimuth and elevation of the light."""
-    light = LIGHTINGS[lighting]
+def _condition(expression: int, lighting: int, classes: Classes) -> list[str]:
+    """A condition as two lines: the expression, and the azimuth and elevation of the light, or the name of a light of the data's own."""
+    name, light = classes.expressions[expression], classes.lightings[lighting]
+    if not classes.is_standard:
+        return [name, light.name]
     if light.azimuth is None:
-        return [EXPRESSIONS[expression], "room light"]
+        return [name, "room light"]
     raised = f", {light.elevation:g}° up" if (light.elevation or 0) > 10 else ""
-    return [EXPRESSIONS[expression], f"light {light.azimuth:g}°{raised}"]
+    return [name, f"light {light.azimuth:g}°{raised}"]
 
 
 def _image(image: np.ndarray, name: str) -> dict[str, Any]:

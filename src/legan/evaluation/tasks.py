@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES
+from legan.core.conditions import STANDARD, Classes
 from legan.core.errors import DataError
 from legan.core.files import sha256_of
 from legan.core.images import load_photo
@@ -52,6 +52,7 @@ class EvaluationSet:
         names: (n,) of the sources, for people.
         attributes: name of an attribute -> its value for each question, for the breakdown.
         folder, split: of a data set, of this machine or at an address; None and "" for folders of results.
+        classes: the expressions and lightings that `target` counts.
     """
 
     name: str
@@ -66,6 +67,7 @@ class EvaluationSet:
     attributes: Mapping[str, np.ndarray] = field(default_factory=dict)
     folder: DataFolder | None = None
     split: str = ""
+    classes: Classes = STANDARD
 
     def __len__(self) -> int:
         return len(self.source)
@@ -81,16 +83,17 @@ class EvaluationSet:
         return not np.isin(self.source, self.reference).any()
 
 
-def from_data_set(folder: DataFolder, split: str, n: int, seed: int) -> EvaluationSet:
+def from_data_set(folder: DataFolder, split: str, n: int, seed: int, classes: Classes = STANDARD) -> EvaluationSet:
     """Draw an evaluation set from a data set folder.
 
     Half of each person's images are the reference. Of the others, sources are drawn for the people in turn, and for each a
-    target: another lighting, another expression, or both, one chance in three each, among the conditions that the split has.
+    target: another lighting, another expression, or both, one chance in three each, among the conditions that the split has. `classes`
+    are those of the data.
 
     Raises:
         DataError: a folder that cannot be used, or too few images or conditions.
     """
-    data = FaceDataset([folder], split, memory_gb=0)
+    data = FaceDataset([folder], split, memory_gb=0, classes=classes)
     lit = data.lighting >= 0
     candidates = np.flatnonzero(lit) if lit.any() else np.arange(len(data))
     if min(len(candidates), n) < MIN_IMAGES:
@@ -104,13 +107,14 @@ def from_data_set(folder: DataFolder, split: str, n: int, seed: int) -> Evaluati
     names = tuple(str(data.rows[i]["key"] or data.rows[i]["path"]) for i in source)
     attributes = {
         "edit": np.array(["", KINDS[1], KINDS[0], KINDS[2]])[kind],
-        "expression": np.array(EXPRESSIONS)[expression],
-        "lighting": np.array(LIGHTING_NAMES)[lighting],
+        "expression": np.array(classes.expressions)[expression],
+        "lighting": np.array(classes.lighting_names)[lighting],
     }
-    print_ = _digest(contents_stamp(folder, (row["path"] for row in data.rows)), split, n, seed)
+    own = classes.as_words().values()
+    print_ = _digest(contents_stamp(folder, (row["path"] for row in data.rows)), split, n, seed, *own)
     target = np.stack([expression, lighting], 1)
     name = f"{utf8_name(folder.resolve().name)}/{split}"
-    return EvaluationSet(name, print_, data, source, truth, real, reference, target, names, attributes, folder, split)
+    return EvaluationSet(name, print_, data, source, truth, real, reference, target, names, attributes, folder, split, classes)
 
 
 def _every_second(person: np.ndarray, candidates: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -138,7 +142,7 @@ def _target(data: FaceDataset, source: int, kind: str, random: np.random.Generat
     lit = data.lighting >= 0
     known = np.unique(np.stack([data.expression[lit], data.lighting[lit]], 1), axis=0)
     if not len(known):  # photos under their own light: any target
-        known = np.argwhere(np.ones((len(EXPRESSIONS), len(LIGHTING_NAMES))))
+        known = np.argwhere(np.ones((len(data.classes.expressions), len(data.classes.lightings))))
     moves, shines = known[:, 0] != data.expression[source], known[:, 1] != data.lighting[source]
     wanted = {"lighting only": ~moves & shines, "expression only": moves & ~shines, "both": moves & shines}[kind]
     choices = known[wanted] if wanted.any() else known[moves | shines]

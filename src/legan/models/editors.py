@@ -1,7 +1,8 @@
 """Editors of aligned face crops: the protocol that all of them follow, and LEGAN, StarGAN and StarGAN v2 from a weights file.
 
 A weights file holds tensors `generator.*` and, where it was exported with one, `critic.*`; its metadata holds their configs under
-`generator` and `critic`, and under `model` which of the three it is. `legan.editing.loader` loads any editor by name.
+`generator` and `critic`, under `model` which of the three it is, and under `expressions` and `lightings` its classes where they are its
+own (`core.conditions.Classes`). `legan.editing.loader` loads any editor by name.
 """
 
 import math
@@ -17,12 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from legan.core.conditions import EXPRESSIONS, LIGHTINGS, expression_code, lighting_code
+from legan.core.conditions import STANDARD, Classes
 from legan.core.device import autocast, check_device, mixed_dtype
-from legan.core.errors import ConditionError, WeightsError, nearest
+from legan.core.errors import ConditionError, ConfigError, WeightsError, nearest
 from legan.core.files import sha256_of
 from legan.core.geometry import CROP_SIZE
-from legan.core.light import ROOM, Lamps, LightSetup, plain_and_mixed, to_linear, to_srgb, with_tone, without_tone
+from legan.core.light import ROOM, Lamps, LightSetup, is_setup, plain_and_mixed, to_linear, to_srgb, with_tone, without_tone
 from legan.core.weights import PACKAGED, editor_file, load_weights
 from legan.models.critic import Critic, CriticConfig, CriticOutput
 from legan.models.from_weights import network_of_config
@@ -48,7 +49,8 @@ class Codes:
     """Conditions of a batch.
 
     Args:
-        expression, lighting: (B, 6) and (B, 20), each row non-negative and summing to 1, or zeros to keep it.
+        expression, lighting: (B, 6) and (B, 20), or as many as the editor has classes, each row non-negative and summing to 1, or zeros
+            to keep it.
         lamps: lighting as a mixture of classes instead, the same for all rows. `lighting` is then the room's.
     """
 
@@ -67,16 +69,18 @@ class Codes:
         return Codes(self.expression, lighting)
 
 
-def named_codes(n: int, expression: ExpressionSpec | None, lighting: LightingSpec | None) -> Codes:
+def named_codes(n: int, expression: ExpressionSpec | None, lighting: LightingSpec | None, classes: Classes = STANDARD) -> Codes:
     """Return the codes of n crops; zeros for an attribute that is None.
 
     Raises:
-        ConditionError: an unknown name, or a value out of range.
+        ConditionError: an unknown name, a value out of range, or a mixture of lamps where `classes` are not the standard ones.
     """
+    if lighting is not None and is_setup(lighting):
+        classes.check_standard("a mixture of lamps")
     plain, lamps = plain_and_mixed(lighting) if lighting is not None else (None, None)
     return Codes(
-        torch.zeros(n, len(EXPRESSIONS)) if expression is None else _rows(expression_code(expression), n),
-        torch.zeros(n, len(LIGHTINGS)) if plain is None else _rows(lighting_code(plain), n),
+        torch.zeros(n, len(classes.expressions)) if expression is None else _rows(classes.expression_code(expression), n),
+        torch.zeros(n, len(classes.lightings)) if plain is None else _rows(classes.lighting_code(plain), n),
         lamps,
     )
 
@@ -106,6 +110,7 @@ class CropEditor(Protocol):
         has_masks: whether outputs have masks; else masks have no channels.
         keeps: whether a code of zeros keeps an attribute as it is.
         can_refuse: whether there are crops that cannot be edited.
+        classes: the expressions and lightings that it knows.
     """
 
     size: int
@@ -115,6 +120,7 @@ class CropEditor(Protocol):
     has_masks: bool
     keeps: bool
     can_refuse: bool
+    classes: Classes
 
     @property
     def has_critic(self) -> bool: ...
@@ -145,6 +151,7 @@ class Networks:
         precision: of the generator: "bf16", "fp32", or "auto": bfloat16 convolutions where the hardware has them, nearly twice as
             fast; values of the image then differ by 0.001 on average and by 0.013 at most (16 photographs, range [-1, 1]).
         file: the weights file; None where there is none.
+        classes: the expressions and lightings of the codes.
     """
 
     can_refuse = False
@@ -159,6 +166,7 @@ class Networks:
         size: int = CROP_SIZE,
         precision: str = "auto",
         file: Path | None = None,
+        classes: Classes = STANDARD,
     ) -> None:
         self.device = torch.device(device)
         self.dtype = mixed_dtype(precision, self.device)
@@ -169,6 +177,7 @@ class Networks:
         self.checksum = checksum
         self.file = file
         self.size = size
+        self.classes = classes
         self.has_masks = isinstance(generator, Generator)
         self.keeps = isinstance(generator, Generator) and generator.config.keeps
         # Attributes that an editor of one attribute alone cannot change.
@@ -192,7 +201,7 @@ class Networks:
                 "and a lighting"
             )
         if not len(x):
-            return Codes(torch.zeros(0, len(EXPRESSIONS)), torch.zeros(0, len(LIGHTINGS)))
+            return Codes(torch.zeros(0, len(self.classes.expressions)), torch.zeros(0, len(self.classes.lightings)))
         outputs = [self.critic(part.to(self.device)) for part in x.split(64)]
         expression = torch.cat([o.expression for o in outputs]).float().softmax(1)
         lighting = torch.cat([o.lighting for o in outputs]).float().softmax(1)
@@ -210,10 +219,11 @@ class Networks:
         for name, value in (("expression", expression), ("lighting", lighting)):
             if value is not None and name in self.ignored:
                 raise ConditionError(f"these weights do not change the {name}: leave it out")
-        expression = "neutral" if "expression" in self.ignored else expression
-        lighting = "room" if "lighting" in self.ignored else lighting
+        # Any class where it changes nothing.
+        expression = self.classes.expressions[0] if "expression" in self.ignored else expression
+        lighting = self.classes.lighting_names[0] if "lighting" in self.ignored else lighting
         # The named ones first: a wrong name is an error before anything is computed.
-        codes = named_codes(len(x), expression, lighting)
+        codes = named_codes(len(x), expression, lighting, self.classes)
         if self.keeps or (expression is not None and lighting is not None):
             return codes
         own = self.own_codes(x)
@@ -308,7 +318,8 @@ def load_networks(weights: str | Path | None = None, device: str = "cpu", precis
     """Read an editor's weights file; None or `packaged` is the package's own, `owner/name` a model on the Hugging Face hub.
 
     Raises:
-        WeightsError: a missing or damaged file, a pickle, weights of something else, or a model that cannot be fetched.
+        WeightsError: a missing or damaged file, a pickle, weights of something else, classes that do not fit them, or a model that
+            cannot be fetched.
         ConfigError: a device that this machine does not have, or an unknown precision.
     """
     check_device(device)
@@ -319,8 +330,30 @@ def load_networks(weights: str | Path | None = None, device: str = "cpu", precis
     model = metadata.get("model") or LEGAN
     if model not in _BUILDERS:
         raise WeightsError(f"{path} holds an editor of unknown kind '{model}'{nearest(model, _BUILDERS)}: update legan")
-    generator, critic, size = _BUILDERS[model](tensors, metadata, Path(path))
-    return Networks(generator, critic, metadata, sha256_of(path), device, size, precision, Path(path))
+    classes = classes_of(metadata, Path(path))
+    generator, critic, size = _BUILDERS[model](tensors, metadata, Path(path), classes)
+    return Networks(generator, critic, metadata, sha256_of(path), device, size, precision, Path(path), classes)
+
+
+def classes_of(metadata: Mapping[str, Any], path: Path) -> Classes:
+    """Return the expressions and lightings of the editor in a weights file, from its metadata.
+
+    Raises:
+        WeightsError: they cannot be read.
+    """
+    lists = [metadata.get(name, []) for name in ("expressions", "lightings")]
+    if not all(isinstance(words, list) and all(isinstance(word, str) for word in words) for words in lists):
+        raise WeightsError(f"the classes in {path} are not lists of names: export the weights again")
+    try:
+        return Classes.parse(*lists)
+    except ConfigError as error:
+        raise WeightsError(f"the classes in {path} cannot be used ({error}): export the weights again") from error
+
+
+def _check_number(name: str, n: int, wanted: int, path: Path) -> None:
+    """Check that a network has as many codes as the file has classes."""
+    if n != wanted:
+        raise WeightsError(f"{path} names {wanted} {name}, and its network knows {n}: export the weights again")
 
 
 # The three kinds of weights: each builder returns the generator, the critic or None, and the side of the crops in pixels.
@@ -347,47 +380,50 @@ class ImageEditor(nn.Module):
 class AttributeCritic(nn.Module):
     """StarGAN's critic with the classes of each attribute apart: D(x) -> `CriticOutput`."""
 
-    def __init__(self, critic: StarGANCritic) -> None:
+    def __init__(self, critic: StarGANCritic, n_expressions: int) -> None:
         super().__init__()
-        self.critic = critic
+        self.critic, self.n_expressions = critic, n_expressions
 
     def forward(self, x: Tensor) -> CriticOutput:
-        return by_attribute(self.critic(x))
+        return by_attribute(self.critic(x), self.n_expressions)
 
 
 def _build_legan(
-    tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], path: Path
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], path: Path, classes: Classes
 ) -> tuple[nn.Module, nn.Module | None, int]:
     own, of_critic = _part_of(tensors, "generator."), _part_of(tensors, "critic.")
     generator = network_of_config(Generator, GeneratorConfig, metadata["generator"], own, path)
-    classes = generator.config.n_expressions, generator.config.n_lightings
-    if classes != (len(EXPRESSIONS), len(LIGHTINGS)):
-        raise WeightsError(
-            f"{path} knows {classes[0]} expressions and {classes[1]} lightings of its own, and editors have {len(EXPRESSIONS)} and "
-            f"{len(LIGHTINGS)}: call its network in Python instead, as docs/own-classes.md does"
-        )
+    _check_number("expressions", generator.config.n_expressions, len(classes.expressions), path)
+    _check_number("lightings", generator.config.n_lightings, len(classes.lightings), path)
     if not of_critic:
         return generator, None, CROP_SIZE
     critic = network_of_config(Critic, CriticConfig, metadata.get("critic") or {}, of_critic, path)
+    _check_number("expressions", critic.config.n_expressions, len(classes.expressions), path)
+    _check_number("lightings", critic.config.n_lightings, len(classes.lightings), path)
     return generator, critic, critic.config.size
 
 
 def _build_stargan(
-    tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], path: Path
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], path: Path, classes: Classes
 ) -> tuple[nn.Module, nn.Module | None, int]:
     own, of_critic = _part_of(tensors, "generator."), _part_of(tensors, "critic.")
     generator = network_of_config(StarGANGenerator, StarGANGeneratorConfig, metadata["generator"], own, path)
     critic = network_of_config(StarGANCritic, StarGANCriticConfig, metadata.get("critic"), of_critic, path)
-    return ImageEditor(LabelEditor(generator)), AttributeCritic(critic), critic.config.size
+    n_expressions = len(classes.expressions)
+    for network in (generator, critic):
+        _check_number("classes", network.config.n_labels, n_expressions + len(classes.lightings), path)
+    return ImageEditor(LabelEditor(generator)), AttributeCritic(critic, n_expressions), critic.config.size
 
 
 def _build_starganv2(
-    tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], path: Path
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], path: Path, classes: Classes
 ) -> tuple[nn.Module, nn.Module | None, int]:
     """Without a critic: StarGAN v2's discriminator does not estimate a face's own condition."""
     shape, own = metadata["generator"], _part_of(tensors, "generator.generator.")
     generator = network_of_config(StarGANv2Generator, StarGANv2Config, shape, own, path)
     mapping = network_of_config(StyleMapping, StarGANv2Config, shape, _part_of(tensors, "generator.mapping."), path)
+    _check_number("expressions", generator.config.n_expressions, len(classes.expressions), path)
+    _check_number("lightings", generator.config.n_lightings, len(classes.lightings), path)
     domains = generator.config.domains
     ignored = () if domains == "pair" else tuple({"expression", "lighting"} - {domains})
     return ImageEditor(StyledEditor(generator, mapping), ignored), None, generator.config.size

@@ -112,7 +112,7 @@ class StarGANCritic(nn.Module):
 
 
 def joint_label(expression: Tensor, lighting: Tensor) -> Tensor:
-    """Return the label (B, 26) of codes (B, 6) and (B, 20). A face under its own even light has zeros in place of a lighting."""
+    """Return the label of codes, (B, 26) of (B, 6) and (B, 20). A face under its own even light has zeros in place of a lighting."""
     return torch.cat([expression, lighting], 1)
 
 
@@ -127,10 +127,10 @@ class LabelEditor(nn.Module):
         return self.generator(x, joint_label(expression, lighting))
 
 
-def by_attribute(output: tuple[Tensor, Tensor]) -> CriticOutput:
-    """Return a critic's output with the class logits of each attribute space apart."""
+def by_attribute(output: tuple[Tensor, Tensor], n_expressions: int = len(EXPRESSIONS)) -> CriticOutput:
+    """Return a critic's output with the class logits of each attribute space apart: of the expressions, then of the lightings."""
     realness, logits = output
-    return CriticOutput(realness, *logits.split([len(EXPRESSIONS), len(LIGHTINGS)], dim=1))
+    return CriticOutput(realness, logits[:, :n_expressions], logits[:, n_expressions:])
 
 
 def load_published(path: str | Path) -> StarGANGenerator | StarGANCritic:

@@ -19,7 +19,6 @@ from legan.core.geometry import CROP_SIZE
 from legan.models.blocks import PlainInstanceNorm
 
 Domains = Literal["pair", "expression", "lighting"]
-N_DOMAINS = {"pair": len(EXPRESSIONS) * len(LIGHTINGS), "expression": len(EXPRESSIONS), "lighting": len(LIGHTINGS)}
 ROOM_LIGHT = 0  # the class of no flash
 N_BRANCH_LAYERS = 4  # of the mapping network: as many shared ones before
 SLOPE = 0.2  # of LeakyReLU below 0
@@ -35,6 +34,7 @@ class StarGANv2Config:
         width: channels at full resolution, doubled at each halving up to `max_width`; 2^14 / size as published.
         n_style, n_latent: lengths of style codes and of noise.
         n_hidden: units of the mapping network's layers.
+        n_expressions, n_lightings: lengths of the two codes.
     """
 
     domains: Domains = "pair"
@@ -44,6 +44,14 @@ class StarGANv2Config:
     n_style: int = 64
     n_latent: int = 16
     n_hidden: int = 512
+    n_expressions: int = len(EXPRESSIONS)
+    n_lightings: int = len(LIGHTINGS)
+
+    @property
+    def n_domains(self) -> int:
+        """How many domains there are."""
+        n = {"pair": self.n_expressions * self.n_lightings, "expression": self.n_expressions, "lighting": self.n_lightings}
+        return n[self.domains]
 
 
 # `lite`: a step of training, sixteen passes through the generator, takes about as long as a step of LEGAN's `lite`.
@@ -146,7 +154,7 @@ class Mapping(nn.Module):
 
     def __init__(self, config: StarGANv2Config = PRESETS["lite"], n_domains: int | None = None) -> None:
         super().__init__()
-        n, n_hidden = n_domains or N_DOMAINS[config.domains], config.n_hidden
+        n, n_hidden = n_domains or config.n_domains, config.n_hidden
         sizes = [config.n_latent, *[n_hidden] * N_BRANCH_LAYERS]
         self.shared = nn.Sequential(*[m for a, b in pairwise(sizes) for m in (nn.Linear(a, b), nn.ReLU())])
         self.branches = nn.ModuleList(
@@ -167,7 +175,7 @@ class StyleEncoder(nn.Module):
     def __init__(self, config: StarGANv2Config = PRESETS["lite"], n_domains: int | None = None) -> None:
         super().__init__()
         self.shared, n_features = _pyramid(config)
-        self.branches = BranchLinear(n_domains or N_DOMAINS[config.domains], n_features, config.n_style)
+        self.branches = BranchLinear(n_domains or config.n_domains, n_features, config.n_style)
         _initialise(self)
 
     def forward(self, x: Tensor, domain: Tensor) -> Tensor:
@@ -182,7 +190,7 @@ class Discriminator(nn.Module):
         super().__init__()
         self.config = config
         self.shared, n_features = _pyramid(config)
-        self.out = nn.Conv2d(n_features, n_domains or N_DOMAINS[config.domains], 1)
+        self.out = nn.Conv2d(n_features, n_domains or config.n_domains, 1)
         _initialise(self)
 
     def forward(self, x: Tensor, domain: Tensor) -> Tensor:
@@ -210,7 +218,7 @@ def domain_of(domains: Domains, expression: Tensor, lighting: Tensor) -> DomainC
     """Return the domain of one-hot codes (B, 6) and (B, 20).
 
     A face under its own even light has zeros for a lighting, hence no domain where domains have to do with light. It is given that
-    of room light, the lighting of no flash, with `is_known` False: its style is read there, but it is no example of that domain.
+    of room light, the first lighting, with `is_known` False: its style is read there, but it is no example of that domain.
     """
     is_known = lighting.sum(1) > 0 if domains != "expression" else torch.ones_like(lighting[:, 0], dtype=torch.bool)
     room = F.one_hot(torch.full_like(is_known, ROOM_LIGHT, dtype=torch.long), lighting.shape[1]).to(lighting)
@@ -236,7 +244,7 @@ class StyledEditor(nn.Module):
     def __init__(self, generator: StarGANv2Generator, mapping: Mapping) -> None:
         super().__init__()
         self.generator, config = generator, generator.config
-        self.styles = nn.Buffer(mean_styles(mapping, N_DOMAINS[config.domains], config.n_latent), persistent=False)
+        self.styles = nn.Buffer(mean_styles(mapping, config.n_domains, config.n_latent), persistent=False)
 
     def forward(self, x: Tensor, expression: Tensor, lighting: Tensor) -> Tensor:
         style = domain_weights(self.generator.config.domains, expression, lighting) @ self.styles

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from legan.core.conditions import EXPRESSIONS, LIGHTINGS
 from legan.core.errors import ConditionError, ImageError
 from legan.core.geometry import CROP_SIZE
 from legan.core.images import from_unit, resized, to_unit
@@ -111,7 +110,6 @@ class _Accuracy(_Mean):
     """The share of faces that the editor's critic gives the class that was the target."""
 
     attribute: Literal["expression", "lighting"]
-    n_classes: int
     plot_lower_bound, plot_upper_bound = 0.0, 1.0
 
     def __init__(self, weights: str | Path | None = None, device: str = "cpu", **kwargs: Any) -> None:
@@ -119,6 +117,8 @@ class _Accuracy(_Mean):
         self.networks = load_networks(weights, device)
         if not self.networks.has_critic:
             raise ConditionError(f"{weights} holds no critic to read the {self.attribute} by: export with one")
+        classes = self.networks.classes
+        self.n_classes = len(classes.expressions if self.attribute == "expression" else classes.lightings)
 
     def update(self, images: Tensor, targets: Tensor) -> None:
         """Add aligned faces (B, 3, H, W) in [0, 1] and the numbers of their target classes (B,), integers.
@@ -156,7 +156,7 @@ class LightingAccuracy(_Accuracy):
         True
     """
 
-    attribute, n_classes = "lighting", len(LIGHTINGS)
+    attribute = "lighting"
 
 
 class ExpressionAccuracy(_Accuracy):
@@ -172,7 +172,7 @@ class ExpressionAccuracy(_Accuracy):
         True
     """
 
-    attribute, n_classes = "expression", len(EXPRESSIONS)
+    attribute = "expression"
 
 
 def _check_lengths(images: Tensor, others: Tensor, name: str) -> None:

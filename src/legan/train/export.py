@@ -22,7 +22,8 @@ def write_editor(
 ) -> dict[str, Any]:
     """Write the averaged generator of a run's newest checkpoint as float16 safetensors and return the metadata.
 
-    The metadata holds `model` and the configs of the networks (`what`), `training` (all settings, data folders by name only), `steps`,
+    The metadata holds `model` and the configs of the networks (`what`), `expressions` and `lightings` where the data has classes of its own
+    (`Classes.as_words`), `training` (all settings, data folders by name only), `steps`,
     `n_steps_before` (of the trainings that `init` comes from) and `images_seen` (in all of them), `seed`, `data` (in words),
     `data_folders` (for each: name, sources, licences, numbers of people and images), `init` (what it was fine-tuned from), `judges`
     (files and checksums of the frozen networks), `licence` (of all data), `known_faults`, `version`, and `commit` where the software
@@ -49,6 +50,7 @@ def write_editor(
     facts, init = data_facts(state["extra"]["data"]), state["extra"].get("init")
     metadata = {
         **what,
+        **config.data.classes.as_words(),
         "training": training,
         **training_length(state["n_steps_done"], config.data.batch_size, init),
         "seed": config.loop.seed,

@@ -11,17 +11,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from legan import losses
-from legan.core.conditions import EXPRESSIONS, LIGHTINGS
+from legan.core.conditions import Classes
 from legan.core.config import config_to_dict, read_toml
 from legan.core.device import autocast, mixed_dtype
 from legan.core.errors import ConfigError, WeightsError
 from legan.core.geometry import EYE_DISTANCE, EYES_Y
-from legan.core.weights import load_weights, weights_file
-from legan.data.batches import DataConfig, FaceBatches
+from legan.core.weights import load_metadata, load_weights, weights_file
+from legan.data.batches import DataConfig, FaceBatches, face_dataset
 from legan.data.edits import EditBatches, EditsConfig
-from legan.data.faces import FaceDataset
 from legan.models import critic, generator
 from legan.models.critic import Critic, CriticConfig, CriticOutput
+from legan.models.editors import classes_of
 from legan.models.from_weights import checked_config
 from legan.models.generator import Generator, GeneratorConfig, GeneratorOutput
 from legan.models.quality import TOP_SCORE, jittered, wants_jitter
@@ -301,6 +301,11 @@ class LeganTask(EditorTask):
         """Take over the weights of `init`."""
         if self.config.init is not None:
             path = weights_file(self.config.init, "editor")
+            own, classes = classes_of(load_metadata(path), path), self.config.data.classes
+            if own != classes:
+                raise ConfigError(
+                    f"{path} knows {own}, and data.expressions and data.lightings declare {classes}: leave init out"
+                )
             start_from(self, path)
             self.init = describe_init(path)
 
@@ -494,12 +499,15 @@ def quality_loss(
 
 def build_legan(config: LeganConfig, device: torch.device) -> tuple[LeganTask, "FaceBatches | EditBatches"]:
     """Make the task and its batches from a config."""
-    data = config.data
+    data, classes = config.data, config.data.classes
+    n_expressions, n_lightings = len(classes.expressions), len(classes.lightings)
     for name, shape in (("generator", config.generator), ("critic", config.critic)):
-        if (shape.n_expressions, shape.n_lightings) != (len(EXPRESSIONS), len(LIGHTINGS)):
-            raise ConfigError(f"{name}.n_expressions and {name}.n_lightings must be {len(EXPRESSIONS)} and {len(LIGHTINGS)}")
-    folders, size = [Path(folder) for folder in data.folders], config.critic.size
-    train, val = (FaceDataset(folders, split, data.paired_domains, size, data.memory_gb) for split in ("train", "val"))
+        if (shape.n_expressions, shape.n_lightings) != (n_expressions, n_lightings):
+            raise ConfigError(
+                f"{name}.n_expressions and {name}.n_lightings must be {n_expressions} and {n_lightings}, as many as data.expressions and "
+                "data.lightings declare: leave them out"
+            )
+    train, val = (face_dataset(data, split, config.critic.size) for split in ("train", "val"))
     batches: FaceBatches | EditBatches = FaceBatches(train, data, config.loop.seed)
     if config.generator.keeps:
         batches = EditBatches(train, data, config.edits, config.loop.seed)
@@ -508,6 +516,15 @@ def build_legan(config: LeganConfig, device: torch.device) -> tuple[LeganTask, "
     facts = {name: judge.facts() for name, judge in judges.items()}
     probe = Probe(val, keeps=config.generator.keeps)
     return LeganTask(config, device, probe=probe, data=train.facts(), judges=facts, **networks), batches
+
+
+def shaped_by_classes(config: LeganConfig, classes: Classes) -> LeganConfig:
+    """Return a config whose networks have as many codes as there are classes."""
+    n_expressions, n_lightings = len(classes.expressions), len(classes.lightings)
+    generator = replace(config.generator, n_expressions=n_expressions, n_lightings=n_lightings)
+    return replace(
+        config, generator=generator, critic=replace(config.critic, n_expressions=n_expressions, n_lightings=n_lightings)
+    )
 
 
 def _judges(config: LeganConfig, device: torch.device) -> dict[str, Frozen]:
@@ -549,7 +566,7 @@ def _part(tensors: Mapping[str, Tensor], network: str) -> dict[str, Tensor]:
 
 
 def shaped_as_init(config: LeganConfig, init: Path, run: Path) -> LeganConfig:
-    """Return a config whose networks have the shape of the editor `init`, or of the run once it has begun, without that file.
+    """Return a config whose networks and classes are those of the editor `init`, or of the run once it has begun, without that file.
 
     The critic stays as it is where the editor has none.
 
@@ -558,11 +575,13 @@ def shaped_as_init(config: LeganConfig, init: Path, run: Path) -> LeganConfig:
     """
     if list_checkpoints(run) and (Path(run) / CONFIG).is_file():
         begun = parse_config(LeganConfig, read_toml(Path(run) / CONFIG))
-        return replace(config, generator=begun.generator, critic=begun.critic)
+        data = config.data.with_classes(begun.data.classes)
+        return replace(config, data=data, generator=begun.generator, critic=begun.critic)
     path = weights_file(init, "editor")
     tensors, metadata = load_weights(path)
     if metadata.get("generator") is None or metadata.get("model", MODEL) != MODEL:
         raise WeightsError(f"{path} holds no LEGAN editor: start from a file that `legan export` wrote of one")
+    config = replace(config, data=config.data.with_classes(classes_of(metadata, path)))
     generator = checked_config(Generator, GeneratorConfig, metadata["generator"], _part(tensors, "generator"), path)
     if not (judging := _part(tensors, "critic")):
         return replace(config, generator=generator)

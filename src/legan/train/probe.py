@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES, LIGHTINGS
+from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES, Classes
 from legan.core.geometry import MOUTH_Y
 from legan.core.images import from_network, to_network
 from legan.data.batches import codes
@@ -51,6 +51,19 @@ TARGETS_KEEPING = (
 Edit = Callable[[Tensor, Tensor, Tensor], Tensor]  # crops, expression codes, lighting codes -> edited crops in [-1, 1]
 
 
+Targets = tuple[tuple[str | None, str | None], ...]
+
+
+def targets_of(classes: Classes) -> Targets:
+    """Columns of the image for these classes: of other ones than the six and the twenty each expression, then each lighting, 13 at most."""
+    if classes.is_standard:
+        return TARGETS
+    expressions, lightings = classes.expressions, classes.lighting_names
+    return (*((name, lightings[0]) for name in expressions), *((expressions[0], name) for name in lightings[1:]))[
+        : len(TARGETS)
+    ]
+
+
 class Probe:
     """Fixed choices from a held-out data set.
 
@@ -66,15 +79,15 @@ class Probe:
         self, dataset: FaceDataset, n_faces: int = 5, n_pairs: int = 96, batch_size: int = 16, keeps: bool = False
     ) -> None:
         self.dataset, self.batch_size = dataset, batch_size
-        self.targets: tuple[tuple[str | None, str | None], ...] = TARGETS_KEEPING if keeps else TARGETS
+        self.targets = TARGETS_KEEPING if keeps else targets_of(dataset.classes)
         self.faces = _spread_faces(dataset, n_faces)
         self.pairs = [_draw_pairs(dataset, index, n_pairs) for index in range(len(dataset.folders))]
 
     def image(self, edit: Edit) -> np.ndarray:
         """Return rows of input and edits, each above the row of the truths where the data holds them; uint8 (H, W, 3)."""
-        data, rows = self.dataset, []
-        expression = np.array([-1 if name is None else EXPRESSIONS.index(name) for name, _ in self.targets])
-        lighting = np.array([-1 if name is None else LIGHTING_NAMES.index(name) for _, name in self.targets])
+        data, rows, classes = self.dataset, [], self.dataset.classes
+        expression = np.array([-1 if name is None else classes.expressions.index(name) for name, _ in self.targets])
+        lighting = np.array([-1 if name is None else classes.lighting_names.index(name) for _, name in self.targets])
         for face in self.faces:
             source = data.images(np.array([face]))
             edits = self._edited(edit, np.full(len(self.targets), face), expression, lighting)
@@ -114,16 +127,19 @@ class Probe:
         done = []
         for start in range(0, len(source), self.batch_size):
             part = slice(start, start + self.batch_size)
-            x = to_network(self.dataset.images(source[part]))
-            done.append(edit(x, codes(expression[part], len(EXPRESSIONS)), codes(lighting[part], len(LIGHTINGS))))
+            x, classes = to_network(self.dataset.images(source[part])), self.dataset.classes
+            both = codes(expression[part], len(classes.expressions)), codes(lighting[part], len(classes.lightings))
+            done.append(edit(x, *both))
         return torch.cat(done)
 
 
 def _spread_faces(dataset: FaceDataset, n_faces: int) -> list[int]:
-    """Image indices of different people, the folders in turn; neutral in frontal light or room light where there is one."""
-    wanted = (dataset.expression != EXPRESSIONS.index("neutral")) * 2 + ~np.isin(
-        dataset.lighting, [0, LIGHTING_NAMES.index("07")]
-    )
+    """Image indices of different people, the folders in turn; neutral in frontal light or room light where there is one.
+
+    Of other classes than the six and the twenty, those of the first expression and the first lighting.
+    """
+    plain = [0, LIGHTING_NAMES.index("07")] if dataset.classes.is_standard else [0]
+    wanted = (dataset.expression != 0) * 2 + ~np.isin(dataset.lighting, plain)
     best = [min(np.flatnonzero(dataset.identity == i).tolist(), key=lambda j: wanted[j]) for i in range(dataset.n_identities)]
     by_folder = [[face for face in best if dataset.folder[face] == index] for index in range(len(dataset.folders))]
     in_turn = [face for faces in zip_longest(*by_folder) for face in faces if face is not None]

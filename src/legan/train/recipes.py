@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from legan.core.conditions import Classes
 from legan.core.config import read_toml
 from legan.core.errors import ConfigError, WeightsError, no_such
 from legan.core.weights import PACKAGED, weights_file
@@ -27,6 +28,8 @@ class Recipe:
         weights: name of the file that is exported into the run folder when the training is finished; None: only `legan export` does.
         shaped_as_init: returns a config with the networks' shapes of the weights that a run starts from; None: it starts from no
             others.
+        shaped_by_classes: returns a config whose networks know the classes that the settings declare (`data.expressions`,
+            `data.lightings`); None: it declares none.
     """
 
     config: type
@@ -35,6 +38,7 @@ class Recipe:
     export: Callable[[Path, Path, Sequence[str]], dict[str, Any]]
     weights: str | None = None
     shaped_as_init: Callable[[Any, Path, Path], Any] | None = None
+    shaped_by_classes: Callable[[Any, Classes], Any] | None = None
 
     def configure(
         self,
@@ -57,6 +61,8 @@ class Recipe:
         if self.shaped_as_init is not None:
             init = init or change_settings(config, settings).init
             config = config if init is None else self.shaped_as_init(config, init, run)
+        if self.shaped_by_classes is not None:
+            config = self.shaped_by_classes(config, change_settings(config, settings).data.classes)
         config = change_settings(config, settings)
         if init is not None:
             config = replace(config, init=init)
@@ -108,11 +114,26 @@ class Recipe:
 
 RECIPES = {
     "legan": Recipe(
-        legan.LeganConfig, legan.PRESETS, legan.build_legan, legan.export_legan, shaped_as_init=legan.shaped_as_init
+        legan.LeganConfig,
+        legan.PRESETS,
+        legan.build_legan,
+        legan.export_legan,
+        shaped_as_init=legan.shaped_as_init,
+        shaped_by_classes=legan.shaped_by_classes,
     ),
-    "stargan": Recipe(stargan.StarGANConfig, stargan.PRESETS, stargan.build_stargan, stargan.export_stargan),
+    "stargan": Recipe(
+        stargan.StarGANConfig,
+        stargan.PRESETS,
+        stargan.build_stargan,
+        stargan.export_stargan,
+        shaped_by_classes=stargan.shaped_by_classes,
+    ),
     "starganv2": Recipe(
-        starganv2.StarGANv2TrainingConfig, starganv2.PRESETS, starganv2.build_starganv2, starganv2.export_starganv2
+        starganv2.StarGANv2TrainingConfig,
+        starganv2.PRESETS,
+        starganv2.build_starganv2,
+        starganv2.export_starganv2,
+        shaped_by_classes=starganv2.shaped_by_classes,
     ),
     "quality": Recipe(
         quality.QualityTrainingConfig,

@@ -1,7 +1,7 @@
 """The training of StarGAN (Choi et al., CVPR 2018), with the quality loss on request: settings and task."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,15 +10,14 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from legan import losses
+from legan.core.conditions import Classes
 from legan.core.config import config_to_dict, read_toml
 from legan.core.device import mixed_dtype
 from legan.core.errors import ConfigError
-from legan.data.batches import DataConfig, FaceBatches
-from legan.data.faces import FaceDataset
+from legan.data.batches import DataConfig, FaceBatches, face_dataset
 from legan.models import stargan
 from legan.models.quality import jittered, wants_jitter
 from legan.models.stargan import (
-    N_LABELS,
     LabelEditor,
     StarGANCritic,
     StarGANCriticConfig,
@@ -134,15 +133,18 @@ class StarGANTask(EditorTask):
         data: Sequence[Mapping[str, object]] = (),
         judges: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
-        if config.generator.n_labels != N_LABELS or config.critic.n_labels != N_LABELS:
-            raise ConfigError(f"generator.n_labels and critic.n_labels must be {N_LABELS}: expressions and lightings together")
+        n_expressions, n_labels = len(config.data.classes.expressions), _n_labels(config.data.classes)
+        if config.generator.n_labels != n_labels or config.critic.n_labels != n_labels:
+            raise ConfigError(f"generator.n_labels and critic.n_labels must be {n_labels}: expressions and lightings together")
         if config.loss.quality > 0 and quality is None:
             raise ConfigError("loss.quality is above 0 but there is no quality network: give one, or set loss.quality=0")
         self.generator, self.critic = StarGANGenerator(config.generator), StarGANCritic(config.critic)
         networks = {"generator": self.generator, "critic": self.critic}
         optimizers = gan_optimizers(config.optimizer, **networks)
         super().__init__(config, device, networks, optimizers, config.adversarial.n_critic, probe, data, judges)
-        self.adversary = Adversary(config.adversarial, self.critic, lambda x: by_attribute(self.run_mixed(self.critic, x)))
+        self.adversary = Adversary(
+            config.adversarial, self.critic, lambda x: by_attribute(self.run_mixed(self.critic, x), n_expressions)
+        )
         self.period = config.adversarial.period
         self.quality = quality
         self.frozen = {} if quality is None else {"quality": quality.eval().requires_grad_(False)}
@@ -192,9 +194,7 @@ class StarGANTask(EditorTask):
 
 def build_stargan(config: StarGANConfig, device: torch.device) -> tuple[StarGANTask, FaceBatches]:
     """Make the task and its batches from a config."""
-    data = config.data
-    folders, size = [Path(folder) for folder in data.folders], config.critic.size
-    train, val = (FaceDataset(folders, split, data.paired_domains, size, data.memory_gb) for split in ("train", "val"))
+    train, val = (face_dataset(config.data, split, config.critic.size) for split in ("train", "val"))
     quality, judges = None, {}
     if config.loss.quality > 0:
         # Making Q draws numbers: a training with it starts from the same weights as one without.
@@ -202,7 +202,18 @@ def build_stargan(config: StarGANConfig, device: torch.device) -> tuple[StarGANT
             judge = load_quality(config.quality, mixed_dtype(config.precision, device), device)
         quality, judges = judge.net, {"quality": judge.facts()}
     task = StarGANTask(config, device, quality, Probe(val), train.facts(), judges)
-    return task, FaceBatches(train, data, config.loop.seed)
+    return task, FaceBatches(train, config.data, config.loop.seed)
+
+
+def shaped_by_classes(config: StarGANConfig, classes: Classes) -> StarGANConfig:
+    """Return a config whose networks have as many labels as there are classes."""
+    n = _n_labels(classes)
+    return replace(config, generator=replace(config.generator, n_labels=n), critic=replace(config.critic, n_labels=n))
+
+
+def _n_labels(classes: Classes) -> int:
+    """Length of the label: expressions and lightings, one after the other."""
+    return len(classes.expressions) + len(classes.lightings)
 
 
 def export_stargan(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dict[str, Any]:

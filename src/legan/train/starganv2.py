@@ -1,7 +1,7 @@
 """The training of StarGAN v2 (Choi et al., CVPR 2020): settings and task."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,9 +11,10 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from legan import losses
+from legan.core.conditions import Classes
 from legan.core.config import config_to_dict, read_toml
-from legan.data.batches import DataConfig, FaceBatches, ReferenceBatches
-from legan.data.faces import FaceDataset
+from legan.core.errors import ConfigError
+from legan.data.batches import DataConfig, FaceBatches, ReferenceBatches, face_dataset
 from legan.models import starganv2
 from legan.models import starganv2 as models
 from legan.models.starganv2 import DomainCode, StarGANv2Config, StyledEditor, domain_of
@@ -276,12 +277,22 @@ def diversity_weight(step: int, n_steps: int, weights: StarGANv2LossConfig) -> f
 
 def build_starganv2(config: StarGANv2TrainingConfig, device: torch.device) -> tuple[StarGANv2Task, ReferenceBatches]:
     """Make the task and its batches from a config."""
-    data, shape = config.data, config.network
-    folders = [Path(folder) for folder in data.folders]
-    train, val = (FaceDataset(folders, split, data.paired_domains, shape.size, data.memory_gb) for split in ("train", "val"))
-    batches = FaceBatches(train, data, config.loop.seed)
+    shape, classes = config.network, config.data.classes
+    if (shape.n_expressions, shape.n_lightings) != (len(classes.expressions), len(classes.lightings)):
+        raise ConfigError(
+            f"network.n_expressions and network.n_lightings must be {len(classes.expressions)} and {len(classes.lightings)}, as many as "
+            "data.expressions and data.lightings declare: leave them out"
+        )
+    train, val = (face_dataset(config.data, split, shape.size) for split in ("train", "val"))
+    batches = FaceBatches(train, config.data, config.loop.seed)
     with_references = ReferenceBatches(batches, shape.domains != "lighting", shape.domains != "expression")
     return StarGANv2Task(config, device, Probe(val), train.facts()), with_references
+
+
+def shaped_by_classes(config: StarGANv2TrainingConfig, classes: Classes) -> StarGANv2TrainingConfig:
+    """Return a config whose networks know as many classes."""
+    n_expressions, n_lightings = len(classes.expressions), len(classes.lightings)
+    return replace(config, network=replace(config.network, n_expressions=n_expressions, n_lightings=n_lightings))
 
 
 def export_starganv2(run: Path, out: Path, known_faults: Sequence[str] = ()) -> dict[str, Any]:

@@ -165,7 +165,9 @@ class Makers:
 def _load_editor(path: str) -> "Networks":
     from legan.models.editors import load_networks
 
-    return load_networks(Path(path))
+    editor = load_networks(Path(path))
+    editor.classes.check_standard("`legan synthesize`")
+    return editor
 
 
 def _name(image: PlannedImage) -> str:

@@ -1,4 +1,4 @@
-"""Any folder of images: each subfolder is a person (`person_of`), or an expression; images in it directly are people of their own."""
+"""Any folder of images: each subfolder is a person (`person_of`), an expression, or an expression under a lighting."""
 
 from pathlib import Path, PurePosixPath
 
@@ -51,3 +51,21 @@ def read_expressions(folder: str | Path) -> list[SourceImage]:
         name, setting = "-".join((*parts[:-1], PurePosixPath(inside).stem)), f"photo/{name_of(folder)}"
         images.append(SourceImage(place, name, "photo", setting, parts[-2], split, inside=inside))
     return required(images, folder, "<expression>/<image>")
+
+
+def read_conditions(folder: str | Path) -> list[SourceImage]:
+    """Return all images of `<expression>/<lighting>/<person>.jpg` or `<expression>/<lighting>/<person>/<image>`.
+
+    Raises:
+        DataError: no images, or one that lies elsewhere.
+    """
+    layout = "<expression>/<lighting>/<person>.jpg or <expression>/<lighting>/<person>/<image>"
+    images = []
+    for place, inside in inputs_of(folder):
+        parts = PurePosixPath(inside).with_suffix("").parts
+        if len(parts) not in (3, 4):
+            raise DataError(f"{place} lies in no folders of an expression and a lighting: lay images out as {layout}")
+        expression, lighting, person = parts[:3]
+        setting = f"photo/{name_of(folder)}"
+        images.append(SourceImage(place, person, "photo", setting, expression, lighting=lighting, inside=inside))
+    return required(images, folder, layout)

@@ -30,7 +30,7 @@ class SourceImage:
         expression: what the data set says of it, in the data set's words; "" where it says nothing.
         split: train, val or test where the data set has its own; "" leaves it to the identity.
         landmarks: the 68 iBUG points (68, 2) in pixels of the image, where the data set gives them.
-        lighting: its class, `00` to `19`, where the data set was taken under known lights.
+        lighting: its class, `00` to `19` or the data set's own word, where it was taken under known lights.
         attributes: those that the image has, in the data set's words.
         inside: its name within what was named; "" where it is that within the folder.
     """
@@ -72,8 +72,9 @@ def inputs_of(folder: str | Path) -> Iterable[Input]:
 
 def _in_utf8(image: SourceImage) -> SourceImage:
     """What was read from names, as text that a manifest holds."""
-    identity, kind, setting, expression = map(utf8_name, (image.identity, image.kind, image.setting, image.expression))
-    return replace(image, identity=identity, kind=kind, setting=setting, expression=expression)
+    words = (image.identity, image.kind, image.setting, image.expression, image.lighting)
+    identity, kind, setting, expression, lighting = map(utf8_name, words)
+    return replace(image, identity=identity, kind=kind, setting=setting, expression=expression, lighting=lighting)
 
 
 def required(found: Iterable[SourceImage], folder: str | Path, layout: str) -> list[SourceImage]:
