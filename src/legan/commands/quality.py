@@ -104,7 +104,7 @@ def simulate(
 
     Example:
 
-      legan ratings simulate data/synthesized -o ratings.csv --set icc=0.3
+      legan ratings simulate data/synthesized -o simulated.csv --set icc=0.3
     """
     from legan.quality import ratings as answers
 
@@ -186,7 +186,7 @@ def filter_faces(
 
       legan filter generated/ --keep 0.7 -o kept/
 
-      legan filter generated/ --min-quality 5 --min-match 0.85 --reference photos/ -o kept/
+      legan filter generated/ --min-quality 5 --min-match 0.85 --reference photos/ -o matched/
     """
     from legan.quality.filter import filter_images
 
