@@ -179,6 +179,8 @@ NOT_RUN = {
     "legan score s3:": CLUSTER,
     "legan score shards/*.tar": CLUSTER,
     "legan edit s3:": CLUSTER,
+    "legan filter s3:": CLUSTER,
+    "legan import photo=s3:": CLUSTER,
     "legan import multipie": LICENSED,
     "legan import stylegan": LICENSED,
     "legan import affectnet": LICENSED,
