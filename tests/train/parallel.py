@@ -72,6 +72,10 @@ CASES = {
     "identity": Case("identity", "lite", ("large",), FACES),
     "expression": Case("expression", "lite", ("large",), FACES),
 }  # fmt: skip
+# Trained in bfloat16 too: in one process, and by two that take their rows in two parts each.
+BF16 = ("identity", "fields")
+BF16_STEPS = 12
+BF16_SETTINGS = ["precision=bf16", "optimizer.lr=1e-3", f"loop.n_steps={BF16_STEPS}"]
 
 
 def make_data(folder: Path) -> Path:
@@ -134,4 +138,6 @@ if __name__ == "__main__":
         train(Path(sys.argv[1]), name, "two")
         if (Path(sys.argv[1]) / "resumed" / name).exists():
             train(Path(sys.argv[1]), name, "resumed")
+    for name in BF16:
+        train(Path(sys.argv[1]), name, "two-bf16", *BF16_SETTINGS, "loop.accumulate=2")
     end(Path(sys.argv[1]))

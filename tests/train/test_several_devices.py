@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
-from tests.train.parallel import CASES, LOOP, N_STEPS, make_data, train
+from tests.train.parallel import BF16, BF16_SETTINGS, BF16_STEPS, CASES, LOOP, N_STEPS, make_data, train
 from tests.train.tasks import FakeBatches, FakeConfig, FakeTask
 from tests.train.tasks import build as build_fake
 from torch import Tensor, nn
@@ -53,6 +54,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make_data(tmp_path_factory.mktemp("several"))
     for name in CASES:
         train(folder, name, "one", "loop.n_checkpoints=9")
+    for name in BF16:
+        train(folder, name, "one-bf16", *BF16_SETTINGS)
     return folder
 
 
@@ -85,6 +88,23 @@ def test_two_processes_learn_what_one_does(folder: Path, launch: subprocess.Comp
 @pytest.mark.parametrize("name", RESUMED)
 def test_two_processes_go_on_where_one_stopped(folder: Path, launch: subprocess.CompletedProcess[str], name: str) -> None:
     assert_equal_curves(folder / "one" / name, folder / "resumed" / name, 1e-5, first=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BF16)
+def test_two_processes_in_bfloat16_learn_what_one_does(
+    folder: Path, launch: subprocess.CompletedProcess[str], name: str
+) -> None:
+    """Rows in two parts each: sums in another order, which 8 bits round otherwise, so the curves part slowly."""
+    losses = ["net/loss"] if name == "identity" else ["critic/loss", "generator/loss"]
+    one, two = curves(folder / "one-bf16" / name), curves(folder / "two-bf16" / name)
+    assert len(one) == len(two) == BF16_STEPS
+    for loss in losses:
+        a, b = (np.array([step[loss] for step in run]) for run in (one, two))
+        np.testing.assert_allclose(b[:4], a[:4], rtol=0.01)
+        np.testing.assert_allclose(b, a, rtol=0.05)
+    if name == "identity":
+        assert b[-4:].mean() < 0.9 * b[0], "it learns"
 
 
 @pytest.mark.slow
