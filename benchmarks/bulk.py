@@ -1,14 +1,14 @@
 """Speed of workers on Ray beside local processes, and the memory of the process that drives them.
 
-    python benchmarks/bulk.py speed [--n 400] [--side 768] [--verbs score edit]
+    python benchmarks/bulk.py speed [--n 400] [--side 768 | --photos FOLDER ...] [--verbs score edit]
     python benchmarks/bulk.py memory [--rows 1000 100000] [--input manifest]
     python benchmarks/bulk.py kills [--n 240] [--kills 10]
 
-`speed` scores and edits photos (as `benchmarks/stages.py` makes them) with two local processes, one Ray actor and two, on a cluster of one
-node on this machine. Photos a second of wall time are counted from the first job done to the last, without the start of the workers. On a
-machine that others use too they say little; so two figures stand beside that other work changes less: the processor time of a photo in
-the workers, and the share of the time in which a worker has a job. On free cores the speed is the workers' number times that share, by
-the processor time.
+`speed` scores and edits photos with two local processes, one Ray actor and two, on a cluster of one node on this machine. The photos
+are as `benchmarks/stages.py` makes them, or copies of the files of `--photos` in turn, up to `--n`. Photos a second of wall time are
+counted from the first job done to the last, without the start of the workers. On a machine that others use too they say little; so two
+figures stand beside that other work changes less: the processor time of a photo in the workers, and the share of the time in which a
+worker has a job. On free cores the speed is the workers' number times that share, by the processor time.
 
 `memory` scores rows that a stub answers at once, since only the driver is looked at: the peak of its resident memory, in a process of
 its own for each number of rows. The rows are those of a Parquet manifest, or empty files in a folder.
@@ -21,6 +21,7 @@ import argparse
 import importlib
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -39,6 +40,7 @@ import pandas as pd
 from PIL import Image
 
 from legan.core.cluster import run_on_ray
+from legan.core.listing import find_images
 from legan.core.weights import asset
 from legan.core.workers import RunJobs
 from legan.editing import folders
@@ -49,8 +51,8 @@ from legan.requests import EditRequest
 JOB = 8  # photos of a job, so that all workers have several
 
 
-def speed(n: int, side: int, verbs: Sequence[str]) -> None:
-    """Print photos a second."""
+def speed(n: int, side: int, sources: Sequence[Path], verbs: Sequence[str]) -> None:
+    """Print photos a second, and the ratios of the speeds."""
     import ray
     from benchmarks.stages import photos
 
@@ -58,17 +60,28 @@ def speed(n: int, side: int, verbs: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as place, mock.patch.object(scorer, "PART_SIZE", JOB):
         folder = Path(place) / "photos"
         folder.mkdir()
-        photos(folder, side, n)
-        print(f"n={n} photos of {side} pixels\n| verb | workers | load before | photos/s | processor ms a photo | with a job |")
+        if sources:
+            files = find_images(sources)
+            for i in range(n):
+                shutil.copy(files[i % len(files)], folder / f"{i:06d}{files[i % len(files)].suffix}")
+        else:
+            photos(folder, side, n)
+        what = f"made of {len(files)} files" if sources else f"of {side} pixels"
+        print(f"n={n} photos {what}\n| verb | workers | load before | photos/s | processor ms a photo | with a job |")
         print("| --- | --- | --- | --- | --- | --- |")
+        ratios = []
         for verb in verbs:
+            rates = {}
             for name, n_workers, run in (("2 local", 2, None), ("1 Ray", 1, run_on_ray), ("2 Ray", 2, run_on_ray)):
                 out, load = Path(place) / f"{verb} {name}", os.getloadavg()[0]
                 log = Path(place) / f"log {verb} {name}"
                 log.mkdir()
-                rate = _rate(partial(_work, verb, folder, out, n_workers, run, log))
+                rates[name] = rate = _rate(partial(_work, verb, folder, out, n_workers, run, log))
                 milliseconds, busy = _of_workers(log, n)
                 print(f"| {verb} | {name} | {load:.1f} | {rate:.2f} | {milliseconds:.1f} | {busy:.1%} |", flush=True)
+            of_one, of_local = rates["2 Ray"] / rates["1 Ray"], rates["2 Ray"] / rates["2 local"]
+            ratios.append(f"{verb}: 2 Ray is {of_one:.2f} times 1 Ray, and {of_local:.2f} times 2 local")
+        print("", *ratios, sep="\n")
 
 
 def _work(
@@ -240,13 +253,14 @@ def main() -> None:
     words.add_argument("what", choices=("speed", "memory", "kills", "driver"))
     words.add_argument("--n", type=int)
     words.add_argument("--side", type=int, default=768)
+    words.add_argument("--photos", type=Path, nargs="+", default=[], help="folders whose photos are used instead")
     words.add_argument("--verbs", nargs="+", default=["score", "edit"], choices=("score", "edit"))
     words.add_argument("--kills", type=int, default=10)
     words.add_argument("--rows", type=int, nargs="+", default=[1000, 100_000])
     words.add_argument("--input", choices=("manifest", "folder"), default="manifest")
     given = words.parse_args()
     if given.what == "speed":
-        speed(given.n or 400, given.side, given.verbs)
+        speed(given.n or 400, given.side, given.photos, given.verbs)
     elif given.what == "kills":
         kills(given.n or 240, given.kills)
     elif given.what == "memory":

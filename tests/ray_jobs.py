@@ -27,33 +27,28 @@ def started_with(job: int) -> int:
     return _numbers[0] + job
 
 
-def once_killed(flag: Path, job: int) -> int:
-    """The first worker that comes to job 3 is killed at it."""
-    if job == 3 and not flag.exists():
-        flag.touch()
-        os.kill(os.getpid(), 9)
-    return job * job
-
-
-def at_items(poison: str, items: list[str]) -> list[str]:
-    """Gives each item in capitals, or why it was left out; `poison` kills the worker, or holds it up."""
+def at_items(items: list[str]) -> list[str]:
+    """Gives each item in capitals, or why it was left out; `kill` kills the worker, and `slow` holds it up."""
     results = []
     for index, item in enumerate(items):
         if reason := begin_item(index):
             results.append(reason)
             continue
-        if item == poison == "slow":
+        if item == "slow":
             time.sleep(60)
-        elif item == poison:
+        elif item == "kill":
             os.kill(os.getpid(), 9)
         results.append(item.upper())
     return results
 
 
-def on_node(job: int) -> tuple[int, str]:
-    """The job and the node that did it."""
+def on_node(flag: Path, job: int) -> tuple[int, str]:
+    """The job and the node that did it; the first worker that comes to job 20 is killed at it."""
     import ray
 
+    if job == 20 and not flag.exists():
+        flag.touch()
+        os.kill(os.getpid(), 9)
     time.sleep(0.15)
     return job, ray.get_runtime_context().get_node_id()
 

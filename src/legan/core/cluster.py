@@ -247,7 +247,9 @@ class _Fleet:
             return
         task.n_failures += 1
         if self._marks is None:
-            self._marks = self._ray.remote(num_cpus=0)(_Marks).options(scheduling_strategy=self._here()).remote()
+            # Ray asks any node to start it, perhaps one that has just died: then it is started again.
+            options = {"scheduling_strategy": self._here(), "max_restarts": -1, "max_task_retries": -1}
+            self._marks = self._ray.remote(num_cpus=0)(_Marks).options(**options).remote()
         index = self._ray.get(self._marks.pop.remote(id(task)))
         task.is_watched = True
         if index is not None:
