@@ -152,8 +152,14 @@ def make_page(editor: Editor, pages: Pages, request: AppRequest, weights: str | 
         for source in (many, folder):
             source.upload(work.add_to_batch, source, [source, batch_messages, packed], **quiet)
         running = run.click(work.run, controls, [batch_messages, packed], concurrency_limit=1, concurrency_id=_PACKING, **quiet)
+        # Not in the queue, which may be full: then above all it is wanted.
         stop.click(
-            lambda: _message("Stopped. Give the photos again to start anew."), None, batch_messages, cancels=[running], **quiet
+            lambda: _message("Stopped. Give the photos again to start anew."),
+            None,
+            batch_messages,
+            cancels=[running],
+            queue=False,
+            **quiet,
         )
         # The image's own divider is for mouse and finger alone; this one is for the keyboard too.
         divider.input(None, divider, stage, js=_DIVIDE, api_visibility="private")

@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import time
 import urllib.request
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -370,6 +371,79 @@ def test_a_batch_as_a_zip(browser: Any, server: Server, people: Path, tmp_path: 
     mark = legan.read_mark(tmp_path / "people-edited.jpg")
     assert mark is not None and mark.edit == "expression=kept lighting=room strength=1"
     leave(visitor)
+
+
+def many_photos(visitor: Visitor, photos: Sequence[Path] | Path, n: int) -> None:
+    """Give photos, or a folder, for a batch in room light."""
+    page = visitor.page
+    page.click("#light label:has-text('even room light')")
+    page.click("button[role=tab]:has-text('Many photos')")
+    page.wait_for_selector("#run")
+    if isinstance(photos, Path):
+        page.set_input_files("input[type=file][webkitdirectory]", photos)
+    else:
+        visitor.drop(*photos, into="#many")
+    page.wait_for_selector(f"#batch-messages:has-text('{n} photos are ready.')")
+
+
+def copies(folder: Path, n: int) -> list[Path]:
+    """Copies of a packaged photo."""
+    folder.mkdir(parents=True)
+    return [Path(shutil.copy(asset("faces") / "london-107.jpg", folder / f"{k:02d}.jpg")) for k in range(n)]
+
+
+def test_a_folder_as_a_zip(browser: Any, server: Server, tmp_path: Path) -> None:
+    copies(tmp_path / "photos", 1)
+    copies(tmp_path / "photos" / "inner", 1)[0].rename(tmp_path / "photos" / "inner" / "deep.jpg")
+    visitor = visit(browser, server)
+    many_photos(visitor, tmp_path / "photos", 2)
+    visitor.page.click("#run")
+    visitor.page.wait_for_selector("#batch-messages:has-text('2 of 2 photos were edited.')")
+    with zipfile.ZipFile(visitor.download("#packed", tmp_path)) as files:
+        assert sorted(files.namelist()) == ["00-edited.jpg", "deep-edited.jpg", "edits.csv"]
+        files.extractall(tmp_path)
+    mark = legan.read_mark(tmp_path / "deep-edited.jpg")
+    assert mark is not None and mark.edit == "expression=kept lighting=room strength=1"
+    leave(visitor)
+
+
+def test_a_full_queue_says_so_and_a_batch_can_be_stopped(browser: Any, tmp_path: Path) -> None:
+    """One batch runs and one waits, for which there is room; a third visitor is asked to try again, and is served later."""
+    crowded = start(tmp_path / "app", "--max-queue", "1")
+    photos = copies(tmp_path / "photos", 60)
+    first, second, third = (visit(browser, crowded) for _ in range(3))
+    many_photos(first, photos, 60)
+    many_photos(second, photos[:2], 2)
+    first.page.click("#run")
+    first.page.wait_for_selector("#batch-messages:has-text('of 60 photos')")
+    second.page.click("#run")
+    wait_for(lambda: _refused(third))
+    assert third.page.locator("[data-testid=toast-text]").first.inner_text().strip() == (
+        "This application is currently busy. Please try again."
+    )
+
+    # Stop is heard though the queue is full: the next batch begins.
+    first.page.click("#stop")
+    first.page.wait_for_selector("#batch-messages:has-text('Stopped. Give the photos again to start anew.')")
+    second.page.wait_for_selector("#batch-messages:has-text('2 of 2 photos were edited.')")
+    third.page.click("#example")
+    third.page.wait_for_function("() => document.querySelectorAll('#stage img').length === 2")
+    assert "of 60" not in first.page.inner_text("#batch-messages")
+    first.page.click("#run")
+    first.page.wait_for_selector("#batch-messages:has-text('Give photos first.')")
+    assert not first.page.locator("#packed").is_visible()
+    third.faults[:] = [fault for fault in third.faults if "503" not in fault]
+    for visitor in (first, second, third):
+        leave(visitor)
+    wait_for(lambda: not [path for path in crowded.files if path.suffix == ".jpg"])
+    stop(crowded)
+
+
+def _refused(visitor: Visitor) -> bool:
+    """Ask for an edit; whether the page says that it is busy."""
+    visitor.page.click("#example")
+    visitor.page.wait_for_timeout(1000)
+    return visitor.page.locator("[data-testid=toast-text]").count() > 0
 
 
 def test_on_a_phone(browser: Any, server: Server, tmp_path: Path) -> None:
