@@ -81,7 +81,7 @@ def test_the_search_works_from_disk_and_pages_can_be_read_by_all(site: Path) -> 
 
         # Nothing serious for people who need contrast or a screen reader, and nothing wider than a telephone.
         axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python").Axe()
-        for name in ("index", "reference/editing"):
+        for name in ("index", "reference/editing", "benchmarks"):
             page = context.new_page()
             page.goto((site / f"{name}.html").as_uri())
             faults = [one for one in axe.run(page).response["violations"] if one["impact"] in ("serious", "critical")]
