@@ -64,8 +64,8 @@ def test_match_score_is_the_mean_cosine_whatever_the_batches(tmp_path: Path) -> 
 def test_accuracy_is_the_share_of_the_critics_classes(kind: type, attribute: str, tiny_editor: Path) -> None:
     right = critic_classes(tiny_editor, images())[attribute]
     targets = right.clone()
-    targets[:2] = (targets[:2] + 1) % kind.n_classes
     metric = kind(tiny_editor)
+    targets[:2] = (targets[:2] + 1) % metric.n_classes
     for size in (1, 4, N):
         assert by_parts(metric, size, images(), targets).item() == pytest.approx((N - 2) / N)
     assert by_parts(metric, N, images(), right) == 1
