@@ -15,7 +15,7 @@ from legan.core.errors import ConfigError, DataError, FaceError, ImageError
 from legan.core.files import sha256_of
 from legan.core.geometry import CROP_SIZE, transform
 from legan.core.images import load_photo, png_bytes
-from legan.core.inputs import name_of
+from legan.core.inputs import folder_at, name_of
 from legan.core.listing import utf8_name
 from legan.core.places import Place, is_address
 from legan.core.workers import Progress, RunJobs, begin_item
@@ -133,11 +133,12 @@ def import_faces(
 def _listed(name: str, folder: str | Path) -> list[SourceImage]:
     if name not in READERS:
         return FOLDER_READERS[name](folder) if name in FOLDER_READERS else read_folder(folder, name)
-    if is_address(str(folder)):
+    found = folder_at(folder)
+    if not isinstance(found, Path):
         raise DataError(
             f"the layout {name} is read from a folder of this machine: copy {folder} to one, or name photo={folder}"
         )
-    return READERS[name](Path(folder))
+    return READERS[name](found)
 
 
 def _settings(name: str, folder: str | Path, images: Sequence[SourceImage], licence: str) -> dict[str, Any]:
