@@ -265,6 +265,10 @@ class EvaluationRequest:
     n: Annotated[int, Option("Number of edits drawn from each data set.")] = 2000
     seed: Seed = 0
     preference: Annotated[Path | None, Option("preference.json of `legan study export`.")] = None
+    study: Annotated[
+        Path | None, Option("Folder to write the images of a blinded preference study of two to four models to.")
+    ] = None
+    study_items: Annotated[int, Option("With --study: number of edits to show.")] = 60
     n_resamples: Annotated[int, Option("Bootstrap resamples of the intervals; 0 for none.", "--resamples")] = 1000
 
 

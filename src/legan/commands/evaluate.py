@@ -42,6 +42,8 @@ def evaluate(
       legan evaluate --editor packaged --editor runs/lite --data data/rendered -o out/
 
       legan evaluate --results a=a/ --results b=b/ --data inputs/ --truth truth/ -o out/
+
+      legan evaluate --editor ours=ours.safetensors --editor packaged --data data/relit:val -o out/ --study out/study
     """
     from legan.core.workers import counted_progress
     from legan.evaluation import benchmark
@@ -49,7 +51,13 @@ def evaluate(
 
     with counted_progress("measuring images") as progress:
         report = benchmark.evaluate(request, out, networks, workers, batch_size, progress, engine.driver())
-    show(report, as_json, f"{markdown(report)}\n{out / 'report.html'}")
+    text = f"{markdown(report)}\n{out / 'report.html'}"
+    if request.study is not None:
+        text += (
+            f"\n{report['study']['n_items']} edits and {report['study']['n_checks']} attention checks; next:\n"
+            f"legan study create --from {request.study}/compared --kind preference --gold {request.study}/gold.csv --out STUDY"
+        )
+    show(report, as_json, text)
 
 
 @app.command(cls=renamed(weights="editor"))

@@ -40,6 +40,7 @@ from legan.evaluation.measure import (
     measure_all,
     results_of,
 )
+from legan.evaluation.preference_study import check_study, write_study
 from legan.evaluation.report import Report, add_preference, headings, write_report, write_report_page
 from legan.evaluation.tasks import ENOUGH_FOR_FID, EvaluationSet, from_data_set, from_folders
 from legan.requests import EvaluationNetworks, EvaluationRequest
@@ -80,6 +81,9 @@ def evaluate(
     with held_folder(make_folder(out)):
         editors = [_editor(word, out) for word in request.editors]
         candidates = [_candidates(request, evaluation_set, editors) for evaluation_set in evaluation_sets]
+        if request.study is not None:
+            models = [one.name for one in candidates[0] if one.is_model]
+            check_study(request.study, models, request.study_items, len(evaluation_sets))
         if request.preference is not None:
             add_preference([{"name": one.name, "metrics": {}} for one in candidates[0] if one.is_model], request.preference)
         for evaluation_set, own in zip(evaluation_sets, candidates, strict=True):
@@ -90,6 +94,8 @@ def evaluate(
             for evaluation_set, own in zip(evaluation_sets, candidates, strict=True)
         ]
         report = _report(request, networks, evaluators, measured)
+        if request.study is not None:
+            report["study"] = write_study(request.study, evaluation_sets, candidates, request.study_items, networks.device)
         write_report(report, out)
         _write_images(measured, out / "images.csv")
         write_report_page(report, headings(report), measured, out / "report.html")
