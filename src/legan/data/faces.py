@@ -16,7 +16,7 @@ from legan.core.files import sha256_of
 from legan.core.geometry import CROP_SIZE
 from legan.core.inputs import folder_at
 from legan.core.places import AddressFolder
-from legan.data.manifest import EVEN_LIGHT, MANIFEST, MATTE_COLUMNS, DataFolder, no_split, read_crop, read_manifest
+from legan.data.manifest import EVEN_LIGHT, MANIFEST, MATTE_COLUMNS, DataFolder, no_split, read_crop, read_manifest, read_pixels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +38,7 @@ class LabelledFaces:
     Args:
         folders: data set folders, of this machine or at addresses.
         split: train, val or test.
-        size: side of the crops in pixels.
+        size: side of the crops in pixels; None: that of the first image.
         memory_gb: keep all images decoded when they take less than this; else each is decoded whenever it is drawn.
 
     Raises:
@@ -46,16 +46,17 @@ class LabelledFaces:
     """
 
     def __init__(
-        self, folders: Sequence[str | Path | AddressFolder], split: str, size: int = CROP_SIZE, memory_gb: float = 8.0
+        self, folders: Sequence[str | Path | AddressFolder], split: str, size: int | None = CROP_SIZE, memory_gb: float = 8.0
     ) -> None:
         self._read(folders, split, size)
         self._load(memory_gb)
 
-    def _read(self, folders: Sequence[str | Path | AddressFolder], split: str, size: int) -> "pd.DataFrame":
-        self.folders, self.size = [folder_at(folder) for folder in folders], size
+    def _read(self, folders: Sequence[str | Path | AddressFolder], split: str, size: int | None) -> "pd.DataFrame":
+        self.folders = [folder_at(folder) for folder in folders]
         frame = _read_folders(self.folders, split)
         self.rows = [dict(zip(_ROW, row, strict=True)) for row in frame[list(_ROW)].itertuples(index=False)]
         self.folder = frame["folder"].to_numpy(np.int64)
+        self.size = read_pixels(self.folders[self.folder[0]], self.rows[0]).shape[0] if size is None else size
         self.identity = frame.groupby(["folder", "identity"], sort=True).ngroup().to_numpy(np.int64)
         self.person = frame.groupby(["source", "identity"], sort=True).ngroup().to_numpy(np.int64)
         self.domain, self.label = frame["domain"].to_numpy(), frame["expression"].to_numpy()
@@ -136,7 +137,7 @@ class FaceDataset(LabelledFaces):
         folders: data set folders, of this machine or at addresses.
         split: train, val or test.
         paired_domains: domains of images that may stand as another image's truth.
-        size: side of the crops in pixels.
+        size: side of the crops in pixels; None: that of the first image.
         memory_gb: keep all images decoded when they take less than this; else each is decoded whenever it is drawn.
         classes: the expressions and lightings that the data has.
 
@@ -154,7 +155,7 @@ class FaceDataset(LabelledFaces):
         folders: Sequence[str | Path | AddressFolder],
         split: str,
         paired_domains: Sequence[str] = PAIRED_DOMAINS,
-        size: int = CROP_SIZE,
+        size: int | None = CROP_SIZE,
         memory_gb: float = 8.0,
         classes: Classes = STANDARD,
     ) -> None:
@@ -164,7 +165,7 @@ class FaceDataset(LabelledFaces):
         lighting = _numbers(frame["lighting"].map(_lower), (*classes.lighting_names, EVEN_LIGHT), "lighting", classes)
         self.lighting = np.where(lighting < len(classes.lightings), lighting, -1)
         self.take = _takes(frame)
-        self.landmarks = _landmarks(frame["landmarks"], size)
+        self.landmarks = _landmarks(frame["landmarks"], self.size)
         self.mattes = _matte_rows(frame)
         self.truth, self.has_pair = self._pairs(frame["domain"], paired_domains)
         self._load(memory_gb)

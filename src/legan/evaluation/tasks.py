@@ -93,7 +93,7 @@ def from_data_set(folder: DataFolder, split: str, n: int, seed: int, classes: Cl
     Raises:
         DataError: a folder that cannot be used, or too few images or conditions.
     """
-    data = FaceDataset([folder], split, memory_gb=0, classes=classes)
+    data = FaceDataset([folder], split, size=None, memory_gb=0, classes=classes)
     lit = data.lighting >= 0
     candidates = np.flatnonzero(lit) if lit.any() else np.arange(len(data))
     if min(len(candidates), n) < MIN_IMAGES:
