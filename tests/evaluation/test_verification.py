@@ -148,6 +148,39 @@ def test_an_insightface_crop_becomes_ours() -> None:
         assert centre == pytest.approx((y, x), abs=1.5)
 
 
+def test_nists_protocol_of_ijbb(tmp_path: Path) -> None:
+    """A face by its eyes, and one by its box, are the crops that they were put in the image at."""
+    from legan.faces.embeddings import ARCFACE_CROP_POINTS
+
+    (tmp_path / "protocol").mkdir()
+    (tmp_path / "img").mkdir()
+    crops = [draw_face(person, 0, 3 * take, 128) for person in range(3) for take in range(2)]
+    head = (
+        "TEMPLATE_ID,SUBJECT_ID,FILENAME,SIGHTING_ID,FACE_X,FACE_Y,FACE_WIDTH,FACE_HEIGHT,RIGHT_EYE_X,RIGHT_EYE_Y,LEFT_EYE_X,"
+    )
+    head += "LEFT_EYE_Y,NOSE_X,NOSE_Y"
+    rows: list[list[str]] = [[], [], []]
+    for k, crop in enumerate(crops):
+        person, take = divmod(k, 2)
+        photo = np.zeros((200, 220, 3), np.uint8)
+        photo[40:168, 50:178] = crop
+        (tmp_path / "img" / f"{k}.png").write_bytes(png(photo))
+        right, left = ARCFACE_CROP_POINTS[:2] * 128 + [49.5, 39.5]
+        points = f"{right[0]},{right[1]},{left[0]},{left[1]},," if take else ",,,,,"
+        height = 0.85 * 128
+        box = f"{50 + 64 - height / 2},{40 + 0.1 * 128},{height},{height}"
+        rows[2 if take else person % 2].append(f"{k + 10},{person},img/{k}.png,{k},{box},{points}")
+    for name, lines in zip(("1N_gallery_S1", "1N_gallery_S2", "1N_probe_mixed"), rows, strict=True):
+        (tmp_path / "protocol" / f"ijbb_{name}.csv").write_text("\n".join([head, *lines]) + "\n")
+    pairs = [(a, b) for a in (10, 12, 14) for b in (11, 13, 15)]
+    (tmp_path / "protocol" / "ijbb_11_S1_S2_matches.csv").write_text("".join(f"{a},{b}\n" for a, b in pairs))
+    found = verify("ijbb", tmp_path, VerificationRequest(fars=(0.1,)))
+    units = np.stack([vector(crop) for crop in crops])
+    expected = cosines(np.stack([units[a - 10] for a, _ in pairs]), np.stack([units[b - 10] for _, b in pairs]))
+    assert found.scores == pytest.approx(expected, abs=2e-3)
+    assert found.notes == ("6 templates of 6 images", "3 faces without the points of both eyes are cut by their box")
+
+
 def test_ijbb_protocol(tmp_path: Path) -> None:
     """Eight templates of two media; the oracle averages as insightface's evaluation does."""
     random = np.random.default_rng(3)

@@ -24,7 +24,7 @@ from legan.core.places import Place
 from legan.data.faces import LabelledFaces
 from legan.data.manifest import MANIFEST, contents_stamp
 from legan.data.public.folder import read_folder
-from legan.data.public.ijbb import read_ijbb
+from legan.data.public.ijbb import TemplateLists, read_ijbb
 from legan.data.public.insightface_bin import read_bin
 from legan.data.public.lfw import find_listed_images, read_pairs
 from legan.faces.align import N_THREADS, prepare
@@ -56,6 +56,8 @@ Progress = Callable[[int, int], None]  # images done, images in all
 _MAX_BIN_PIXELS = 1_000_000  # of an image in insightface's files; theirs have 112 x 112
 # Where LFW's images of 250 pixels have the face, for those in which the detector finds none: left, top, right, bottom.
 _LFW_FACE = (0.22, 0.21, 0.78, 0.77)
+# Where the middles of the upper and lower edge of NIST's boxes, from the hair to the chin, come to lie in a crop, for faces without eyes.
+_IJBB_BOX = np.array([[0.5, 0.1], [0.5, 0.95]])
 
 
 @dataclass(frozen=True)
@@ -173,15 +175,43 @@ def aligned_crop(data: bytes, name: str) -> np.ndarray:
 def _ijbb(place: Path, embedding: Embedding, request: VerificationRequest, progress: Any) -> PairScores:
     lists = read_ijbb(place)
 
+    known = np.isfinite(lists.points).all(2)  # (n, 5)
+    aligned = known.sum(1) > 1
+    if not aligned.all() and (lists.boxes is None or not np.isfinite(lists.boxes[~aligned]).all()):
+        lost = next(k for k in np.flatnonzero(~aligned) if lists.boxes is None or not np.isfinite(lists.boxes[k]).all())
+        raise DataError(f"a face of {lists.images[lost]} has neither two points nor a box: the protocol cannot be carried out")
+
     def crop_at(index: int) -> np.ndarray:
         pixels = np.asarray(load_photo(lists.images[index]).image)
-        return warp(pixels, fit_similarity(lists.points[index] + 0.5, CROP_POINTS * CROP_SIZE), CROP_SIZE)
+        if aligned[index]:
+            own, points = known[index], lists.points[index] + 0.5
+            return warp(pixels, fit_similarity(points[own], CROP_POINTS[own] * CROP_SIZE), CROP_SIZE)
+        assert lists.boxes is not None
+        return warp(pixels, fit_similarity(_corners(lists.boxes[index]), _IJBB_BOX * CROP_SIZE), CROP_SIZE)
 
-    names = with_stamps([path.name for path in lists.images], lists.images)
+    faces = range(len(lists.images))
+    names = with_stamps([_face_name(place, lists, k) for k in faces], lists.images)
     features, _ = embed_all(embedding, names, crop_at, request.cache, progress)
     templates = template_features(features, lists.template, lists.medium)
     pairs = Pairs(templates.rows_of(lists.first), templates.rows_of(lists.second), lists.same)
-    return score_pairs(templates.features, pairs), lists.same, [f"{len(templates.ids)} templates of {len(names)} images"]
+    notes = [f"{len(templates.ids)} templates of {len(names)} images"]
+    if not aligned.all():
+        notes.append(f"{(~aligned).sum()} faces without the points of both eyes are cut by their box")
+    return score_pairs(templates.features, pairs), lists.same, notes
+
+
+def _face_name(place: Path, lists: TemplateLists, index: int) -> str:
+    """The name of a face's features: that of its image, and where an image shows several faces its box."""
+    if lists.boxes is None:
+        return lists.images[index].name
+    return f"{lists.images[index].relative_to(place).as_posix()} {' '.join(f'{value:g}' for value in lists.boxes[index])}"
+
+
+def _corners(box: np.ndarray) -> np.ndarray:
+    """The middles of the upper and lower edge, (2, 2), of a box as high as its longer side."""
+    left, top, width, height = box
+    x, y, half = left + width / 2, top + height / 2, max(width, height) / 2
+    return np.array([[x, y - half], [x, y + half]])
 
 
 def _people(place: Path, embedding: Embedding, request: VerificationRequest, progress: Any) -> PairScores:

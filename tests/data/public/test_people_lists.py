@@ -265,3 +265,71 @@ def test_missing_ijbb_parts_are_named(ijbb: Path) -> None:
     (ijbb / "meta" / "ijbb_name_5pts_score.txt").unlink()
     with pytest.raises(DataError, match=r"ijbb_name_5pts_score.txt does not exist"):
         read_ijbb(ijbb)
+
+
+HEAD = (
+    "TEMPLATE_ID,SUBJECT_ID,FILENAME,SIGHTING_ID,FACE_X,FACE_Y,FACE_WIDTH,FACE_HEIGHT,"
+    "RIGHT_EYE_X,RIGHT_EYE_Y,LEFT_EYE_X,LEFT_EYE_Y,NOSE_X,NOSE_Y,FRAME_NUM"
+)
+
+
+@pytest.fixture
+def nist(tmp_path: Path) -> Path:
+    """Two gallery templates and one probe of two frames and an image, with and without eyes."""
+    (tmp_path / "protocol").mkdir()
+    for name in ("img/1.jpg", "img/2.jpg", "img/3.jpg", "frames/4.jpg", "frames/5.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    rows = {
+        "ijbb_1N_gallery_S1.csv": ["1,7,img/1.jpg,100,10,20,50,60,25,40,45,41,35,55,"],
+        "ijbb_1N_gallery_S2.csv": ["2,8,img/2.jpg,101,1,2,30,40,,,,,,,"],
+        "ijbb_1N_probe_mixed.csv": [
+            "9,7,img/3.jpg,102,10,20,50,60,25,40,45,41,,,",
+            "9,7,frames/4.jpg,103,10,20,50,60,,,,,,,1",
+            "9,7,frames/5.jpg,103,10,20,50,60,,,,,,,31",
+        ],
+    }
+    for name, lines in rows.items():
+        (tmp_path / "protocol" / name).write_text("\n".join([HEAD, *lines]) + "\n")
+    (tmp_path / "protocol" / "ijbb_11_S1_S2_matches.csv").write_text("1,9\n2,9\n")
+    return tmp_path
+
+
+def test_ijbb_as_nist_distributes_it(nist: Path) -> None:
+    lists = read_ijbb(nist)
+    assert [path.relative_to(nist).as_posix() for path in lists.images] == [
+        "img/1.jpg", "img/2.jpg", "img/3.jpg", "frames/4.jpg", "frames/5.jpg",
+    ]  # fmt: skip
+    assert list(lists.template) == [1, 2, 9, 9, 9] and list(lists.medium) == [100, 101, 102, 103, 103]
+    assert (
+        lists.points[0, :3] == pytest.approx(np.array([[25, 40], [45, 41], [35, 55]])) and np.isnan(lists.points[:, 3:]).all()
+    )
+    assert np.isfinite(lists.points[:, :, 0]).sum(1).tolist() == [3, 0, 2, 0, 0]
+    assert lists.boxes is not None and lists.boxes[1].tolist() == [1, 2, 30, 40]
+    assert (list(lists.first), list(lists.second), list(lists.same)) == ([1, 2], [9, 9], [True, False])
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        ("ijbb_1N_gallery_S1.csv", "SIGHTING_ID", "SIGHTING", r"gallery_S1.csv lacks the column 'SIGHTING_ID'"),
+        ("ijbb_1N_gallery_S1.csv", "1,7,img/1.jpg", "one,7,img/1.jpg", r"gallery_S1.csv, line 2: template, person"),
+        ("ijbb_1N_probe_mixed.csv", "9,7,frames/4.jpg", "9,8,frames/4.jpg", "template 9 .* more than one person"),
+        ("ijbb_1N_probe_mixed.csv", "img/3.jpg", "../3.jpg", "outside"),
+        ("ijbb_1N_probe_mixed.csv", "img/3.jpg", "img/9.jpg", r"9.jpg does not exist: the protocol names it"),
+        ("ijbb_11_S1_S2_matches.csv", "2,9", "3,9", r"names the template 3, of which"),
+        ("ijbb_11_S1_S2_matches.csv", "2,9", "two,9", r"matches.csv cannot be read"),
+    ],
+)
+def test_wrong_files_of_nist_are_named(nist: Path, name: str, old: str, new: str, message: str) -> None:
+    path = nist / "protocol" / name
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(DataError, match=message):
+        read_ijbb(nist)
+
+
+def test_a_missing_file_of_nist_is_named(nist: Path) -> None:
+    (nist / "protocol" / "ijbb_1N_gallery_S2.csv").unlink()
+    with pytest.raises(DataError, match=r"gallery_S2.csv does not exist: it is a file of IJB-B's protocol"):
+        read_ijbb(nist)
