@@ -166,6 +166,7 @@ NOT_RUN = {
     "legan app": SERVES,
     "legan study serve": SERVES,
     "legan demo": "takes half a minute; .ci/run does it",
+    "legan study create --from out/study": "after an evaluation of minutes; tests/evaluation/test_preference_study.py does both",
     # Minutes each.
     "legan render": MINUTES,
     "legan relight": MINUTES,

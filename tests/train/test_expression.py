@@ -105,7 +105,7 @@ def test_it_learns_labels_of_any_name(stripes: Path, tmp_path: Path) -> None:
     ]
     RECIPES["expression"].train("lite", [stripes], tmp_path / "run", settings)
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
-    assert [line["accuracy"] for line in lines if "accuracy" in line][-1] > 0.9
+    assert [line["accuracy"] for line in lines if "accuracy" in line][-1] > 0.8  # the commonest label alone: 0.63
     figures = next(line for line in lines if "val/auc" in line)
     # Of the labels with examples to learn from; two of the third are too few, whatever the machine's arithmetic.
     assert min(figures["val/auc/anger"], figures["val/auc/contempt"]) > 0.7

@@ -108,6 +108,10 @@ def editor_path(name: str | Path | None, exported: Path, known_faults: Sequence[
         if "generator" not in export_run(Path(name), exported, known_faults):
             raise WeightsError(f"{name} is not a run of an editor: name one of `legan train legan`, `stargan` or `starganv2`")
         return exported
+    return _existing_file(name)
+
+
+def _existing_file(name: str | Path | None) -> Path:
     path = editor_file(PACKAGED if name is None else name)
     if not path.is_file():
         raise WeightsError(f"weights file {path} does not exist: name a file of `legan export`, a run folder, or '{PACKAGED}'")
@@ -130,7 +134,7 @@ def editor_classes(name: str | Path | None) -> Classes:
 
         config: Any = parse_config(recipe_of(Path(name)).config, read_toml(Path(name) / CONFIG))
         return getattr(config.data, "classes", STANDARD)  # other trainings than editors' declare none
-    path = editor_file(PACKAGED if name is None else name)
+    path = _existing_file(name)
     return classes_of(load_metadata(path), path)
 
 
