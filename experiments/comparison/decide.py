@@ -176,7 +176,7 @@ def main() -> None:
     claims, rows = claims_of(seeds)
     lines = [
         f"{len(words.report)} seed{'s' * (len(words.report) > 1)}, {n_images:,} images each; 95% intervals over {over}.",
-        f"Quality is judged by {judge['name']}.",
+        f"Quality is judged by a Q of sha256 {judge['sha256'][:12]}.",
     ]
     for data in seeds.data:
         n = len(seeds.values(data, INPUT, "quality")[1])
