@@ -66,7 +66,17 @@ def launch(folder: Path) -> subprocess.CompletedProcess[str]:
         shutil.copytree(
             folder / "one" / name, folder / "resumed" / name, ignore=shutil.ignore_patterns("step_000004.pt", "*.safetensors")
         )
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    # Looked at so seldom, the processes are not ended by torchrun before the one that waits has said why it stops.
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "--monitor-interval",
+        "15",
+    ]
     return subprocess.run(
         [*torchrun, "-m", "tests.train.parallel", str(folder)],
         cwd=ROOT,
@@ -115,9 +125,8 @@ def test_only_the_first_process_writes_and_a_killed_one_ends_it(folder: Path, la
         assert {p for p in one if of_tensorboard not in p.name} == {p for p in two if of_tensorboard not in p.name}
         assert sum(of_tensorboard in p.name for p in two) == 1
     assert launch.returncode != 0
-    # Process 0 says so, unless torchrun is quicker to end it.
     said = "process 0 of 2 stops, as another process of the training ended: the last checkpoint is kept"
-    assert said in launch.stderr or "closing signal SIGTERM" in launch.stderr, launch.stderr[-3000:]
+    assert said in launch.stderr, launch.stderr[-3000:]
     assert [path.name for path in list_checkpoints(folder / "killed" / "stargan")] == ["step_000002.pt"]
 
 
