@@ -128,13 +128,23 @@ def _middleware() -> Any:
 
 
 class _Guarded:
-    """Adds the headers that keep a page to this server to each answer."""
+    """Adds the headers that keep a page to this server to each answer, and answers 404 for a file that is being deleted.
+
+    A browser may still ask for an image whose page was left. Starlette looks whether it is there, sends the head of its answer and opens
+    the file, in that order; so the head waits here until the file is open.
+    """
 
     def __init__(self, app: Any) -> None:
         self.app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        from starlette.responses import Response
+
+        waiting: list[Any] = []  # the head of the answer, until there is more of it
+        has_begun = False
+
         async def sent(message: Any) -> None:
+            nonlocal has_begun
             if message["type"] == "http.response.start":
                 headers = {
                     "content-security-policy": _POLICY,
@@ -142,9 +152,23 @@ class _Guarded:
                     "x-content-type-options": "nosniff",
                 }
                 message["headers"] = [*message["headers"], *((k.encode(), v.encode()) for k, v in headers.items())]
+                # A stream of events has no length, and its head is awaited.
+                if any(key == b"content-length" for key, _ in message["headers"]):
+                    waiting.append(message)
+                    return
+            has_begun = True
+            if waiting:
+                await send(waiting.pop())
             await send(message)
 
-        await self.app(scope, receive, sent)
+        try:
+            await self.app(scope, receive, sent)
+        except (FileNotFoundError, RuntimeError) as error:
+            reason = error.__context__ if isinstance(error, RuntimeError) else error  # Starlette says it by the first
+            if has_begun or not isinstance(reason, FileNotFoundError):
+                raise
+            waiting.clear()
+            await Response(status_code=404)(scope, receive, sent)
 
 
 @contextlib.contextmanager

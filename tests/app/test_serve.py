@@ -8,15 +8,18 @@ import sys
 import time
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
+from starlette.responses import FileResponse, Response
+from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from legan.cli import app
 from legan.core.errors import ConfigError
 from legan.editing.editor import Editor
-from legan_app.serve import sweep_uploads
+from legan_app.serve import _Guarded, sweep_uploads
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -75,6 +78,43 @@ def test_the_dockerfile_copies_what_is_there_and_starts_what_there_is() -> None:
         while hasattr(found, "commands"):
             found, given = found.commands[given[0]], given[1:]
         assert found.make_context(found.name, list(given)).params["host"] == "0.0.0.0"
+
+
+@pytest.mark.parametrize("gone", [None, "before it is found", "before it is opened", "before it is asked for"])
+def test_a_file_that_is_deleted_while_it_is_asked_for_is_not_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: str | None
+) -> None:
+    file = tmp_path / "shown.jpg"
+    file.write_bytes(b"an image")
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        if not file.exists():
+            await Response("never there", 404)(scope, receive, send)
+            return
+        if gone == "before it is found":
+            file.unlink()
+        if gone == "before it is opened":
+            find = os.stat
+            monkeypatch.setattr(os, "stat", lambda path, *rest, **more: (find(path, *rest, **more), file.unlink())[0])
+        await FileResponse(file)(scope, receive, send)
+
+    if gone == "before it is asked for":
+        file.unlink()
+    answered = TestClient(_Guarded(answer)).get("/")
+    monkeypatch.undo()
+    assert (answered.status_code, answered.content) == {
+        None: (200, b"an image"),
+        "before it is asked for": (404, b"never there"),
+    }.get(gone, (404, b""))
+    assert answered.headers["referrer-policy"] == "no-referrer"
+
+
+def test_other_faults_are_not_hidden() -> None:
+    async def fail(scope: Any, receive: Any, send: Any) -> None:
+        raise RuntimeError("a fault")
+
+    with pytest.raises(RuntimeError, match="a fault"):
+        TestClient(_Guarded(fail)).get("/")
 
 
 def test_uploads_are_swept_when_they_are_old_and_pages_are_not(tmp_path: Path) -> None:
