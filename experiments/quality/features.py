@@ -1,11 +1,12 @@
 """Q on features, trained on people: chosen and measured by nested cross-validation, on ladders, on the world; and its weights.
 
-    python experiments/quality/features.py --rated LAGO2022 --work SCRATCH [--out quality.safetensors] [--json results/features.json]
+    python experiments/quality/features.py --rated LAGO2022 --work SCRATCH [--body BODY] [--out quality.safetensors] \\
+        [--json results/features.json]
 
-Reads what `features_data.py` left in the scratch folder. Ten folds are drawn within each source, `--repeats` times; every image is
-scored by a head that saw neither it nor a ladder made of it; the settings of `CANDIDATES` are chosen by three inner folds. Beside the
-pooled Pearson correlation stand the one within sources (each centred on its mean), the one of a source that was left out of training
-altogether, and what the mean of the image's source says without looking at it.
+Reads what `features_data.py` left in the scratch folder; `--body` as there. Ten folds are drawn within each source, `--repeats` times;
+every image is scored by a head that saw neither it nor a ladder made of it; the settings of `CANDIDATES` are chosen by three inner folds.
+Beside the pooled Pearson correlation stand the one within sources (each centred on its mean), the one of a source that was left out of
+training altogether, and what the mean of the image's source says without looking at it.
 """
 
 import argparse
@@ -17,12 +18,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from features_data import reader
 
 from legan.data.degradations import STRENGTHS
 from legan.data.public.lago2022 import read_generators, read_lago2022
 from legan.data.ratings import image_labels
 from legan.metrics.agreement import bootstrap
-from legan.models.efficientnet import load_efficientnet
 from legan.train.quality_features import (
     FeatureTrainingConfig,
     Head,
@@ -193,6 +194,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--body", type=Path)
     words = parser.parse_args()
     material = Material(words.rated, words.work)
     everything = np.ones(len(material.mean), bool)
@@ -241,7 +243,7 @@ def main() -> None:
             "licence": LICENCE,
             "known_faults": list(KNOWN_FAULTS),
         }
-        save_features(words.out, head.network(load_efficientnet()), metadata)
+        save_features(words.out, head.network(reader(words.body).features), metadata)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """What Q on features is trained and measured on: statistics of rated images, ladders of faults, photographs and images made from them.
 
     python experiments/quality/features_data.py --rated LAGO2022 --london LONDON --portraits PORTRAITS --relit SET [--relit SET ...] \\
-        --early EDITOR [--early EDITOR ...] --work SCRATCH
+        --early EDITOR [--early EDITOR ...] --work SCRATCH [--body BODY]
 
 Writes `rated.npz`, `mirrored.npz`, `photos.npz`, `ladders.npz`, `hard.npz` and `made.npz` into the scratch folder: statistics (`f`) of
 crops under a bfloat16 body, and what each row is. London people: every fifth of the sorted ids is measured only. Portraits: every second
 file, from 380 on measured only. `--relit` takes folders of `legan relight` and `legan reexpress`, `--early` editors of early snapshots.
-Nothing of the rated images or the ratings leaves the scratch folder.
+Nothing of the rated images or the ratings leaves the scratch folder. `--body` is a file of `robust.py`; without it the body is ImageNet's.
 """
 
 import argparse
@@ -19,13 +19,14 @@ import torch
 
 from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES
 from legan.core.images import from_network, to_network
+from legan.core.weights import load_weights
 from legan.data.degradations import DEGRADATIONS, STRENGTHS, degrade
 from legan.data.manifest import read_manifest, read_pixels
 from legan.faces.align import prepare_many
 from legan.faces.landmarks import locate_in_crop
 from legan.models.editors import load_networks
 from legan.models.efficientnet import load_efficientnet
-from legan.models.quality import FeatureQuality
+from legan.models.quality import FeatureQuality, FeatureQualityConfig
 from legan.train.quality_features import statistics_of
 
 DTYPE = torch.bfloat16
@@ -39,6 +40,15 @@ class Crop(NamedTuple):
     name: str
     image: np.ndarray
     is_test: bool
+
+
+def reader(body: Path | None, enlarged: int = FeatureQualityConfig.enlarged) -> FeatureQuality:
+    """A network that reads statistics: by ImageNet's body, or by that of a file of `robust.py`."""
+    net = FeatureQuality(FeatureQualityConfig(enlarged=enlarged))
+    net.features = load_efficientnet()
+    if body:
+        net.features.load_state_dict(load_weights(body)[0])
+    return net.eval().requires_grad_(False)
 
 
 def crops_of(folder: Path, source: str, every: int = 1) -> list[Crop]:
@@ -159,12 +169,12 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     for name in ("relit", "early"):
         parser.add_argument(f"--{name}", type=Path, action="append", default=[])
+    parser.add_argument("--body", type=Path)
     words = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     words.work.mkdir(parents=True, exist_ok=True)
-    net = FeatureQuality().eval()
-    net.features = load_efficientnet()
+    net = reader(words.body)
     net.features.to(DTYPE)
 
     def write(name: str, rows: list, images: list[np.ndarray]) -> None:
