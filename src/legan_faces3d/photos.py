@@ -40,7 +40,7 @@ from legan_faces3d.head.head import Head
 from legan_faces3d.photo.checks import UnusablePhotoError, check_fit, check_size, confidence, eye_distance
 from legan_faces3d.photo.fine_fit import check_at_rest, check_fine_fit
 from legan_faces3d.photo.fit import HeadFit, HeadFitter
-from legan_faces3d.photo.reexpress import Reexpressed, Reexpresser, Subject, new_actions
+from legan_faces3d.photo.reexpress import Reexpressed, Reexpresser, Subject, broad_smile, new_actions
 from legan_faces3d.photo.relight import Relighter
 
 # The photos of a folder with who and what they show: from a CSV file, from their names, or from their folders.
@@ -553,6 +553,7 @@ def reexpress_folder(
     source: str | None = None,
     licence: str | None = None,
     even_only: bool = False,
+    broad_smiles: bool = False,
     progress: Progress | None = None,
     run: RunJobs | None = None,
 ) -> PhotoSetReport:
@@ -560,33 +561,35 @@ def reexpress_folder(
 
     Args:
         even_only: only under the photo's own light, not under the twenty lightings.
+        broad_smiles: smiles show the teeth; else they are as modest as people's mostly are, with closed lips.
 
     Other arguments and errors as for `list_photos` and `build_photo_set`.
     """
     entries = list_photos(photos, identity_from_name, manifest, source, licence)
     settings = {
         "made by": "reexpress",
-        "version": REEXPRESS_VERSION,
+        "version": f"{REEXPRESS_VERSION} with broad smiles" if broad_smiles else REEXPRESS_VERSION,
         "size": CROP_SIZE,
         "lightings": EVEN_LIGHT if even_only else "all",
         "landmarks": sha256_of(packaged("landmarks")),
     }
-    return build_photo_set(out, entries, settings, partial(build_reexpress, even_only), n_workers, progress, run)
+    build = partial(build_reexpress, even_only, broad_smiles)
+    return build_photo_set(out, entries, settings, build, n_workers, progress, run)
 
 
-def build_reexpress(even_only: bool) -> PhotoMaker:
+def build_reexpress(even_only: bool, broad_smiles: bool) -> PhotoMaker:
     """A worker's maker; loading the head model takes seconds."""
-    return PhotoReexpresser(Head(), even_only).make
+    return PhotoReexpresser(Head(), even_only, broad_smiles).make
 
 
 class PhotoReexpresser:
     """From photo files to crops of other expressions, with one head model."""
 
-    def __init__(self, head: Head, even_only: bool = False) -> None:
+    def __init__(self, head: Head, even_only: bool = False, broad_smiles: bool = False) -> None:
         self.fitter = HeadFitter(head, size=CROP_SIZE)
         self.reexpresser = Reexpresser(head, self.fitter.places)
         self.relighter = Relighter(head)
-        self.even_only = even_only
+        self.even_only, self.broad_smiles = even_only, broad_smiles
 
     def make(self, photo: PhotoEntry, wanted: Sequence[str] | None = None) -> dict[str, PhotoCrop]:
         """Crops of one photo by names such as `smile_07` and `smile_even`; of the expressions `wanted`, or of all it can be given.
@@ -624,7 +627,8 @@ class PhotoReexpresser:
 
     def actions(self, subject: Subject, target: str, seed: int) -> dict[str, float]:
         """Facial actions of a photo's face when it makes `target`."""
-        return new_actions(subject.fit, subject.expression, target, seed)
+        actions = new_actions(subject.fit, subject.expression, target, seed)
+        return broad_smile(actions, seed) if self.broad_smiles and target == "smile" else actions
 
     def _light(
         self, result: Reexpressed, inside: np.ndarray, seed: int

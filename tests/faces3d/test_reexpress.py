@@ -101,7 +101,7 @@ def test_bad_photos_are_dropped_with_the_reason(world, folder, name, reason):
 
 def test_folder_run_makes_a_set_counts_what_it_drops_and_continues(world, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(reexpress, "targets", lambda expression: ("smile",) if expression == "neutral" else ("neutral",))
-    monkeypatch.setattr(reexpress, "build_reexpress", lambda even_only: world[0].make)
+    monkeypatch.setattr(reexpress, "build_reexpress", lambda even_only, broad_smiles: world[0].make)
     made = make_shards_here(monkeypatch)
     out = tmp_path / "set"
     report = reexpress_folder(folder, out, NAMES, licence="CC0-1.0", even_only=True)
@@ -116,6 +116,8 @@ def test_folder_run_makes_a_set_counts_what_it_drops_and_continues(world, folder
     assert (out / "shards" / "berta.tar").stat().st_mtime_ns == before
     with pytest.raises(DataError, match="lightings"):
         reexpress_folder(folder, out, NAMES, licence="CC0-1.0")
+    with pytest.raises(DataError, match="version 2, not 2 with broad smiles"):
+        reexpress_folder(folder, out, NAMES, licence="CC0-1.0", even_only=True, broad_smiles=True)
 
 
 def test_photo_of_unknown_expression_must_be_at_rest(world, folder, monkeypatch):

@@ -98,6 +98,7 @@ def reexpress(
     source: Source = None,
     licence: Licence = None,
     even_only: Annotated[bool, Option("Only under the photo's own light.", "--even-only")] = False,
+    broad_smiles: Annotated[bool, Option("Smiles show the teeth.", "--broad-smiles")] = False,
     *,
     engine: Engine,
     as_json: Json = False,
@@ -116,7 +117,17 @@ def reexpress(
 
     with counted_progress("re-expressing people") as progress:
         report = reexpress_folder(
-            photos, out, identity_from_name, manifest, workers, source, licence, even_only, progress, engine.driver()
+            photos,
+            out,
+            identity_from_name,
+            manifest,
+            workers,
+            source,
+            licence,
+            even_only,
+            broad_smiles,
+            progress,
+            engine.driver(),
         )
     show(report, as_json, "\n".join(report.lines()))
 

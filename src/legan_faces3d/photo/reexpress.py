@@ -8,6 +8,7 @@ fitted head, so that it can be relit like any other.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -62,6 +63,15 @@ _CLOSED = ("neutral", "squint")  # expressions with closed lips
 # Strength of an expression on a photo, where true ones are known: smiles of the rendered set are twice as strong as people's
 # (experiments/reexpress), and a face that is known well bears less of it.
 _STRENGTH = {"smile": (0.5, 0.85)}
+# Actions of a smile that shows the teeth: (lowest, highest), both sides alike.
+_BROAD = {
+    "mouthSmile": (1.0, 1.25),
+    "mouthUpperUp": (0.6, 1.0),
+    "mouthLowerDown": (0.2, 0.6),
+    "mouthStretch": (0.1, 0.4),
+    "cheekSquint": (0.7, 1.1),
+    "jawOpen": (0.1, 0.3),
+}
 _OWN = 0.5  # of what a face at rest does beyond the usual stays in its expressions
 _TEETH_BLUR = 0.25  # pixels of a 128-pixel crop: one ray a sample gives edges of teeth in steps
 _LASH_DARK = 0.75  # share of light that closed lashes take
@@ -200,6 +210,16 @@ def new_actions(fit: HeadFit, expression: str, target: str, seed: int) -> dict[s
         kept = 0.0 if name in _OPENING else kept
         actions[name] = float(np.clip(strength * drawn.get(name, 0.0) + kept * own, 0, MAX_ACTION))
     return actions
+
+
+def broad_smile(actions: Mapping[str, float], seed: int) -> dict[str, float]:
+    """Return the facial actions of a smile, made broader until the teeth show; how broad is drawn from `seed`."""
+    random, broad = np.random.default_rng([seed, 7]), dict(actions)
+    for name, (low, high) in _BROAD.items():
+        value = float(random.uniform(low, high))
+        for key in (name,) if name == "jawOpen" else (f"{name}Left", f"{name}Right"):
+            broad[key] = max(value, broad.get(key, 0.0))
+    return broad
 
 
 def is_shut(fit: HeadFit) -> bool:

@@ -1,6 +1,7 @@
 """A rendered face stands for the photo: the renderer knows what the same person looks like with another expression."""
 
 import copy
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ from legan_faces3d.head.identity import draw_identity
 from legan_faces3d.head.landmarks import FacePoints
 from legan_faces3d.photo.checks import UnusablePhotoError
 from legan_faces3d.photo.fine_fit import check_at_rest, check_fine_fit, closing_lips
-from legan_faces3d.photo.reexpress import SAMPLES_PER_AXIS, Reexpresser, new_actions
+from legan_faces3d.photo.reexpress import SAMPLES_PER_AXIS, Reexpresser, broad_smile, new_actions
 from legan_faces3d.photo.reexpress_light import white_of_photo
 from legan_faces3d.photo.reexpress_motion import find_iris, gap
 from legan_faces3d.photo.view import FRONT_CHIN, FRONT_DEPTH, places_in, view_face
@@ -200,8 +201,6 @@ def test_iris_is_found_under_a_glint():
 
 
 def test_persons_own_actions_stay_in_part_and_openings_do_not(fit):
-    from dataclasses import replace
-
     shy = replace(fit, actions=usual_actions("neutral") | {"mouthLeft": 0.4, "jawOpen": 0.2})
     actions = new_actions(shy, "neutral", "squint", seed=0)
     assert actions["mouthLeft"] == pytest.approx(0.2) and actions["jawOpen"] == 0
@@ -211,9 +210,15 @@ def test_persons_own_actions_stay_in_part_and_openings_do_not(fit):
         new_actions(fit, "neutral", "smirk", seed=0)
 
 
-def test_bad_fits_and_faces_not_at_rest_are_refused(fitter, fit):
-    from dataclasses import replace
+def test_a_broad_smile_opens_the_lips_and_keeps_what_else_the_face_does(fit):
+    modest = new_actions(replace(fit, actions=usual_actions("neutral") | {"mouthLeft": 0.4}), "neutral", "smile", seed=3)
+    broad = broad_smile(modest, seed=3)
+    assert broad_smile(modest, seed=3) == broad != broad_smile(modest, seed=4)
+    assert all(broad[name] >= value for name, value in modest.items())
+    assert broad["mouthUpperUpLeft"] >= 0.6 > modest["mouthUpperUpLeft"] and broad["mouthLeft"] == modest["mouthLeft"]
 
+
+def test_bad_fits_and_faces_not_at_rest_are_refused(fitter, fit):
     check_fine_fit(fit, fitter.head, fitter.places)
     check_at_rest(fit)
     wild = fit.landmarks + np.random.default_rng(0).normal(0, 3, fit.landmarks.shape).astype(np.float32)
