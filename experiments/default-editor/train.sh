@@ -2,7 +2,8 @@
 # The training of the default editor, part by part: experiments/default-editor/train.sh PART DATA RUNS [OPTION ...]
 #
 # PART: first (a quarter of the data, while the rest is made), second (without broad smiles), third (all of the data), fourth (the rate
-# falls), full (all five losses). Each starts from the one before, and the same command again continues; Ctrl-C saves. DATA as data.sh makes it.
+# falls), full (all five losses). Each starts from the one before, and the same command again continues; Ctrl-C saves. DATA as data.sh makes it:
+# when the packaged editor had these parts, broad smiles were truths too (README.md), as data.sh of commit 59a1ad3 makes them.
 set -euo pipefail
 part=$1 data=$2 runs=$3
 shift 3
@@ -12,8 +13,9 @@ case $part in
 first) folders=(relit reexpressed portraits-reexpressed turned) weights=[0.2,0.3,0.2,0.3]
     options=(--set optimizer.decay_fraction=0.0) ;;
 second) folders=(relit reexpressed portraits-relit portraits-reexpressed turned) weights=[0.15,0.27,0.18,0.12,0.28] ;;
-*) folders=(relit reexpressed portraits-relit portraits-reexpressed turned rendered rendered-1 broad broad-portraits)
-    weights=[0.1,0.22,0.14,0.1,0.12,0.05,0.06,0.13,0.08]
+*) folders=(relit reexpressed portraits-relit portraits-reexpressed turned rendered rendered-1
+    broad-london/sources broad-london/truths broad-portraits/sources broad-portraits/truths)
+    weights=[0.1,0.22,0.14,0.1,0.12,0.05,0.06,0.13,0,0.08,0]
     options+=(--set 'edits.tasks=[0.55,0.25,0.2]') ;;
 esac
 if [ "$part" = fourth ]; then
