@@ -6,7 +6,8 @@
 Writes `rated.npz`, `mirrored.npz`, `photos.npz`, `ladders.npz`, `hard.npz` and `made.npz` into the scratch folder: statistics (`f`) of
 crops under a bfloat16 body, and what each row is. London people: every fifth of the sorted ids is measured only. Portraits: every second
 file, from 380 on measured only. `--relit` takes folders of `legan relight` and `legan reexpress`, `--early` editors of early snapshots.
-Nothing of the rated images or the ratings leaves the scratch folder. `--body` is a file of `robust.py`; without it the body is ImageNet's.
+Nothing of the rated images or the ratings leaves the scratch folder. `--body` is a Q whose body reads them, such as
+`robust.py` makes; without it ImageNet's does.
 """
 
 import argparse
@@ -18,15 +19,15 @@ import numpy as np
 import torch
 
 from legan.core.conditions import EXPRESSIONS, LIGHTING_NAMES
+from legan.core.errors import WeightsError
 from legan.core.images import from_network, to_network
-from legan.core.weights import load_weights
 from legan.data.degradations import DEGRADATIONS, STRENGTHS, degrade
 from legan.data.manifest import read_manifest, read_pixels
 from legan.faces.align import prepare_many
 from legan.faces.landmarks import locate_in_crop
 from legan.models.editors import load_networks
 from legan.models.efficientnet import load_efficientnet
-from legan.models.quality import FeatureQuality, FeatureQualityConfig
+from legan.models.quality import FeatureQuality, load_quality_net
 from legan.train.quality_features import statistics_of
 
 DTYPE = torch.bfloat16
@@ -42,12 +43,15 @@ class Crop(NamedTuple):
     is_test: bool
 
 
-def reader(body: Path | None, enlarged: int = FeatureQualityConfig.enlarged) -> FeatureQuality:
-    """A network that reads statistics: by ImageNet's body, or by that of a file of `robust.py`."""
-    net = FeatureQuality(FeatureQualityConfig(enlarged=enlarged))
-    net.features = load_efficientnet()
+def reader(body: Path | None) -> FeatureQuality:
+    """A network that reads statistics: by ImageNet's body, or by that of another Q on features."""
     if body:
-        net.features.load_state_dict(load_weights(body)[0])
+        net, _ = load_quality_net(body)
+        if not isinstance(net, FeatureQuality):
+            raise WeightsError(f"{body} is no Q on features: give weights written by `legan train quality --preset features`")
+        return net
+    net = FeatureQuality()
+    net.features = load_efficientnet()
     return net.eval().requires_grad_(False)
 
 
