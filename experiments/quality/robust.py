@@ -1,6 +1,6 @@
 """Makes Q hard to fool: its score of an image that was moved within a few grey levels shall be the teacher's of the image as it was.
 
-    python experiments/quality/robust.py --rated LAGO2022 --photos FOLDER [--photos FOLDER ...] [--data SET ...] --out RUN [--images 20000]
+    python experiments/quality/robust.py --rated LAGO2022 --london LONDON --portraits PORTRAITS [--data SET ...] --out RUN
 
 Two Qs are made. The teacher: the packaged Q's body, and a head that learned from four fifths of the rated images, ladders of faults made
 of them, and nothing else. The student starts as the teacher, and all of it learns (adversarial training, Madry et al., ICLR 2018, with the
@@ -17,7 +17,7 @@ import argparse
 import copy
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +84,9 @@ def teacher_of(rated: Rated, config: FeatureTrainingConfig) -> FeatureQuality:
     return fit_head(Known(np.concatenate(views), means, spreads, falls), config).network(reader.features.float())
 
 
-def crops(photos: list[Path], sets: list[Path], random: np.random.Generator) -> list[np.ndarray]:
-    """Training crops of photographs and data sets, each (n, 128, 128, 3) uint8."""
-    found = [np.stack([crop.image for crop in crops_of(folder, folder.name) if not crop.is_test]) for folder in photos]
+def crops(photos: Mapping[str, Path], sets: list[Path], random: np.random.Generator) -> list[np.ndarray]:
+    """Training crops of photographs, by the names that `crops_of` knows test people of, and of data sets: each (n, 128, 128, 3) uint8."""
+    found = [np.stack([crop.image for crop in crops_of(folder, name) if not crop.is_test]) for name, folder in photos.items()]
     for folder in sets:
         frame = read_manifest(folder)
         rows: list[dict[str, Any]] = frame[frame["split"] == "train"].to_dict("records")  # type: ignore[assignment]
@@ -175,8 +175,8 @@ def agreement_of(path: Path, rated: Rated) -> dict[str, Any]:
 def main() -> None:
     """Read the command line, train, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rated", type=Path, required=True)
-    parser.add_argument("--photos", type=Path, action="append", required=True)
+    for name in ("rated", "london", "portraits"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--data", type=Path, action="append", default=[])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--images", type=int, default=20_000)
@@ -201,7 +201,10 @@ def main() -> None:
     }  # fmt: skip
     files = {name: make_folder(words.out) / f"{name}.safetensors" for name in ("teacher", "quality")}
     save_features(files["teacher"], teacher, facts)
-    sources = [rated.images[~rated.held_out], *crops(words.photos, words.data, random)]
+    sources = [
+        rated.images[~rated.held_out],
+        *crops({"london": words.london, "portraits": words.portraits}, words.data, random),
+    ]
     train(student, teacher, sources, random, words, lambda: save_features(files["quality"], student, facts))
     found = json.dumps({name: agreement_of(path, rated) for name, path in files.items()}, indent=1)
     print(found)

@@ -1,6 +1,7 @@
 """Re-expressing files: a neutral photo gives five expressions, any other one neutral; bad photos a reason; a run continues."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -118,6 +119,14 @@ def test_folder_run_makes_a_set_counts_what_it_drops_and_continues(world, folder
         reexpress_folder(folder, out, NAMES, licence="CC0-1.0")
     with pytest.raises(DataError, match="version 2, not 2 with broad smiles"):
         reexpress_folder(folder, out, NAMES, licence="CC0-1.0", even_only=True, broad_smiles=True)
+
+
+def test_broad_smiles_change_smiles_alone(world, monkeypatch):
+    maker, subject = world[0], SimpleNamespace(fit=SimpleNamespace(actions={}), expression="neutral")
+    modest = {target: maker.actions(subject, target, 0) for target in ("smile", "surprise")}
+    monkeypatch.setattr(maker, "broad_smiles", True)
+    assert maker.actions(subject, "surprise", 0) == modest["surprise"]
+    assert maker.actions(subject, "smile", 0)["mouthUpperUpLeft"] >= 0.6 > modest["smile"]["mouthUpperUpLeft"]
 
 
 def test_photo_of_unknown_expression_must_be_at_rest(world, folder, monkeypatch):
