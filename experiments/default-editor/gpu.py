@@ -1,12 +1,13 @@
 """Trains the editor on a machine with a GPU that is at hand for half an hour, in pieces of a few minutes, and brings it back.
 
     python experiments/default-editor/gpu.py pack  OUT --data DIR --data DIR --mb 25 [--format webp] [--init EDITOR]
+    python experiments/default-editor/gpu.py whole OUT --data DIR --data DIR [--quality 75] [--init EDITOR]
     python experiments/default-editor/gpu.py train --pack OUT --run RUN --out BACK --minutes 7 [--preset NAME] [--set KEY=VALUE]
                                                    [--checkpoint [--parts 1-3]]
     python experiments/default-editor/gpu.py bring --run RUN --out BACK [--parts 4-8]
     python experiments/default-editor/gpu.py join  BACK [BACK ...] --run RUN --pack OUT [--set KEY=VALUE]
 
-`pack` makes small copies of data sets, `train` trains on them for some minutes and goes on when it is called again, `bring` gives more
+`pack` makes small copies of data sets, `whole` copies all of them with each image once, however many sets hold it; `train` trains on them for some minutes and goes on when it is called again, `bring` gives more
 parts of the checkpoint, `join` makes a run folder of the parts, from which the same `train` goes on, here or there. Nothing of legan has
 to be installed (PYTHONPATH=src); what is missing beside it is named.
 """
@@ -28,7 +29,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,6 +117,83 @@ def pack(out: Path, folders: Sequence[Path], words: argparse.Namespace) -> None:
         _write_shards(out, dataset, rows, split, chosen[split], words.format)
     _write_manifests(out, folders, chosen)
     _print_packed(out, folders, chosen, words)
+
+
+def pack_whole(out: Path, folders: Sequence[Path], words: argparse.Namespace) -> None:
+    """Write all of the data sets under `out`, numbered, as WebP. The bytes of all lie in one file, which `train` links into each set.
+
+    Packs whose sets have other numbers may be copied into one folder afterwards.
+
+    Raises:
+        DataError: `out` holds files.
+    """
+    from legan.core.errors import DataError
+    from legan.core.files import make_folder
+
+    if out.is_dir() and any(out.iterdir()):
+        raise DataError(f"{out} holds other files: choose an empty or a new folder")
+    make_folder(out)
+    _pack_weights(out, words.init)
+    with open(out / f"whole-{words.first:02d}.tar", "wb") as file:
+        places: dict[str, tuple[int, int, str]] = {}
+        for number, folder in enumerate(folders, words.first):
+            place = make_folder(out / f"{number:02d}-{folder.resolve().name}")
+            n_images = _copy_set(folder, place, file, places, words)
+            print(f"{place.name}: {n_images} images, {file.tell() / MB:.1f} MB so far", flush=True)
+
+
+def _copy_set(folder: Path, out: Path, file: IO[bytes], places: dict[str, tuple[int, int, str]], words: argparse.Namespace) -> int:
+    """Write a set's manifest under `out`, and into `file` what `places` does not hold yet; returns the number of images.
+
+    `places` has offset, length and checksum of what was written, by the checksum of the image or matte that it was made of. Of
+    the people of the set, one in `words.every` is copied.
+    """
+    import cv2
+    import pandas as pd
+
+    from legan.data.manifest import COLUMNS, MATTE_COLUMNS, matte_columns, read_bytes, read_manifest, read_pixels, write_manifest
+
+    def write(digest: str, data: bytes) -> None:
+        places[digest] = (file.tell(), len(data), hashlib.sha256(data).hexdigest())
+        file.write(data)
+
+    rows, mattes = [], {}
+    frame = read_manifest(folder)
+    people = [person for _, of_split in frame.groupby("split") for person in sorted(set(of_split["identity"]))[:: words.every]]
+    for row in frame[frame["identity"].isin(people)].to_dict("records"):
+        if row["sha256"] not in places:
+            image = read_pixels(folder, row)[..., ::-1]
+            write(row["sha256"], cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, words.quality])[1].tobytes())
+        offset, n_bytes, digest = places[row["sha256"]]
+        numbers = {name: None if row[name] is None else [float(value) for value in row[name]] for name in ("alignment", "landmarks")}
+        at, length = (row.get(name) for name in MATTE_COLUMNS)
+        matte = None
+        if pd.notna(at):
+            key = (row["path"], int(at))
+            if key not in mattes:
+                data = read_bytes(folder, {"path": row["path"], "offset": int(at), "n_bytes": int(length)})
+                mattes[key] = hashlib.sha256(data).hexdigest()
+                if mattes[key] not in places:
+                    write(mattes[key], data)
+            matte = places[mattes[key]][:2]
+        rows.append({
+            **{name: row[name] for name in COLUMNS}, **numbers, "path": f"shards/{Path(file.name).name}", "offset": offset, "n_bytes": n_bytes,
+            "key": f"{Path(row['path']).stem}/{row['key']}", "sha256": digest, **matte_columns(matte),
+        })  # fmt: skip
+    write_manifest(rows, out, MATTE_COLUMNS)
+    return len(rows)
+
+
+def link_whole(pack: Path) -> None:
+    """Link the files of `whole` into the sets of a pack, where that is still to be done."""
+    from legan.core.files import make_folder
+    from legan.data.manifest import MANIFEST
+
+    for whole in pack.glob("whole-*.tar"):
+        for manifest in pack.glob(f"*/{MANIFEST}"):
+            shard = make_folder(manifest.parent / "shards") / whole.name
+            if not shard.exists():
+                os.link(whole, shard)
 
 
 def _pack_weights(out: Path, init: Path | None) -> list[Path]:
@@ -359,6 +437,7 @@ def train(words: argparse.Namespace) -> None:
     from legan.train.recipes import RECIPES
 
     place = words.pack.resolve()
+    link_whole(place)
     folders = sorted(path.parent for path in place.glob(f"*/{MANIFEST}"))
     settings = [
         f"{name}={place / file}" for name, file in (("init", START), ("perceptual", PERCEPTUAL)) if (place / file).exists()
@@ -571,8 +650,16 @@ def _parser() -> argparse.ArgumentParser:
     packing.add_argument("--size", type=int, default=128, help="side of the crops in pixels")
     packing.add_argument("--seed", type=int, default=0)
 
+    copying = verbs.add_parser("whole", help="copies of whole data sets, and start weights")
+    copying.add_argument("out", type=Path)
+    copying.add_argument("--data", type=Path, action="append", required=True, help="a data set folder; may be given several times")
+    copying.add_argument("--init", type=Path, help="an exported editor that the training starts from")
+    copying.add_argument("--quality", type=int, default=75, help="of WebP")
+    copying.add_argument("--every", type=int, default=1, help="one person in so many of each set's splits")
+    copying.add_argument("--first", type=int, default=0, help="number of the first set, where another pack has those before it")
+
     training = verbs.add_parser("train", help="train for some minutes, or go on")
-    training.add_argument("--pack", type=Path, required=True, help="what `pack` made")
+    training.add_argument("--pack", type=Path, required=True, help="what `pack` or `whole` made")
     training.add_argument("--preset", default="fields-paired")
     training.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the training")
     training.add_argument("--minutes", type=float, default=7.0, help="from the start of this command to the end of training")
@@ -604,6 +691,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if words.verb == "pack":
             pack(words.out, words.data, words)
+        elif words.verb == "whole":
+            pack_whole(words.out, words.data, words)
         elif words.verb == "train":
             train(words)
         elif words.verb == "bring":

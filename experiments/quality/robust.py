@@ -1,113 +1,182 @@
 """Makes Q hard to fool: its score of an image that was moved within a few grey levels shall be the teacher's of the image as it was.
 
-    python experiments/quality/robust.py --rated LAGO2022 --london LONDON --portraits PORTRAITS [--data SET ...] --out RUN
+    python experiments/quality/robust.py crops --rated LAGO2022 --london LONDON --portraits PORTRAITS --work SCRATCH [--early EDITOR ...] --out PACK
+    python experiments/quality/robust.py pool  --pack PACK --data SET [--data SET ...] --out pool.npy [--n 60000] [--workers 2]
+    python experiments/quality/robust.py train --pack PACK --pool pool.npy --teacher NAME --out RUN [--images 60000]
+    python experiments/quality/robust.py measure --rated LAGO2022 RUN [RUN ...]
 
-Two Qs are made. The teacher: the packaged Q's body, and a head that learned from four fifths of the rated images, ladders of faults made
-of them, and nothing else. The student starts as the teacher, and all of it learns (adversarial training, Madry et al., ICLR 2018, with the
-one step from a random place of Wong et al., ICLR 2020): it sees a crop moved along or against its gradient and is to score it as
-the teacher does the crop at rest. How far a crop may move is drawn from 0 to a little over the bound of `attack.py`. The crops are
-those of the rated images that were seen, of photographs and of data sets (train splits; test people of London and portraits are left
-out), mirrored, shifted, scaled and toned, half of them with a fault. The fifth of the rated images that is left out was seen by
-neither: agreement with people is measured on it.
+A teacher is the packaged Q's body with a head of `features.py`, from the scratch folder of `features_data.py`: `all` learned from all rated
+images, `fold-K` from all but a fifth of them, `without-SOURCE` from all but those of a source. A student starts as its teacher and
+all of it learns (adversarial training, Madry et al., ICLR 2018): it sees a crop moved along or against its gradient from a random place,
+and is to score it as the teacher does the crop at rest. How far a crop may move is drawn from 0 to a little over the bound of `attack.py`.
 
-RUN gets `teacher.safetensors`, `quality.safetensors` (the student, written anew every 100 steps) and `held-out.json`.
+`crops` writes the teachers and the crops of rated images, photographs and edits; `pool` draws images of them and of data sets (train splits;
+test people of London and portraits are left out), half of them with a fault; `train` mirrors, shifts, scales and tones them, without the
+rated images that its teacher did not see, and writes `quality.safetensors`. What people said of those is what `measure` compares with.
+No rating is in PACK; it holds the rated images and what was learned from ratings. Runs on a GPU where there is one.
 """
 
 import argparse
 import copy
 import json
 import time
-from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import torch
-from features import LICENCE, within
-from features_data import crops_of
+from features import CANDIDATES, DATA, KNOWN_FAULTS, LICENCE, Material, within
+from features_data import Crop, crops_of, cut, made_from
 from torch import Tensor, nn
 
-from legan.core.config import config_to_dict
 from legan.core.device import autocast, mixed_dtype
-from legan.core.files import make_folder, write_atomic
+from legan.core.files import make_folder
 from legan.core.images import to_network
 from legan.core.weights import PACKAGED
-from legan.data.degradations import DEGRADATIONS, degrade
+from legan.data.degradations import DEGRADATIONS, STRENGTHS, degrade
 from legan.data.manifest import read_manifest, read_pixels
 from legan.data.public.lago2022 import read_generators, read_lago2022
 from legan.data.ratings import image_labels
 from legan.faces.landmarks import locate_in_crop
 from legan.metrics.agreement import bootstrap
-from legan.models.quality import MODEL, SQUASH, TOP_SCORE, FeatureQuality, jittered, load_quality_net
-from legan.train.export import provenance
-from legan.train.quality_features import (
-    BATCH_SIZE,
-    FeatureTrainingConfig,
-    Known,
-    fit_head,
-    ladders_of,
-    save_features,
-    stratified,
-    two_views,
-)
+from legan.models.quality import SQUASH, TOP_SCORE, FeatureQuality, jittered, load_quality_net
+from legan.train.quality_features import BATCH_SIZE, Head, config_metadata, save_features, stratified
 
 GREY = 2 / 255  # a grey level, of networks' -1 to 1
 BOUND = 2 * GREY
 UP = 0.7  # share of the crops that are moved to a better score, the others to a worse one
-N_LADDERS, N_PER_SET = 120, 4000  # ladders of the teacher; images of a data set
+N_FOLDS = 5
+N_PER_SET = 4000  # images of a data set
+FAULTS = [*DEGRADATIONS, "cut", "ghost"]
+STEP = 0.75  # of the bound, a step
 
 
-class Rated:
-    """The rated images (n, 128, 128, 3), what people said of them, and which are left out."""
+class Drawn(NamedTuple):
+    """Where a pool's image comes from: the number of the rated image, -1 for others, and of its source."""
 
-    def __init__(self, folder: Path) -> None:
-        crops = crops_of(folder / "images", "rated")
-        names = [crop.name for crop in crops]
-        labels = image_labels(read_lago2022(folder).ratings).set_index("name").loc[names]
-        self.images = np.stack([crop.image for crop in crops])
-        self.mean, self.std = labels["mean"].to_numpy(), labels["std"].to_numpy()
-        self.source = read_generators(folder).loc[names].to_numpy()
-        self.held_out = stratified(self.source, 5, 0) == 0
+    rated: int
+    source: int
 
 
-def teacher_of(rated: Rated, config: FeatureTrainingConfig) -> FeatureQuality:
-    """The packaged body with a head that saw the rated images that are not left out."""
-    reader, _ = load_quality_net(PACKAGED)
-    assert isinstance(reader, FeatureQuality)
-    dtype, seen = torch.bfloat16, ~rated.held_out
-    reader.features.to(dtype)
-    views = two_views(reader, rated.images[seen], dtype)
-    before, after, _ = ladders_of(reader, rated.images[seen], config.n_ladders, tuple(DEGRADATIONS), dtype, config.seed)
-    falls = [(before, after, np.ones(len(before)))]
-    means, spreads = np.tile(rated.mean[seen], 2), np.tile(rated.std[seen], 2)
-    return fit_head(Known(np.concatenate(views), means, spreads, falls), config).network(reader.features.float())
+# What is learned from: teachers and crops.
 
 
-def crops(photos: Mapping[str, Path], sets: list[Path], random: np.random.Generator) -> list[np.ndarray]:
-    """Training crops of photographs, by the names that `crops_of` knows test people of, and of data sets: each (n, 128, 128, 3) uint8."""
-    found = [np.stack([crop.image for crop in crops_of(folder, name) if not crop.is_test]) for name, folder in photos.items()]
-    for folder in sets:
+def write_crops(words: argparse.Namespace) -> None:
+    """Write PACK: crops as lossless WebP, and a head for each teacher."""
+    make_folder(words.out)
+    rated = crops_of(words.rated / "images", "rated")
+    photos = crops_of(words.london, "london") + crops_of(words.portraits, "portraits")
+    photos = [crop for crop in photos if not crop.is_test]
+    rows, images = made_from(photos, photos[:1], [], words.early)
+    made = [Crop("made", row[2], image, False) for row, image in zip(rows, images, strict=True) if row[0] == "train"]
+    groups = {"rated": rated, "photos": photos, "made": made}
+    files = {
+        name: np.array([_encoded(crop.image, lossless=name == "rated") for crop in crops], object)
+        for name, crops in groups.items()
+    }
+    np.savez(words.out / "crops.npz", names=np.array([crop.name for crop in rated]), **files)
+
+    material = Material(words.rated, words.work)
+    if list(material.names) != [crop.name for crop in rated]:
+        raise SystemExit(f"error: {words.work} holds statistics of other images: run features_data.py again")
+    for name, seen in teachers(material.source).items():
+        head = material.fit(seen, CANDIDATES[0])
+        half = {field: values.astype(np.float16) for field, values in head._asdict().items() if field in ("directions", "centres")}
+        n_ladders = int((material.steps["split"] == "train").sum()) // len(STRENGTHS)
+        facts = config_metadata(head, replace(CANDIDATES[0], n_ladders=n_ladders))
+        np.savez(words.out / f"{name}.npz", seen=seen, facts=json.dumps(facts), **{**head._asdict(), **half})
+
+
+def teachers(source: np.ndarray) -> dict[str, np.ndarray]:
+    """Which rated images (n,) each teacher may see, by the sources of the images."""
+    fold = stratified(source, N_FOLDS, 0)
+    return {
+        "all": np.ones(len(source), bool),
+        **{f"fold-{k}": fold != k for k in range(N_FOLDS)},
+        **{f"without-{name}": source != name for name in sorted(set(source))},
+    }
+
+
+def _encoded(image: np.ndarray, lossless: bool) -> bytes:
+    # OpenCV writes WebP losslessly above 100.
+    return cv2.imencode(".webp", image[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, 101 if lossless else 95])[1].tobytes()
+
+
+def read_crops(pack: Path) -> dict[str, np.ndarray]:
+    """Crops of PACK by group, each (n, 128, 128, 3) uint8."""
+    files = np.load(pack / "crops.npz", allow_pickle=True)
+    return {
+        name: np.stack([cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1] for data in files[name]])
+        for name in ("rated", "photos", "made")
+    }
+
+
+def read_teacher(pack: Path, name: str) -> tuple[FeatureQuality, np.ndarray, dict[str, Any]]:
+    """A teacher, which rated images (n,) it saw, and what its weights say about themselves."""
+    file = np.load(pack / f"{name}.npz")
+    body, _ = load_quality_net(PACKAGED)
+    assert isinstance(body, FeatureQuality)
+    return Head(*(file[field] for field in Head._fields)).network(body.features), file["seen"], json.loads(str(file["facts"]))
+
+
+# The pool.
+
+
+def write_pool(words: argparse.Namespace) -> None:
+    """Write images (n, 128, 128, 3) uint8, and beside them where each comes from."""
+    sources = list(read_crops(words.pack).values())
+    for folder in words.data:
         frame = read_manifest(folder)
         rows: list[dict[str, Any]] = frame[frame["split"] == "train"].to_dict("records")  # type: ignore[assignment]
-        found.append(np.stack([read_pixels(folder, rows[i]) for i in random.permutation(len(rows))[:N_PER_SET]]))
-    return found
+        some = np.random.default_rng(0).permutation(len(rows))[:N_PER_SET]
+        sources.append(np.stack([read_pixels(folder, rows[i]) for i in some]))
+    parts = np.array_split(np.arange(words.n), 8 * words.workers)
+    global _SOURCES
+    _SOURCES = sources  # what forked workers see without a copy
+    pool = np.lib.format.open_memmap(words.out, "w+", np.uint8, (words.n, *sources[0].shape[1:]))
+    places: list[Drawn] = []
+    with ProcessPoolExecutor(words.workers, torch.multiprocessing.get_context("fork")) as workers:
+        for part, (images, drawn) in zip(parts, workers.map(_draw, [(words.seed, part) for part in parts]), strict=True):
+            pool[part] = images
+            places += drawn
+    pool.flush()
+    np.save(words.out.with_suffix(".places.npy"), np.array(places))
 
 
-def batch(sources: list[np.ndarray], n: int, random: np.random.Generator) -> Tensor:
-    """Draw crops (n, 3, 128, 128) in [-1, 1] of the sources in equal shares, varied."""
-    names, drawn = list(DEGRADATIONS), []
-    for _ in range(n):
-        images = sources[random.integers(len(sources))]
-        crop = images[random.integers(len(images))]
+_SOURCES: list[np.ndarray] = []
+
+
+def _draw(task: tuple[int, np.ndarray]) -> tuple[np.ndarray, list[Drawn]]:
+    """Draw images of the sources in equal shares, half of them with a fault."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    images, places = [], []
+    for number in task[1]:
+        random = np.random.default_rng([task[0], number])
+        source = int(random.integers(len(_SOURCES)))
+        index = int(random.integers(len(_SOURCES[source])))
+        crop = _SOURCES[source][index]
         if random.random() < 0.5:
-            fault = names[random.integers(len(names))]
-            crop = degrade(fault, crop, locate_in_crop(crop), random.uniform(0.1, 1), int(random.integers(2**31)))
-        drawn.append(crop[:, ::-1] if random.random() < 0.5 else crop)
-    gain = torch.from_numpy(np.exp(random.normal(0, 0.1, (n, 1, 1, 1)) + random.normal(0, 0.03, (n, 3, 1, 1)))).float()
-    x = (to_network(np.stack(drawn)) + 1) * gain - 1
-    generator = torch.Generator().manual_seed(int(random.integers(2**31)))
-    return jittered(x, lambda *size, **options: torch.rand(*size, generator=generator, **options)).clamp(-1, 1)
+            other = _SOURCES[source][random.integers(len(_SOURCES[source]))] if source else crop
+            crop = faulty(crop, other, str(random.choice(FAULTS)), float(random.uniform(0.1, 1)), int(random.integers(2**31)))
+        images.append(crop)
+        places.append(Drawn(index if source == 0 else -1, source))
+    return np.stack(images), places
+
+
+def faulty(crop: np.ndarray, other: np.ndarray, fault: str, strength: float, seed: int) -> np.ndarray:
+    """A crop with a fault of `features_data.py`; a ghost is one of `other`."""
+    if fault == "cut":
+        return cut(crop, strength, seed)
+    if fault == "ghost":
+        return (crop * (1 - 0.5 * strength) + other * 0.5 * strength + 0.5).astype(np.uint8)
+    return degrade(fault, crop, locate_in_crop(crop), strength, seed)
+
+
+# The training.
 
 
 def judge(net: FeatureQuality, x: Tensor) -> Tensor:
@@ -117,98 +186,141 @@ def judge(net: FeatureQuality, x: Tensor) -> Tensor:
     return torch.stack([torch.logit(score / TOP_SCORE, eps=1e-6) / SQUASH, spread], 1)
 
 
-def fooled(net: FeatureQuality, x: Tensor, bound: Tensor, direction: Tensor) -> Tensor:
+def fooled(net: FeatureQuality, x: Tensor, bound: Tensor, direction: Tensor, n_steps: int) -> Tensor:
     """Crops (B, 3, H, W) moved within `bound` (B, 1, 1, 1) along the sign of the score's gradient times `direction` (B, 1, 1, 1)."""
     net.requires_grad_(False)
-    moved = (x + bound * (2 * torch.rand_like(x) - 1)).clamp(-1, 1).requires_grad_(True)
-    (gradient,) = torch.autograd.grad(judge(net, moved)[:, 0].sum(), moved)
-    moved = moved.detach() + 1.25 * bound * direction * gradient.sign()
+    moved = (x + bound * (2 * torch.rand_like(x) - 1)).clamp(-1, 1)
+    for _ in range(n_steps):
+        moved.requires_grad_(True)
+        (gradient,) = torch.autograd.grad(judge(net, moved)[:, 0].sum(), moved)
+        moved = moved.detach() + (1.25 if n_steps == 1 else STEP) * bound * direction * gradient.sign()
+        moved = (x + torch.maximum(torch.minimum(moved - x, bound), -bound)).clamp(-1, 1)
     net.requires_grad_(True)
-    return (x + torch.maximum(torch.minimum(moved - x, bound), -bound)).clamp(-1, 1)
+    return moved
 
 
-def train(
-    student: FeatureQuality,
-    teacher: FeatureQuality,
-    sources: list[np.ndarray],
-    random: np.random.Generator,
-    words: argparse.Namespace,
-    save: Callable[[], None],
-) -> None:
-    """Teach the student; prints every 100 steps and saves."""
+def varied(pool: Tensor, rows: Tensor) -> Tensor:
+    """Images (B, 3, H, W) in [-1, 1] of a pool (n, H, W, 3) uint8: mirrored, toned, shifted, scaled and blurred at random."""
+    x = pool[rows].permute(0, 3, 1, 2).float() / 127.5 - 1
+    x = torch.where(torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5, x.flip(3), x)
+    tone = 0.1 * torch.randn(len(x), 1, 1, 1, device=x.device) + 0.03 * torch.randn(len(x), 3, 1, 1, device=x.device)
+    return jittered((x + 1) * tone.exp() - 1).clamp(-1, 1)
+
+
+def train(words: argparse.Namespace) -> None:
+    """Teach a student; prints and writes it every 250 steps, and at the end."""
+    torch.manual_seed(words.seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    teacher, seen, facts = read_teacher(words.pack, words.teacher)
+    teacher = teacher.to(device, memory_format=torch.channels_last)
+    student = copy.deepcopy(teacher)
     student.weights, student.bias = nn.Parameter(student.weights), nn.Parameter(student.bias)
+    places = np.load(words.pool.with_suffix(".places.npy"))
+    is_seen = np.append(seen, True)[places[:, 0]]  # the last for -1, images that nobody rated
+    pool = torch.from_numpy(np.load(words.pool, mmap_mode="r")[is_seen]).to(device)
+    names = ("teacher", "images", "batch_size", "rate", "bound", "steps", "seed")
+    facts |= {
+        "adversarial": {name: getattr(words, name) for name in names}, "data": DATA, "licence": LICENCE, "known_faults": list(KNOWN_FAULTS),
+    }  # fmt: skip
+    out = make_folder(words.out) / "quality.safetensors"
     optimizer = torch.optim.Adam(student.parameters(), words.rate)
     n_steps = words.images // words.batch_size
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, words.rate, n_steps, pct_start=0.05)
-    start, sums = time.perf_counter(), np.zeros(3)
+    start, sums = time.perf_counter(), torch.zeros(2, device=device)
     for step in range(n_steps):
-        x = batch(sources, words.batch_size, random)
-        bound = words.bound * BOUND * torch.from_numpy(random.uniform(0, 1, (len(x), 1, 1, 1))).float()
-        direction = torch.from_numpy(np.where(random.random((len(x), 1, 1, 1)) < UP, 1.0, -1.0)).float()
+        x = varied(pool, torch.randint(len(pool), (words.batch_size,), device=device))
+        bound = words.bound * BOUND * torch.rand(len(x), 1, 1, 1, device=device)
+        direction = torch.where(torch.rand(len(x), 1, 1, 1, device=device) < UP, 1.0, -1.0)
         with torch.no_grad():
             wanted = judge(teacher, x)
-        error = judge(student, fooled(student, x, bound, direction)) - wanted
+        error = judge(student, fooled(student, x, bound, direction, words.steps)) - wanted
         nn.functional.huber_loss(error, torch.zeros_like(error), delta=2.0).backward()
         torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()
         off = error.detach()[:, 0]
-        sums += float(off.square().mean()), float((off * direction.flatten()).mean()), 1
-        if (step + 1) % 100 == 0 or step + 1 == n_steps:
-            rate = (step + 1) * words.batch_size / (time.perf_counter() - start)
-            error_of = f"squared error {sums[0] / sums[2]:.3f}, moved by {sums[1] / sums[2]:+.3f}"
-            print(f"{step + 1} of {n_steps}: {error_of}, {rate:.1f} images/s", flush=True)
-            sums[:] = 0
-            save()
+        sums += torch.stack([off.square().mean(), (off * direction.flatten()).mean()])
+        if (n := step + 1) % words.every == 0 or n == n_steps:
+            count = (n - 1) % words.every + 1
+            rate, (square, moved) = n * words.batch_size / (time.perf_counter() - start), (sums / count).tolist()
+            print(f"{n} of {n_steps}: squared error {square:.3f}, moved by {moved:+.3f}, {rate:.1f} images/s", flush=True)
+            sums.zero_()
+            save_features(out, copy.deepcopy(student).to("cpu", memory_format=torch.contiguous_format), facts)
 
 
-def agreement_of(path: Path, rated: Rated) -> dict[str, Any]:
-    """How far a Q agrees with people on the images that are left out."""
-    net, _ = load_quality_net(path)
-    with torch.inference_mode():
-        scores = torch.cat([net(part) for part in to_network(rated.images[rated.held_out]).split(BATCH_SIZE)]).numpy()
-    mean, source = rated.mean[rated.held_out], rated.source[rated.held_out]
-    return {"pearson": str(bootstrap("pearson", scores, mean)), "within": within(scores, mean, source), "n": len(mean)}
+# What people said of images that neither teacher nor student saw.
+
+
+def measure(words: argparse.Namespace) -> None:
+    """Print agreement with people on images that were left out, of students and of their teachers: folds together, sources one by one."""
+    crops = read_crops(words.pack)["rated"]
+    names = np.load(words.pack / "crops.npz", allow_pickle=True)["names"]
+    mean = image_labels(read_lago2022(words.rated).ratings).set_index("name").loc[names]["mean"].to_numpy()
+    source = read_generators(words.rated).loc[names].to_numpy()
+    found: dict[str, Any] = {}
+    scores = {name: np.full(len(mean), np.nan) for name in ("teacher", "student")}
+    for run in words.runs:
+        student, facts = load_quality_net(run / "quality.safetensors")
+        name = facts["adversarial"]["teacher"]
+        teacher, seen, _ = read_teacher(words.pack, name)
+        for kind, net in (("teacher", teacher), ("student", student)):
+            with torch.inference_mode():
+                got = torch.cat([net(part) for part in to_network(crops[~seen]).split(BATCH_SIZE)]).numpy() if (~seen).any() else None
+            if got is None:
+                continue
+            if name.startswith("fold"):
+                scores[kind][~seen] = got
+            else:
+                found.setdefault(name, {})[kind] = float(np.corrcoef(got, mean[~seen])[0, 1])
+    for kind, values in scores.items():
+        known = np.isfinite(values)
+        if known.any():
+            found[f"folds, {kind}"] = {
+                "pearson": str(bootstrap("pearson", values[known], mean[known])),
+                "within": within(values[known], mean[known], source[known]), "n": int(known.sum()),
+            }  # fmt: skip
+    print(json.dumps(found, indent=1))
 
 
 def main() -> None:
-    """Read the command line, train, measure, write."""
+    """Read the command line, and do what it asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("rated", "london", "portraits"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--data", type=Path, action="append", default=[])
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=20_000)
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--rate", type=float, default=1e-4)
-    parser.add_argument(
-        "--bound", type=float, default=1.25, help="the furthest that a crop is moved, in times of two grey levels"
-    )
-    parser.add_argument("--seed", type=int, default=0)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    packing = verbs.add_parser("crops", help="teachers and crops")
+    for name in ("rated", "london", "portraits", "work", "out"):
+        packing.add_argument(f"--{name}", type=Path, required=True)
+    packing.add_argument("--early", type=Path, action="append", default=[], help="editors of early snapshots")
+    packing.set_defaults(run=write_crops)
+    drawing = verbs.add_parser("pool", help="images to learn from")
+    for name in ("pack", "out"):
+        drawing.add_argument(f"--{name}", type=Path, required=True)
+    drawing.add_argument("--data", type=Path, action="append", default=[])
+    drawing.add_argument("--n", type=int, default=60_000)
+    drawing.add_argument("--workers", type=int, default=2)
+    drawing.add_argument("--seed", type=int, default=0)
+    drawing.set_defaults(run=write_pool)
+    training = verbs.add_parser("train", help="one student")
+    for name in ("pack", "pool", "out"):
+        training.add_argument(f"--{name}", type=Path, required=True)
+    training.add_argument("--teacher", default="all")
+    training.add_argument("--images", type=int, default=60_000)
+    training.add_argument("--batch-size", type=int, default=32)
+    training.add_argument("--rate", type=float, default=1e-4)
+    training.add_argument("--bound", type=float, default=1.25, help="the furthest that a crop is moved, in times of two grey levels")
+    training.add_argument("--steps", type=int, default=2, help="steps of the gradient")
+    training.add_argument("--every", type=int, default=250, help="steps between two lines and writings")
+    training.add_argument("--seed", type=int, default=0)
+    training.set_defaults(run=train)
+    measuring = verbs.add_parser("measure", help="agreement on what was left out")
+    for name in ("rated", "pack"):
+        measuring.add_argument(f"--{name}", type=Path, required=True)
+    measuring.add_argument("runs", type=Path, nargs="+")
+    measuring.set_defaults(run=measure)
     words = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    torch.manual_seed(words.seed)
-    random = np.random.default_rng(words.seed)
-    rated, config = Rated(words.rated), FeatureTrainingConfig(n_ladders=N_LADDERS, seed=words.seed)
-    teacher = teacher_of(rated, config).to(memory_format=torch.channels_last)
-    student = copy.deepcopy(teacher)
-    facts = {
-        "model": MODEL, "network": config_to_dict(teacher.config), "training": {"preset": "features", **config_to_dict(config)},
-        "adversarial": {name: getattr(words, name) for name in ("images", "batch_size", "rate", "bound", "seed")},
-        "licence": LICENCE, **provenance(),
-    }  # fmt: skip
-    files = {name: make_folder(words.out) / f"{name}.safetensors" for name in ("teacher", "quality")}
-    save_features(files["teacher"], teacher, facts)
-    sources = [
-        rated.images[~rated.held_out],
-        *crops({"london": words.london, "portraits": words.portraits}, words.data, random),
-    ]
-    train(student, teacher, sources, random, words, lambda: save_features(files["quality"], student, facts))
-    found = json.dumps({name: agreement_of(path, rated) for name, path in files.items()}, indent=1)
-    print(found)
-    write_atomic(words.out / "held-out.json", (found + "\n").encode())
+    words.run(words)
 
 
 if __name__ == "__main__":

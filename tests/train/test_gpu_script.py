@@ -107,6 +107,25 @@ def test_takes_share_the_budget_before_any_gives_all(gpu: ModuleType, sets: list
     assert list(map(_place, gpu.in_turns(dataset, groups, 2, seed=0))) == list(map(_place, order))
 
 
+def test_whole_copies_hold_every_image_once_and_train(gpu: ModuleType, sets: list[Path], tmp_path: Path) -> None:
+    """Two packs in one folder; the second set again under another name costs a manifest alone."""
+    shutil.copytree(sets[1], tmp_path / "three")
+    gpu.main(["whole", str(tmp_path / "a"), "--data", str(sets[0]), "--quality", "90"])
+    gpu.main(["whole", str(tmp_path / "b"), *_data([sets[1], tmp_path / "three"]), "--first", "1"])
+    gpu.main(["whole", str(tmp_path / "c"), "--data", str(sets[1])])
+    assert (tmp_path / "b" / "whole-01.tar").stat().st_size == (tmp_path / "c" / "whole-00.tar").stat().st_size
+    shutil.copytree(tmp_path / "b", tmp_path / "a", dirs_exist_ok=True)
+    _train(gpu, tmp_path / "a", tmp_path / "run", tmp_path / "back", "loop.n_steps=2")
+    for folder, name in zip([*sets, tmp_path / "three"], ("00-one", "01-two", "02-three"), strict=True):
+        whole, copy = (FaceDataset([place], "train", size=32) for place in (folder, tmp_path / "a" / name))
+        assert len(whole) == len(copy) and (whole.truth == copy.truth).all()
+        difference = whole.images(range(len(whole))).astype(int) - copy.images(range(len(copy)))
+        assert np.abs(difference).mean() < 6, "the same faces, as WebP"
+        assert [matte is not None for matte in whole.mattes] == [matte is not None for matte in copy.mattes]
+    with pytest.raises(SystemExit, match="holds other files"):
+        gpu.main(["whole", str(tmp_path / "a"), "--data", str(sets[0])])
+
+
 def _place(group) -> tuple[int, int]:
     return group.take, group.expression
 
