@@ -3,7 +3,8 @@
     python experiments/quality/robust.py crops --rated LAGO2022 --london LONDON --portraits PORTRAITS --work SCRATCH [--early EDITOR ...] --out PACK
     python experiments/quality/robust.py pool  --pack PACK --data SET [--data SET ...] --out pool.npy [--n 60000] [--workers 2]
     python experiments/quality/robust.py train --pack PACK --pool pool.npy --teacher NAME --out RUN [--images 60000]
-    python experiments/quality/robust.py measure --rated LAGO2022 RUN [RUN ...]
+    python experiments/quality/robust.py measure --rated LAGO2022 --pack PACK RUN [RUN ...]
+    python experiments/quality/robust.py world   --rated LAGO2022 --work SCRATCH WEIGHTS
 
 A teacher is the packaged Q's body with a head of `features.py`, from the scratch folder of `features_data.py`: `all` learned from all rated
 images, `fold-K` from all but a fifth of them, `without-SOURCE` from all but those of a source. A student starts as its teacher and
@@ -12,7 +13,8 @@ and is to score it as the teacher does the crop at rest. How far a crop may move
 
 `crops` writes the teachers and the crops of rated images, photographs and edits; `pool` draws images of them and of data sets (train splits;
 test people of London and portraits are left out), half of them with a fault; `train` mirrors, shifts, scales and tones them, without the
-rated images that its teacher did not see, and writes `quality.safetensors`. What people said of those is what `measure` compares with.
+rated images that its teacher did not see, and writes `quality.safetensors`. What people said of those is what `measure` compares with;
+`world` gives the ladders and the order of means of `features.py`, of weights whose body wrote SCRATCH (`features_data.py --body WEIGHTS`).
 No rating is in PACK; it holds the rated images and what was learned from ratings. Runs on a GPU where there is one.
 """
 
@@ -28,7 +30,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import torch
-from features import CANDIDATES, DATA, KNOWN_FAULTS, LICENCE, Material, within
+from features import CANDIDATES, DATA, KNOWN_FAULTS, LICENCE, Material, ladder_table, within, world_table
 from features_data import Crop, crops_of, cut, made_from
 from torch import Tensor, nn
 
@@ -283,6 +285,14 @@ def measure(words: argparse.Namespace) -> None:
     print(json.dumps(found, indent=1))
 
 
+def world(words: argparse.Namespace) -> None:
+    """Print ladders and the order of means by weights as they are."""
+    net, _ = load_quality_net(words.weights)
+    head = Head(*(getattr(net, field).numpy() for field in Head._fields))
+    material = Material(words.rated, words.work)
+    print(json.dumps({"ladders": ladder_table(material, head), "world": world_table(material, head)}, indent=1))
+
+
 def main() -> None:
     """Read the command line, and do what it asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -317,6 +327,11 @@ def main() -> None:
         measuring.add_argument(f"--{name}", type=Path, required=True)
     measuring.add_argument("runs", type=Path, nargs="+")
     measuring.set_defaults(run=measure)
+    ordering = verbs.add_parser("world", help="ladders and the order of means")
+    ordering.add_argument("--rated", type=Path, required=True)
+    ordering.add_argument("--work", type=Path, required=True)
+    ordering.add_argument("weights", type=Path)
+    ordering.set_defaults(run=world)
     words = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
