@@ -2,9 +2,10 @@
 
     python experiments/comparison/decide.py --report runs/report-0 --report runs/report-1 --out experiments/comparison/results/64
 
-Each `--report` is what report.py left for one seed, over the same edits. OUT gets `decision.md` and `decision.json`: a table of all
-models (one whose copies of held-out images, under the condition that they have, stay below SSIM 0.85 on a data set is marked "not
-converged" there), the paired differences, and the correlations of the quality score over all models, seeds and snapshots.
+Each `--report` is what report.py left for one seed, over the same edits; a model that not all seeds have is judged by those that have it.
+OUT gets `decision.md` and `decision.json`: a table of all models (one whose copies of held-out images, under the condition that they
+have, stay below SSIM 0.85 on a data set is marked "not converged" there), the paired differences, and the correlations of the quality
+score over all models, seeds and snapshots.
 
 Intervals are 95%: seeds and people are drawn with replacement, independently of each other, and each draw of edits is averaged over
 the seeds drawn (the crossed bootstrap of Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 2007). With one seed they are
@@ -63,47 +64,55 @@ class Seeds:
         self.copies = [pd.read_csv(folder / "copies.csv") for folder in folders]
         self.curves = [pd.read_csv(folder / "curves.csv") for folder in folders]
         self.data = list(dict.fromkeys(self.images[0]["data"]))
-        self.models = list(dict.fromkeys(self.copies[0]["model"]))
+        self.models = list(dict.fromkeys(name for table in self.copies for name in table["model"]))
         self.heads = labels(self.reports[0]["networks"])
 
-    def values(self, data: str, model: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    def having(self, *models: str) -> list[int]:
+        """The seeds, by their places, that have all these models; doing nothing is in all of them."""
+        return [at for at, table in enumerate(self.copies) if {*models} <= {INPUT, *table["model"]}]
+
+    def values(self, data: str, model: str, metric: str, seeds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """A metric of each edit, (S, n), and the person of each, (n,)."""
+        tables = [self.images[at] for at in seeds]
         tables = [
-            table[(table["data"] == data) & (table["model"] == model)].set_index("number").sort_index() for table in self.images
+            table[(table["data"] == data) & (table["model"] == model)].set_index("number").sort_index() for table in tables
         ]
         assert all(table.index.equals(tables[0].index) for table in tables), "the reports are of other edits"
         people = tables[0]["source"].str.split("/").str[0].to_numpy()
         return np.stack([table[metric].to_numpy(float) for table in tables]), people
 
-    def distance(self, data: str, model: str, metric: str) -> list[float | None]:
+    def distance(self, data: str, model: str, metric: str, seeds: Sequence[int]) -> list[float | None]:
         """FID or KID of each seed."""
         rows = [
             next(row for row in [*report["models"], *report["references"]] if (row["name"], row["data"]) == (model, data))
-            for report in self.reports
+            for report in (self.reports[at] for at in seeds)
         ]
         return [row["metrics"][metric]["value"] for row in rows]
 
-    def copy(self, data: str, model: str) -> list[float]:
+    def copy(self, data: str, model: str, seeds: Sequence[int]) -> list[float]:
         """SSIM of the model's copies, of each seed."""
-        return [float(table[(table["data"] == data) & (table["model"] == model)]["ssim"].iloc[0]) for table in self.copies]
+        tables = [self.copies[at] for at in seeds]
+        return [float(table[(table["data"] == data) & (table["model"] == model)]["ssim"].iloc[0]) for table in tables]
 
 
 def table_of(seeds: Seeds, data: str) -> list[str]:
     """The models on one data set, in Markdown."""
     metrics = [name for name in IMAGE_METRICS if name != "psnr"]
-    heads = ["model", "copies, SSIM", "FID", *(seeds.heads[name] for name in metrics)]
+    heads = ["model", "seeds", "copies, SSIM", "FID", *(seeds.heads[name] for name in metrics)]
     lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
     for model in [INPUT, *seeds.models]:
-        copies = [] if model == INPUT else seeds.copy(data, model)
+        own = seeds.having(model)
+        copies = [] if model == INPUT else seeds.copy(data, model, own)
         mark = "" if all(value >= CONVERGED for value in copies) else " **not converged**"
-        fids = [value for value in seeds.distance(data, model, "fid") if value is not None]
+        fids = [value for value in seeds.distance(data, model, "fid", own) if value is not None]
         cells = [
             "doing nothing" if model == INPUT else model,
+            "" if model == INPUT else str(len(own)),
             _several(copies, 3) + mark,
             _several(fids[: 1 if model == INPUT else None], 1),
         ]
         for name in metrics:
-            values, people = seeds.values(data, model, name)
+            values, people = seeds.values(data, model, name, own)
             cells.append(_shown(crossed_interval(values, people), METRICS[name].digits) if np.isfinite(values).any() else "")
         lines.append(f"| {' | '.join(cells)} |")
     return lines
@@ -112,18 +121,19 @@ def table_of(seeds: Seeds, data: str) -> list[str]:
 def claims_of(seeds: Seeds) -> tuple[list[str], list[dict[str, Any]]]:
     """What each claim's two models differ by, in Markdown and as rows."""
     metrics = [name for name in IMAGE_METRICS if name != "psnr"]
-    lines = [f"| claim | data | FID ratio, each seed | {' | '.join(seeds.heads[name] for name in metrics)} |"]
-    lines.append("| --- " * (3 + len(metrics)) + "|")
+    lines = [f"| claim | data | seeds | FID ratio, each seed | {' | '.join(seeds.heads[name] for name in metrics)} |"]
+    lines.append("| --- " * (4 + len(metrics)) + "|")
     rows: list[dict[str, Any]] = []
     for claim, (model, other) in CLAIMS.items():
-        if not {model, other} <= set(seeds.models):
+        own = seeds.having(model, other)
+        if not own:
             continue
         for data in seeds.data:
-            pairs = zip(seeds.distance(data, model, "fid"), seeds.distance(data, other, "fid"), strict=True)
+            pairs = zip(*(seeds.distance(data, one, "fid", own) for one in (model, other)), strict=True)
             ratios = [a / b for a, b in pairs if a is not None and b]
-            cells, row = [], {"claim": claim, "data": data, "fid_ratio": ratios}
+            cells, row = [], {"claim": claim, "data": data, "n_seeds": len(own), "fid_ratio": ratios}
             for name in metrics:
-                (a, people), (b, _) = (seeds.values(data, one, name) for one in (model, other))
+                (a, people), (b, _) = (seeds.values(data, one, name, own) for one in (model, other))
                 if not np.isfinite(a - b).any():
                     cells.append("")
                     continue
@@ -132,7 +142,7 @@ def claims_of(seeds: Seeds) -> tuple[list[str], list[dict[str, Any]]]:
                 worse = (found.high < 0) if METRICS[name].more_is_better else (found.low > 0)
                 row[name] = {**asdict(found), "verdict": "better" if better else "worse" if worse else "undecided"}
                 cells.append(f"{_shown(found, METRICS[name].digits, '+')} {row[name]['verdict']}")
-            lines.append(f"| {claim} ({model} - {other}) | {data} | {_several(ratios, 2)} | {' | '.join(cells)} |")
+            lines.append(f"| {claim} ({model} - {other}) | {data} | {len(own)} | {_several(ratios, 2)} | {' | '.join(cells)} |")
             rows.append(row)
     return lines, rows
 
@@ -168,7 +178,7 @@ def main() -> None:
     words = parser.parse_args()
     seeds = Seeds(words.report)
     over = (
-        "seeds and people"
+        "seeds and people; of a model with one seed, over people alone"
         if len(words.report) > 1
         else "people; one seed, so that nothing here says what another seed would do"
     )
@@ -179,7 +189,7 @@ def main() -> None:
         f"Quality is judged by a Q of sha256 {judge['sha256'][:12]}.",
     ]
     for data in seeds.data:
-        n = len(seeds.values(data, INPUT, "quality")[1])
+        n = len(seeds.values(data, INPUT, "quality", seeds.having(INPUT))[1])
         lines += ["", f"`{data}`, n = {n} edits a model and seed:", "", *table_of(seeds, data)]
     lines += ["", "Paired differences over the same edits:", "", *claims]
     lines += ["", "Over all models, seeds and snapshots:", "", *correlations(seeds)]

@@ -4,7 +4,7 @@
 
 The models are compared after equal numbers of images, the most that all of them have a snapshot of (`--images` names fewer). OUT
 gets what `legan evaluate` writes (`report.json`, tables, `images.csv`, `report.html`), `curves.csv` with the figures of every
-common snapshot on fewer edits, `curves.png`, `copies.csv` (SSIM of each model's reconstruction of an image under the image's own
+snapshot until then on fewer edits, `curves.png`, `copies.csv` (SSIM of each model's reconstruction of an image under the image's own
 condition, on held-out people; StarGAN v2's with the mean style of that condition) and `orderings.md`. Run again, it continues.
 """
 
@@ -46,12 +46,12 @@ PAIRS = (("stargan-qual", "stargan"), ("legan", "legan-noqual"))
 
 
 def snapshots(runs: Path, names: Sequence[str]) -> dict[int, dict[str, Path]]:
-    """Snapshots that all models have, by images seen."""
+    """The models' snapshots, by images seen; at least one number of images is common to all."""
     found = {name: {int(path.stem.split("_")[1]): path for path in (runs / name / "snapshots").glob("*")} for name in names}
-    common = set.intersection(*map(set, found.values()))
-    if not common:
+    if not names or not set.intersection(*map(set, found.values())):
         raise DataError(f"{runs} holds no snapshot that all of {', '.join(names)} have: train them with train.py first")
-    return {n_images: {name: found[name][n_images] for name in names} for n_images in sorted(common)}
+    seen = sorted(set.union(*map(set, found.values())))
+    return {n_images: {name: found[name][n_images] for name in names if n_images in found[name]} for n_images in seen}
 
 
 def measure(models: Mapping[str, Path], words: argparse.Namespace, n: int, n_resamples: int, out: Path) -> dict[str, Any]:
@@ -183,9 +183,12 @@ def main() -> None:
     try:
         names = words.only or [name for name in MODELS if (words.runs / name / "snapshots").exists()]
         found = snapshots(words.runs, names)
-        n_images = words.images or max(found)
-        if n_images not in found:
-            raise DataError(f"not all models have a snapshot after {n_images} images: choose from {', '.join(map(str, found))}")
+        common = [seen for seen, models in found.items() if len(models) == len(names)]
+        n_images = words.images or max(common)
+        if n_images not in common:
+            raise DataError(
+                f"not all models have a snapshot after {n_images} images: choose from {', '.join(map(str, common))}"
+            )
         rows, along = [], make_folder(words.out / "cache" / "along")
         for seen, models in found.items():
             if seen <= n_images:

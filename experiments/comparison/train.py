@@ -18,7 +18,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,10 @@ from legan import losses
 from legan.core.errors import LeganError
 from legan.core.files import atomic_write, make_folder
 from legan.core.geometry import CROP_SIZE
+from legan.data.batches import face_dataset
 from legan.models.stargan import joint_label
 from legan.models.starganv2 import domain_of
+from legan.train import legan, stargan, starganv2
 from legan.train.legan import LeganTask
 from legan.train.loop import run_task
 from legan.train.recipes import RECIPES, Recipe, export_run
@@ -126,6 +128,13 @@ def build(model: Model, until: int, n_warm: int, config: Any, device: torch.devi
     return task, StopAfter(batches, until) if until < config.loop.n_steps else batches
 
 
+def read_once() -> None:
+    """Let all turns of this process share the images that one has read: each would read and decode them anew."""
+    shared = cache(face_dataset)
+    for training in (legan, stargan, starganv2):
+        training.face_dataset = shared
+
+
 def config_of(name: str, data: Sequence[Path], size: int, n_images: int, n_snapshots: int, settings: Sequence[str]) -> Any:
     """Return a model's config: its own, for crops of a size, then what all share, then settings for all or for it."""
     model = MODELS[name]
@@ -186,6 +195,7 @@ def main() -> int:
     parser.add_argument("settings", nargs="*", help="key=value for all models, NAME:key=value for one")
     words = parser.parse_args()
     torch.set_num_threads(words.threads)
+    read_once()
     make_folder(words.runs)
     settings = [f"loop.seed={words.seed}", *words.settings]
     configs = {
