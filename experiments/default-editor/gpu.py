@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 STARTED = time.monotonic()
 # Import name and distribution of what the training imports, and what those import that comes with nothing else.
 NEEDED = {
-    "torch": "torch", "numpy": "numpy", "pandas": "pandas", "pyarrow": "pyarrow", "PIL": "pillow", "cv2": "opencv-python-headless",
+    "torch": "torch", "numpy": "numpy", "pandas": "pandas", "pyarrow": "pyarrow", "PIL": "pillow", "pillow_heif": "pillow-heif", "cv2": "opencv-python-headless",
     "rich": "rich", "safetensors": "safetensors", "tensorboard": "tensorboard", "lightning_fabric": "lightning-fabric",
     "lightning_utilities": "lightning-utilities", "pydantic": "pydantic", "pydantic_core": "pydantic-core",
     "annotated_types": "annotated-types", "typing_inspection": "typing-inspection", "defusedxml": "defusedxml",

@@ -13,7 +13,7 @@ and is to score it as the teacher does the crop at rest. How far a crop may move
 
 `crops` writes the teachers and the crops of rated images, photographs and edits; `pool` draws images of them and of data sets (train splits;
 test people of London and portraits are left out), half of them with a fault; `train` mirrors, shifts, scales and tones them, without the
-rated images that its teacher did not see, and writes `quality.safetensors`. What people said of those is what `measure` compares with;
+rated images that its teacher did not see, and writes `quality.safetensors` and, as `scores.npz`, its scores of all rated images. What people said of those is what `measure` compares with;
 `world` gives the ladders and the order of means of `features.py`, of weights whose body wrote SCRATCH (`features_data.py --body WEIGHTS`).
 No rating is in PACK; it holds the rated images and what was learned from ratings. Runs on a GPU where there is one.
 """
@@ -248,7 +248,12 @@ def train(words: argparse.Namespace) -> None:
             rate, (square, moved) = n * words.batch_size / (time.perf_counter() - start), (sums / count).tolist()
             print(f"{n} of {n_steps}: squared error {square:.3f}, moved by {moved:+.3f}, {rate:.1f} images/s", flush=True)
             sums.zero_()
-            save_features(out, copy.deepcopy(student).to("cpu", memory_format=torch.contiguous_format), facts)
+            still = copy.deepcopy(student).to("cpu", memory_format=torch.contiguous_format).requires_grad_(False)
+            save_features(out, still, facts)
+    rated = to_network(read_crops(words.pack)["rated"])
+    with torch.inference_mode():
+        scores = [torch.cat([net(x.to(device)).cpu() for x in rated.split(BATCH_SIZE)]).numpy() for net in (student, teacher)]
+    np.savez(words.out / "scores.npz", student=scores[0], teacher=scores[1], seen=seen, name=words.teacher)
 
 
 # What people said of images that neither teacher nor student saw.
@@ -256,25 +261,19 @@ def train(words: argparse.Namespace) -> None:
 
 def measure(words: argparse.Namespace) -> None:
     """Print agreement with people on images that were left out, of students and of their teachers: folds together, sources one by one."""
-    crops = read_crops(words.pack)["rated"]
     names = np.load(words.pack / "crops.npz", allow_pickle=True)["names"]
     mean = image_labels(read_lago2022(words.rated).ratings).set_index("name").loc[names]["mean"].to_numpy()
     source = read_generators(words.rated).loc[names].to_numpy()
     found: dict[str, Any] = {}
     scores = {name: np.full(len(mean), np.nan) for name in ("teacher", "student")}
     for run in words.runs:
-        student, facts = load_quality_net(run / "quality.safetensors")
-        name = facts["adversarial"]["teacher"]
-        teacher, seen, _ = read_teacher(words.pack, name)
-        for kind, net in (("teacher", teacher), ("student", student)):
-            with torch.inference_mode():
-                got = torch.cat([net(part) for part in to_network(crops[~seen]).split(BATCH_SIZE)]).numpy() if (~seen).any() else None
-            if got is None:
-                continue
+        file = np.load(run / "scores.npz")
+        name, unseen = str(file["name"]), ~file["seen"]
+        for kind, of_all in scores.items():
             if name.startswith("fold"):
-                scores[kind][~seen] = got
-            else:
-                found.setdefault(name, {})[kind] = float(np.corrcoef(got, mean[~seen])[0, 1])
+                of_all[unseen] = file[kind][unseen]
+            elif unseen.any():
+                found.setdefault(name, {})[kind] = float(np.corrcoef(file[kind][unseen], mean[unseen])[0, 1])
     for kind, values in scores.items():
         known = np.isfinite(values)
         if known.any():
