@@ -142,7 +142,9 @@ def pack_whole(out: Path, folders: Sequence[Path], words: argparse.Namespace) ->
             print(f"{place.name}: {n_images} images, {file.tell() / MB:.1f} MB so far", flush=True)
 
 
-def _copy_set(folder: Path, out: Path, file: IO[bytes], places: dict[str, tuple[int, int, str]], words: argparse.Namespace) -> int:
+def _copy_set(
+    folder: Path, out: Path, file: IO[bytes], places: dict[str, tuple[int, int, str]], words: argparse.Namespace
+) -> int:
     """Write a set's manifest under `out`, and into `file` what `places` does not hold yet; returns the number of images.
 
     `places` has offset, length and checksum of what was written, by the checksum of the image or matte that it was made of. Of
@@ -151,7 +153,15 @@ def _copy_set(folder: Path, out: Path, file: IO[bytes], places: dict[str, tuple[
     import cv2
     import pandas as pd
 
-    from legan.data.manifest import COLUMNS, MATTE_COLUMNS, matte_columns, read_bytes, read_manifest, read_pixels, write_manifest
+    from legan.data.manifest import (
+        COLUMNS,
+        MATTE_COLUMNS,
+        matte_columns,
+        read_bytes,
+        read_manifest,
+        read_pixels,
+        write_manifest,
+    )
 
     def write(digest: str, data: bytes) -> None:
         places[digest] = (file.tell(), len(data), hashlib.sha256(data).hexdigest())
@@ -165,7 +175,9 @@ def _copy_set(folder: Path, out: Path, file: IO[bytes], places: dict[str, tuple[
             image = read_pixels(folder, row)[..., ::-1]
             write(row["sha256"], cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, words.quality])[1].tobytes())
         offset, n_bytes, digest = places[row["sha256"]]
-        numbers = {name: None if row[name] is None else [float(value) for value in row[name]] for name in ("alignment", "landmarks")}
+        numbers = {
+            name: None if row[name] is None else [float(value) for value in row[name]] for name in ("alignment", "landmarks")
+        }
         at, length = (row.get(name) for name in MATTE_COLUMNS)
         matte = None
         if pd.notna(at):
@@ -652,7 +664,9 @@ def _parser() -> argparse.ArgumentParser:
 
     copying = verbs.add_parser("whole", help="copies of whole data sets, and start weights")
     copying.add_argument("out", type=Path)
-    copying.add_argument("--data", type=Path, action="append", required=True, help="a data set folder; may be given several times")
+    copying.add_argument(
+        "--data", type=Path, action="append", required=True, help="a data set folder; may be given several times"
+    )
     copying.add_argument("--init", type=Path, help="an exported editor that the training starts from")
     copying.add_argument("--quality", type=int, default=75, help="of WebP")
     copying.add_argument("--every", type=int, default=1, help="one person in so many of each set's splits")

@@ -129,6 +129,22 @@ def test_simulated_is_the_small_network_of_simulated_raters_by_name() -> None:
     assert "people" in load_quality().metadata["data"]
 
 
+def test_robust_is_hard_to_fool_by_name() -> None:
+    """Five steps along the gradient's sign, a grey level each and within two, as `experiments/quality/attack.py`."""
+    paths = sorted(asset("faces").glob("r*.png"))[:3]
+    faces = 2 * unit(*(Image.open(path).convert("RGB").resize((128, 128)) for path in paths)) - 1
+    rises = {}
+    for name in ("robust", "packaged"):
+        net, moved = QualityLoss(name).net, faces.clone()
+        for _ in range(5):
+            moved.requires_grad_(True)
+            (gradient,) = torch.autograd.grad(torch.logit(net(moved) / 10).sum(), moved)
+            moved = faces + (moved.detach() + 2 / 255 * gradient.sign() - faces).clamp(-4 / 255, 4 / 255)
+        with torch.no_grad():
+            rises[name] = float((net(moved) - net(faces)).mean())
+    assert 0 < rises["robust"] < 1 and rises["packaged"] > 3
+
+
 def test_the_packaged_q_finds_faults_unnatural() -> None:
     faces = [
         np.asarray(Image.open(path).convert("RGB").resize((128, 128))) for path in sorted(asset("faces").glob("r*.png"))[:3]

@@ -26,7 +26,8 @@ _UNREADABLE = (
 )  # fmt: skip
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 PACKAGED = "packaged"  # what users call weights that come with the package, in every option that takes a weights file
-SIMULATED = "simulated"  # the packaged quality model of simulated raters, by name
+# Further packaged quality models, by the names that users give: the one that is hard to fool, for losses, and the one of simulated raters.
+QUALITY_MODELS = {"robust": "quality-robust", "simulated": "quality-simulated"}
 # Kinds of the entries of the metadata; lists are of texts.
 _KINDS: dict[str, type] = {
     "model": str, "data": str, "licence": str, "version": str, "commit": str, "steps": int, "seed": int, "known_faults": list,
@@ -59,13 +60,13 @@ def packaged(name: str) -> Path:
 def weights_file(given: str | Path | None, name: str) -> Path:
     """Return the weights file that a user means: None and the word `packaged` are the package's own weights called `name`.
 
-    `simulated` is the packaged quality model that learned from simulated raters.
+    Of the quality model there are more, see `QUALITY_MODELS`.
 
     Raises:
         WeightsError: the package does not hold them.
     """
-    if (name, str(given)) == ("quality", SIMULATED):
-        return packaged("quality-simulated")
+    if name == "quality" and str(given) in QUALITY_MODELS:
+        return packaged(QUALITY_MODELS[str(given)])
     return packaged(name) if given is None or str(given) == PACKAGED else Path(given)
 
 

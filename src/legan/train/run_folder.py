@@ -17,7 +17,7 @@ import torch
 from legan.core.config import config_to_dict, read_toml, write_config
 from legan.core.errors import ConfigError, LeganError, WeightsError
 from legan.core.files import LOCK, atomic_write, held, make_folder, sha256_of
-from legan.core.weights import PACKAGED, SIMULATED, load_metadata
+from legan.core.weights import PACKAGED, QUALITY_MODELS, load_metadata
 from legan.train.config import parse_config
 from legan.train.task import Task
 
@@ -257,8 +257,8 @@ def is_whole(data: bytes) -> bool:
 
 
 def init_path(path: Path) -> Path:
-    """Return a weights file as a config holds it: absolute, so that a run continues from any folder; `packaged` and `simulated` stay."""
-    return path if str(path) in (PACKAGED, SIMULATED) else path.resolve()
+    """Return a weights file as a config holds it: absolute, so that a run continues from any folder; names such as `packaged` stay."""
+    return path if str(path) in (PACKAGED, *QUALITY_MODELS) else path.resolve()
 
 
 def describe_init(path: Path) -> dict[str, Any]:
