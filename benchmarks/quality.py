@@ -3,10 +3,10 @@
     pip install --no-deps pyiqa timm facexlib einops && pip install torchvision     # pyiqa's own list asks for far more
     python benchmarks/quality.py [--threads 2] [--seconds 3] [--rounds 3]
 
-TOPIQ (Chen et al., IEEE Transactions on Image Processing, 2024) as pyiqa makes `topiq_nr` and `topiq_nr-face`: CFANet on ResNet-50, with random
-weights, which do not change its speed. `topiq_nr-face` reads faces of 512 pixels, `topiq_nr` images as they are: 384 pixels here, the
-smaller side of what it was trained on. Q reads aligned crops of 128 pixels, in the precision that `legan score` takes on the machine; TOPIQ's
-rows are float32, as pyiqa runs it, and bfloat16.
+TOPIQ (Chen et al., IEEE Transactions on Image Processing, 2024) as pyiqa makes `topiq_nr` and `topiq_nr-face`: CFANet on ResNet-50, with
+random weights, which do not change its speed. `topiq_nr-face` reads faces of 512 pixels, `topiq_nr` images as they are: 384 pixels here,
+the least of what it was trained on. Q reads aligned crops of 128 pixels, in the precision that `legan score` takes on the machine;
+TOPIQ's rows are float32, as pyiqa runs it, and bfloat16 where that is fast.
 """
 
 import argparse

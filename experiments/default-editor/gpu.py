@@ -7,9 +7,10 @@
     python experiments/default-editor/gpu.py bring --run RUN --out BACK [--parts 4-8]
     python experiments/default-editor/gpu.py join  BACK [BACK ...] --run RUN --pack OUT [--set KEY=VALUE]
 
-`pack` makes small copies of data sets, `whole` copies all of them with each image once, however many sets hold it; `train` trains on them for some minutes and goes on when it is called again, `bring` gives more
-parts of the checkpoint, `join` makes a run folder of the parts, from which the same `train` goes on, here or there. Nothing of legan has
-to be installed (PYTHONPATH=src); what is missing beside it is named.
+`pack` makes small copies of data sets, `whole` copies all of them with each image once, however many sets hold it; `train` trains on
+them for some minutes and goes on when it is called again, `bring` gives more parts of the checkpoint, `join` makes a run folder of the
+parts, from which the same `train` goes on, here or there. Nothing of legan has to be installed (PYTHONPATH=src); what is missing
+beside it is named.
 """
 
 import argparse
@@ -41,9 +42,9 @@ if TYPE_CHECKING:
 STARTED = time.monotonic()
 # Import name and distribution of what the training imports, and what those import that comes with nothing else.
 NEEDED = {
-    "torch": "torch", "numpy": "numpy", "pandas": "pandas", "pyarrow": "pyarrow", "PIL": "pillow", "pillow_heif": "pillow-heif", "cv2": "opencv-python-headless",
-    "rich": "rich", "safetensors": "safetensors", "tensorboard": "tensorboard", "lightning_fabric": "lightning-fabric",
-    "lightning_utilities": "lightning-utilities", "pydantic": "pydantic", "pydantic_core": "pydantic-core",
+    "torch": "torch", "numpy": "numpy", "pandas": "pandas", "pyarrow": "pyarrow", "PIL": "pillow", "pillow_heif": "pillow-heif",
+    "cv2": "opencv-python-headless", "rich": "rich", "safetensors": "safetensors", "tensorboard": "tensorboard",
+    "lightning_fabric": "lightning-fabric", "lightning_utilities": "lightning-utilities", "pydantic": "pydantic", "pydantic_core": "pydantic-core",
     "annotated_types": "annotated-types", "typing_inspection": "typing-inspection", "defusedxml": "defusedxml",
 }  # fmt: skip
 MB = 1_000_000
@@ -120,9 +121,10 @@ def pack(out: Path, folders: Sequence[Path], words: argparse.Namespace) -> None:
 
 
 def pack_whole(out: Path, folders: Sequence[Path], words: argparse.Namespace) -> None:
-    """Write all of the data sets under `out`, numbered, as WebP. The bytes of all lie in one file, which `train` links into each set.
+    """Write all of the data sets under `out`, numbered, as WebP.
 
-    Packs whose sets have other numbers may be copied into one folder afterwards.
+    The bytes of all lie in one file, which `train` links into each set. Packs whose sets have other numbers may be copied into one
+    folder afterwards.
 
     Raises:
         DataError: `out` holds files.
@@ -189,7 +191,8 @@ def _copy_set(
                     write(mattes[key], data)
             matte = places[mattes[key]][:2]
         rows.append({
-            **{name: row[name] for name in COLUMNS}, **numbers, "path": f"shards/{Path(file.name).name}", "offset": offset, "n_bytes": n_bytes,
+            **{name: row[name] for name in COLUMNS}, **numbers,
+            "path": f"shards/{Path(file.name).name}", "offset": offset, "n_bytes": n_bytes,
             "key": f"{Path(row['path']).stem}/{row['key']}", "sha256": digest, **matte_columns(matte),
         })  # fmt: skip
     write_manifest(rows, out, MATTE_COLUMNS)

@@ -1,21 +1,24 @@
 """Makes Q hard to fool: its score of an image that was moved within a few grey levels shall be the teacher's of the image as it was.
 
-    python experiments/quality/robust.py crops --rated LAGO2022 --london LONDON --portraits PORTRAITS --work SCRATCH [--early EDITOR ...] --out PACK
+    python experiments/quality/robust.py crops --rated LAGO2022 --london LONDON --portraits PORTRAITS --work SCRATCH \\
+        [--early EDITOR ...] --out PACK
     python experiments/quality/robust.py pool  --pack PACK --data SET [--data SET ...] --out pool.npy [--n 60000] [--workers 2]
     python experiments/quality/robust.py train --pack PACK --pool pool.npy --teacher NAME --out RUN [--images 60000]
     python experiments/quality/robust.py measure --rated LAGO2022 --pack PACK RUN [RUN ...]
     python experiments/quality/robust.py world   --rated LAGO2022 --work SCRATCH WEIGHTS
 
-A teacher is the packaged Q's body with a head of `features.py`, from the scratch folder of `features_data.py`: `all` learned from all rated
-images, `fold-K` from all but a fifth of them, `without-SOURCE` from all but those of a source. A student starts as its teacher and
-all of it learns (adversarial training, Madry et al., ICLR 2018): it sees a crop moved along or against its gradient from a random place,
-and is to score it as the teacher does the crop at rest. How far a crop may move is drawn from 0 to a little over the bound of `attack.py`.
+A teacher is the packaged Q's body with a head of `features.py`, from the scratch folder of `features_data.py`: `all` learned from all
+rated images, `fold-K` from all but a fifth of them, `without-SOURCE` from all but those of a source. A student starts as its teacher
+and all of it learns (adversarial training, Madry et al., ICLR 2018): it sees a crop moved along or against its gradient from a random
+place, and is to score it as the teacher does the crop at rest. How far a crop may move is drawn from 0 to a little over the bound of
+`attack.py`.
 
-`crops` writes the teachers and the crops of rated images, photographs and edits; `pool` draws images of them and of data sets (train splits;
-test people of London and portraits are left out), half of them with a fault; `train` mirrors, shifts, scales and tones them, without the
-rated images that its teacher did not see, and writes `quality.safetensors` and, as `scores.npz`, its scores of all rated images. What people said of those is what `measure` compares with;
-`world` gives the ladders and the order of means of `features.py`, of weights whose body wrote SCRATCH (`features_data.py --body WEIGHTS`).
-No rating is in PACK; it holds the rated images and what was learned from ratings. Runs on a GPU where there is one.
+`crops` writes the teachers and the crops of rated images, photographs and edits; `pool` draws images of them and of data sets (train
+splits; test people of London and portraits are left out), half of them with a fault; `train` mirrors, shifts, scales and tones them,
+without the rated images that its teacher did not see, and writes `quality.safetensors` and, as `scores.npz`, its scores of all rated
+images. What people said of those is what `measure` compares with; `world` gives the ladders and the order of means of `features.py`,
+of weights whose body wrote SCRATCH (`features_data.py --body WEIGHTS`). No rating is in PACK; it holds the rated images and what was
+learned from ratings. Runs on a GPU where there is one.
 """
 
 import argparse
@@ -225,7 +228,8 @@ def train(words: argparse.Namespace) -> None:
     pool = torch.from_numpy(np.load(words.pool, mmap_mode="r")[is_seen]).to(device)
     names = ("teacher", "images", "batch_size", "rate", "bound", "steps", "seed")
     facts |= {
-        "adversarial": {name: getattr(words, name) for name in names}, "data": DATA, "licence": LICENCE, "known_faults": [*KNOWN_FAULTS, WEAKER],
+        "adversarial": {name: getattr(words, name) for name in names}, "data": DATA, "licence": LICENCE,
+        "known_faults": [*KNOWN_FAULTS, WEAKER],
     }  # fmt: skip
     out = make_folder(words.out) / "quality.safetensors"
     optimizer = torch.optim.Adam(student.parameters(), words.rate)

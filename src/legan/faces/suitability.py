@@ -63,8 +63,8 @@ class Bounds:
 
 
 FRONT = "give a photo taken from the front"
-# Degrees as `head_pose` estimates them, which is less than the true angle beyond 30: 28 is 32, and 36 is 46. A flash is right on tilted heads
-# on which a smile is not any more, so an edit of the light alone has bounds of its own. The detector itself stops at a score of 0.
+# Degrees as `head_pose` estimates them, which is less than the true angle beyond 30: 28 is 32, and 36 is 46. A flash is right on tilted
+# heads on which a smile is not any more, so an edit of the light alone has bounds of its own. The detector stops at a score of 0.
 BOUNDS = {
     "outside": Bounds(0.05, 0.25, "{value:.0%} of the face lies outside the photo", "give a photo with the whole face"),
     "side": Bounds(48, 28, "the face's crop is only {value:.0f} pixels a side in the photo", "give a larger photo"),
