@@ -44,8 +44,9 @@ STARTED = time.monotonic()
 NEEDED = {
     "torch": "torch", "numpy": "numpy", "pandas": "pandas", "pyarrow": "pyarrow", "PIL": "pillow", "pillow_heif": "pillow-heif",
     "cv2": "opencv-python-headless", "rich": "rich", "safetensors": "safetensors", "tensorboard": "tensorboard",
-    "lightning_fabric": "lightning-fabric", "lightning_utilities": "lightning-utilities", "pydantic": "pydantic", "pydantic_core": "pydantic-core",
-    "annotated_types": "annotated-types", "typing_inspection": "typing-inspection", "defusedxml": "defusedxml",
+    "lightning_fabric": "lightning-fabric", "lightning_utilities": "lightning-utilities", "pydantic": "pydantic",
+    "pydantic_core": "pydantic-core", "annotated_types": "annotated-types", "typing_inspection": "typing-inspection",
+    "defusedxml": "defusedxml",
 }  # fmt: skip
 MB = 1_000_000
 LARGEST, PART = 16 * MB, 15 * MB  # bytes of a file that comes back whole, and of a part of a larger one
