@@ -1,24 +1,34 @@
-"""The intervals of experiments/comparison: over seeds and people at once."""
+"""experiments/comparison: intervals over seeds and people at once, smaller sets, and what comes back from another machine."""
 
 import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
 
+import cv2
 import numpy as np
 import pytest
+from tests.face_sets import draw_face, make_face_set
+
+from legan.core.conditions import EXPRESSIONS
+from legan.data.manifest import read_manifest, read_pixels
 
 FOLDER = Path(__file__).parents[1] / "experiments" / "comparison"
 
 
-@pytest.fixture(scope="module")
-def decide() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("decide", FOLDER / "decide.py")
+def load(name: str, module_name: str | None = None) -> ModuleType:
+    module_name = module_name or name
+    spec = importlib.util.spec_from_file_location(module_name, FOLDER / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["decide"] = module
+    sys.modules[module_name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def decide() -> ModuleType:
+    return load("decide")
 
 
 def test_an_interval_is_as_wide_as_seeds_and_people_vary_together(decide: ModuleType) -> None:
@@ -41,3 +51,42 @@ def test_one_seed_gives_the_interval_over_people_and_missing_values_are_left_out
     gap = decide.crossed_interval(with_gap, np.append(people, [0, 1]))
     assert gap.value == pytest.approx(alone.value) and gap.low == pytest.approx(alone.low)
     assert (alone.high - alone.low) / 2 == pytest.approx(1.96 / np.sqrt(100), rel=0.3)
+
+
+def test_smaller_sets_hold_what_two_sets_have_once(tmp_path: Path) -> None:
+    sets = [make_face_set(tmp_path / "a", 2), make_face_set(tmp_path / "b", 3)]
+    out = tmp_path / "small"
+    assert load("shrink").shrink(sets, out, 16) == len(read_manifest(sets[1])), (
+        "the people of the first are those of the second too"
+    )
+    for row in read_manifest(out).iloc[::7].to_dict("records"):
+        expression, lighting = EXPRESSIONS.index(row["expression"]), int(row["lighting"])
+        drawn = draw_face(int(row["identity"][1:]), expression, lighting, 32)
+        assert (read_pixels(out, row) == cv2.resize(drawn, (16, 16), interpolation=cv2.INTER_AREA)).all()
+
+
+def test_parts_bring_every_editor_once_the_last_ones_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    gpu = load("gpu", "comparison_gpu")
+    monkeypatch.setattr(gpu, "PART", 60_000)
+    there, here = tmp_path / "there", tmp_path / "here"
+    for name, seed in (("legan", 0), ("stargan", 0), ("legan", 1)):
+        run = there / f"seed-{seed}" / name / name
+        (run / "snapshots").mkdir(parents=True)
+        (run / "log.jsonl").write_text('{"step": 3, "val/l1": 0.5}\n')
+        (run / "config.toml").write_text("[data]\nbatch_size = 16\n")
+        for seen in (100, 200, 300):
+            content = f"{name} {seed} {seen}".encode()
+            (run / "snapshots" / f"images_{seen:08d}.safetensors").write_bytes(content + bytes(25_000))
+    parts = gpu.parts_of(there)
+    assert [name for _, name in parts[0] if "snapshots" in name] == ["cmp-0/legan/snapshots/images_00000300.safetensors"]
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "bring", "--runs", str(there), "--out", str(here), "--parts", "1-99"])
+    assert gpu.main() == 0
+    brought = sorted(here.glob("*.tar"))
+    assert len(brought) == len(parts) and all(path.stat().st_size <= 60_000 for path in brought)
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "join", *map(str, brought), "--runs", str(here)])
+    assert gpu.main() == 0
+    for path in there.rglob("*.safetensors"):
+        seed, name = path.parts[-5].removeprefix("seed-"), path.parts[-3]
+        assert (here / f"cmp-{seed}" / name / "snapshots" / path.name).read_bytes() == path.read_bytes()
+    assert "legan,48,val/l1,0.5" in (here / "cmp-1" / "curves.csv").read_text()
