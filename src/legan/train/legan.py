@@ -105,8 +105,8 @@ class LeganConfig:
         init: an exported editor whose generator and critic the training starts from, instead of random weights.
         identity: the network of `loss.identity`, a file of `legan train identity` or an official LightCNN checkpoint; the packaged
             one by default.
-        quality: the network of `loss.quality`, weights written by `legan train quality`; the packaged ones by default, and
-            `simulated` are those of simulated raters, twenty times faster.
+        quality: the network of `loss.quality`, weights written by `legan train quality`; the packaged ones by default. `robust` are
+            those that are hard to fool, and `simulated` those of simulated raters, twenty times faster.
         perceptual: weights for `loss.perceptual` in the layout of EfficientNet-Lite0's package; the installed package's by default.
         model: says in a run folder what was trained there.
     """
