@@ -135,6 +135,11 @@ def _joined(parts: Sequence[QualityOutput]) -> QualityOutput:
 def load_quality(weights: str | Path | None = None, device: str = "cpu", precision: Precision = "auto") -> QualityScorer:
     """Return a scorer with the packaged weights, or with weights written by `legan train quality`.
 
+    Args:
+        weights: a file; "robust" and "simulated" are further packaged ones: hard to fool, and of simulated raters.
+        device: "cpu", "cuda", "mps".
+        precision: "auto" is bfloat16 where the hardware multiplies it.
+
     Raises:
         WeightsError: a missing or damaged file, a pickle, or weights of something else.
         ConfigError: a device that this machine does not have, or an unknown precision.

@@ -64,8 +64,8 @@ class StarGANConfig:
         optimizer: Adam; `ema_decay` 0 is the published training, which averages no weights.
         precision: "bf16", "fp32", or "auto": bfloat16 where the hardware has it. Penalties are float32 always.
         channels_last: memory layout of images and weights.
-        quality: the network of `loss.quality`, weights written by `legan train quality`; the packaged ones by default, and
-            `simulated` are those of simulated raters, twenty times faster.
+        quality: the network of `loss.quality`, weights written by `legan train quality`; the packaged ones by default. `robust` are
+            those that are hard to fool, and `simulated` those of simulated raters, twenty times faster.
         model: says in a run folder what was trained there.
     """
 
