@@ -71,7 +71,7 @@ class Drawn(NamedTuple):
 
 
 def write_crops(words: argparse.Namespace) -> None:
-    """Write PACK: crops as lossless WebP, and a head for each teacher."""
+    """Write PACK: crops as WebP, those of rated images losslessly, and a head for each teacher."""
     make_folder(words.out)
     rated = crops_of(words.rated / "images", "rated")
     photos = crops_of(words.london, "london") + crops_of(words.portraits, "portraits")
