@@ -141,17 +141,14 @@ def pack_whole(out: Path, folders: Sequence[Path], words: argparse.Namespace) ->
         places: dict[str, tuple[int, int, str]] = {}
         for number, folder in enumerate(folders, words.first):
             place = make_folder(out / f"{number:02d}-{folder.resolve().name}")
-            n_images = _copy_set(folder, place, file, places, words)
+            n_images = _copy_set(folder, place, file, places, words.quality)
             print(f"{place.name}: {n_images} images, {file.tell() / MB:.1f} MB so far", flush=True)
 
 
-def _copy_set(
-    folder: Path, out: Path, file: IO[bytes], places: dict[str, tuple[int, int, str]], words: argparse.Namespace
-) -> int:
+def _copy_set(folder: Path, out: Path, file: IO[bytes], places: dict[str, tuple[int, int, str]], quality: int) -> int:
     """Write a set's manifest under `out`, and into `file` what `places` does not hold yet; returns the number of images.
 
-    `places` has offset, length and checksum of what was written, by the checksum of the image or matte that it was made of. Of
-    the people of the set, one in `words.every` is copied.
+    `places` has offset, length and checksum of what was written, by the checksum of the image or matte that it was made of.
     """
     import cv2
     import pandas as pd
@@ -171,12 +168,10 @@ def _copy_set(
         file.write(data)
 
     rows, mattes = [], {}
-    frame = read_manifest(folder)
-    people = [person for _, of_split in frame.groupby("split") for person in sorted(set(of_split["identity"]))[:: words.every]]
-    for row in frame[frame["identity"].isin(people)].to_dict("records"):
+    for row in read_manifest(folder).to_dict("records"):
         if row["sha256"] not in places:
             image = read_pixels(folder, row)[..., ::-1]
-            write(row["sha256"], cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, words.quality])[1].tobytes())
+            write(row["sha256"], cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes())
         offset, n_bytes, digest = places[row["sha256"]]
         numbers = {
             name: None if row[name] is None else [float(value) for value in row[name]] for name in ("alignment", "landmarks")
@@ -673,7 +668,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     copying.add_argument("--init", type=Path, help="an exported editor that the training starts from")
     copying.add_argument("--quality", type=int, default=75, help="of WebP")
-    copying.add_argument("--every", type=int, default=1, help="one person in so many of each set's splits")
     copying.add_argument("--first", type=int, default=0, help="number of the first set, where another pack has those before it")
 
     training = verbs.add_parser("train", help="train for some minutes, or go on")

@@ -28,7 +28,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -58,13 +58,6 @@ N_PER_SET = 4000  # images of a data set
 FAULTS = [*DEGRADATIONS, "cut", "ghost"]
 STEP = 0.75  # of the bound, a step
 WEAKER = "agrees less with people than the packaged Q does, most of all within a source"
-
-
-class Drawn(NamedTuple):
-    """Where a pool's image comes from: the number of the rated image, -1 for others, and of its source."""
-
-    rated: int
-    source: int
 
 
 # What is learned from: teachers and crops.
@@ -134,7 +127,7 @@ def read_teacher(pack: Path, name: str) -> tuple[FeatureQuality, np.ndarray, dic
 
 
 def write_pool(words: argparse.Namespace) -> None:
-    """Write images (n, 128, 128, 3) uint8, and beside them where each comes from."""
+    """Write images (n, 128, 128, 3) uint8, and beside them the number of the rated image that each is made of, -1 for others."""
     sources = list(read_crops(words.pack).values())
     for folder in words.data:
         frame = read_manifest(folder)
@@ -145,23 +138,23 @@ def write_pool(words: argparse.Namespace) -> None:
     global _SOURCES
     _SOURCES = sources  # what forked workers see without a copy
     pool = np.lib.format.open_memmap(words.out, "w+", np.uint8, (words.n, *sources[0].shape[1:]))
-    places: list[Drawn] = []
+    rated: list[int] = []
     with ProcessPoolExecutor(words.workers, torch.multiprocessing.get_context("fork")) as workers:
         for part, (images, drawn) in zip(parts, workers.map(_draw, [(words.seed, part) for part in parts]), strict=True):
             pool[part] = images
-            places += drawn
+            rated += drawn
     pool.flush()
-    np.save(words.out.with_suffix(".places.npy"), np.array(places))
+    np.save(words.out.with_suffix(".rated.npy"), np.array(rated))
 
 
 _SOURCES: list[np.ndarray] = []
 
 
-def _draw(task: tuple[int, np.ndarray]) -> tuple[np.ndarray, list[Drawn]]:
+def _draw(task: tuple[int, np.ndarray]) -> tuple[np.ndarray, list[int]]:
     """Draw images of the sources in equal shares, half of them with a fault."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    images, places = [], []
+    images, rated = [], []
     for number in task[1]:
         random = np.random.default_rng([task[0], number])
         source = int(random.integers(len(_SOURCES)))
@@ -171,8 +164,8 @@ def _draw(task: tuple[int, np.ndarray]) -> tuple[np.ndarray, list[Drawn]]:
             other = _SOURCES[source][random.integers(len(_SOURCES[source]))] if source else crop
             crop = faulty(crop, other, str(random.choice(FAULTS)), float(random.uniform(0.1, 1)), int(random.integers(2**31)))
         images.append(crop)
-        places.append(Drawn(index if source == 0 else -1, source))
-    return np.stack(images), places
+        rated.append(index if source == 0 else -1)
+    return np.stack(images), rated
 
 
 def faulty(crop: np.ndarray, other: np.ndarray, fault: str, strength: float, seed: int) -> np.ndarray:
@@ -201,7 +194,7 @@ def fooled(net: FeatureQuality, x: Tensor, bound: Tensor, direction: Tensor, n_s
     for _ in range(n_steps):
         moved.requires_grad_(True)
         (gradient,) = torch.autograd.grad(judge(net, moved)[:, 0].sum(), moved)
-        moved = moved.detach() + (1.25 if n_steps == 1 else STEP) * bound * direction * gradient.sign()
+        moved = moved.detach() + STEP * bound * direction * gradient.sign()
         moved = (x + torch.maximum(torch.minimum(moved - x, bound), -bound)).clamp(-1, 1)
     net.requires_grad_(True)
     return moved
@@ -223,8 +216,7 @@ def train(words: argparse.Namespace) -> None:
     teacher = teacher.to(device, memory_format=torch.channels_last)
     student = copy.deepcopy(teacher)
     student.weights, student.bias = nn.Parameter(student.weights), nn.Parameter(student.bias)
-    places = np.load(words.pool.with_suffix(".places.npy"))
-    is_seen = np.append(seen, True)[places[:, 0]]  # the last for -1, images that nobody rated
+    is_seen = np.append(seen, True)[np.load(words.pool.with_suffix(".rated.npy"))]  # the last for -1, images that nobody rated
     pool = torch.from_numpy(np.load(words.pool, mmap_mode="r")[is_seen]).to(device)
     names = ("teacher", "images", "batch_size", "rate", "bound", "steps", "seed")
     facts |= {

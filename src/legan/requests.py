@@ -50,8 +50,8 @@ EditorWeights = Annotated[
 QualityWeights = Annotated[
     Path | None,
     Option(
-        "Weights of the quality model Q that `legan train quality` wrote, `robust` (hard to fool, for losses) or `simulated`, instead "
-        "of the packaged ones.",
+        "Weights of the quality model Q that `legan train quality` wrote, `robust` (adversarially trained, for losses) or "
+        "`simulated`, instead of the packaged ones.",
         "--quality",
     ),
 ]

@@ -26,7 +26,7 @@ _UNREADABLE = (
 )  # fmt: skip
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 PACKAGED = "packaged"  # what users call weights that come with the package, in every option that takes a weights file
-# Further packaged quality models, by the names that users give: the one that is hard to fool, for losses, and the one of simulated raters.
+# Further packaged quality models, by the names that users give: adversarially trained, for losses; and of simulated raters.
 QUALITY_MODELS = {"robust": "quality-robust", "simulated": "quality-simulated"}
 # Kinds of the entries of the metadata; lists are of texts.
 _KINDS: dict[str, type] = {

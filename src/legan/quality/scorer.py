@@ -136,7 +136,7 @@ def load_quality(weights: str | Path | None = None, device: str = "cpu", precisi
     """Return a scorer with the packaged weights, or with weights written by `legan train quality`.
 
     Args:
-        weights: a file; "robust" and "simulated" are further packaged ones: hard to fool, and of simulated raters.
+        weights: a file; "robust" and "simulated" are further packaged ones: adversarially trained, and of simulated raters.
         device: "cpu", "cuda", "mps".
         precision: "auto" is bfloat16 where the hardware multiplies it.
 

@@ -106,7 +106,7 @@ class LeganConfig:
         identity: the network of `loss.identity`, a file of `legan train identity` or an official LightCNN checkpoint; the packaged
             one by default.
         quality: the network of `loss.quality`, weights written by `legan train quality`; the packaged ones by default. `robust` are
-            those that are hard to fool, and `simulated` those of simulated raters, twenty times faster.
+            adversarially trained, and `simulated` are those of simulated raters, twenty times faster.
         perceptual: weights for `loss.perceptual` in the layout of EfficientNet-Lite0's package; the installed package's by default.
         model: says in a run folder what was trained there.
     """

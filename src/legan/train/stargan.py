@@ -65,7 +65,7 @@ class StarGANConfig:
         precision: "bf16", "fp32", or "auto": bfloat16 where the hardware has it. Penalties are float32 always.
         channels_last: memory layout of images and weights.
         quality: the network of `loss.quality`, weights written by `legan train quality`; the packaged ones by default. `robust` are
-            those that are hard to fool, and `simulated` those of simulated raters, twenty times faster.
+            adversarially trained, and `simulated` are those of simulated raters, twenty times faster.
         model: says in a run folder what was trained there.
     """
 
