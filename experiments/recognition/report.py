@@ -3,8 +3,8 @@
     python experiments/recognition/report.py --runs runs/recognition --out experiments/recognition/results
 
 Writes `verification.json` and `expression.json`: `{"rows": [{"training", "seeds", "measures": {NAME: {"mean", "std"}}}]}`, the standard
-deviation over seeds (n - 1); `paired.json`, paired t-tests over the seeds against `original` and against `repeated`; `roc-*.png`,
-`curves-*.png`; and `tables.md`. Only seeds that all trainings have are counted.
+deviation over seeds (n - 1), `photos.json` alike; `paired.json`, paired t-tests over the seeds of each training with synthetic images
+against one without; `roc-*.png`, `curves-*.png`; and `tables.md`. Only seeds that all trainings have are counted.
 """
 
 import argparse
@@ -20,7 +20,15 @@ from legan.core.files import atomic_write, make_folder, write_atomic
 from legan.evaluation.verification import plot_rocs
 from legan.metrics.verification import roc
 
-TRAININGS = ("original", "repeated", "classical", "augmented", "unfiltered")
+TRAININGS = ("original", "repeated", "augmented", "classical", "together", "unfiltered")
+# What synthetic images change: the training with them, and the one without.
+TESTED = (
+    ("augmented", "repeated"),
+    ("together", "classical"),
+    ("unfiltered", "repeated"),
+    ("augmented", "original"),
+    ("together", "original"),
+)
 Results = dict[str, dict[int, dict[str, float]]]  # training, seed, measure
 
 
@@ -32,19 +40,23 @@ def main() -> None:
     options = parser.parse_args()
     make_folder(options.out)
     tables, paired = [], {}
-    for what in ("verification", "expression"):
+    for what in ("verification", "photos", "expression"):
         results = read(options.runs / what)
         if not results:
             continue
         rows = [summary(training, results[training]) for training in results]
         write_atomic(options.out / f"{what}.json", json.dumps({"rows": rows}, indent=2).encode())
-        paired[what] = {base: compare(results, base) for base in ("original", "repeated") if base in results}
+        paired[what] = [
+            {"training": training, "base": base, "measures": compare(results, training, base)}
+            for training, base in TESTED
+            if training in results and base in results
+        ]
         reference = options.runs / what / "dlib" / "result.json"
         outside = json.loads(reference.read_text())["measures"] if reference.exists() else {}
         tables.append(table(what, rows, paired[what], outside))
         curves(what, options.runs / what, results, options.out)
-    if (options.runs / "verification").is_dir():
-        rocs(options.runs / "verification", options.out)
+        if what != "expression":
+            rocs(what, options.runs / what, list(results), options.out)
     write_atomic(options.out / "paired.json", json.dumps(paired, indent=2).encode())
     text = "\n\n".join(tables) + "\n"
     write_atomic(options.out / "tables.md", text.encode())
@@ -72,27 +84,21 @@ def summary(training: str, seeds: dict[int, dict[str, float]]) -> dict[str, Any]
     return {"training": training, "seeds": len(seeds), "measures": measures}
 
 
-def compare(results: Results, base: str) -> dict[str, dict[str, dict[str, float | None]]]:
-    """Of each training and measure: mean difference to `base`, its 95% interval over the seeds, and p of the paired t-test."""
-    found: dict[str, dict[str, dict[str, float | None]]] = {}
-    for training in results:
-        if training == base:
-            continue
-        found[training] = {}
-        for name in next(iter(results[base].values())):
-            both = np.array([[results[side][seed][name] for seed in results[base]] for side in (training, base)])
-            differences = both[0] - both[1]
-            tested = stats.ttest_rel(*both) if len(differences) > 1 and differences.std() > 0 else None
-            low, high = tested.confidence_interval() if tested is not None else (math.nan, math.nan)
-            values = {"difference": differences.mean(), "low": low, "high": high, "p": tested.pvalue if tested else math.nan}
-            found[training][name] = {
-                key: None if math.isnan(value) else round(float(value), 5) for key, value in values.items()
-            }
+def compare(results: Results, training: str, base: str) -> dict[str, dict[str, float | None]]:
+    """Of each measure: mean difference of two trainings, its 95% interval over the seeds, and p of the paired t-test."""
+    found = {}
+    for name in next(iter(results[base].values())):
+        both = np.array([[results[side][seed][name] for seed in results[base]] for side in (training, base)])
+        differences = both[0] - both[1]
+        tested = stats.ttest_rel(*both) if len(differences) > 1 and differences.std() > 0 else None
+        low, high = tested.confidence_interval() if tested is not None else (math.nan, math.nan)
+        values = {"difference": differences.mean(), "low": low, "high": high, "p": tested.pvalue if tested else math.nan}
+        found[name] = {key: None if math.isnan(value) else round(float(value), 5) for key, value in values.items()}
     return found
 
 
-def table(what: str, rows: list[dict[str, Any]], paired: dict[str, Any], outside: dict[str, float]) -> str:
-    """Mean ± std by training, then the differences of the augmented trainings to the controls."""
+def table(what: str, rows: list[dict[str, Any]], paired: list[dict[str, Any]], outside: dict[str, float]) -> str:
+    """Mean ± std by training, then the differences of trainings with synthetic images to those without."""
     names = list(rows[0]["measures"])
     lines = [f"## {what}, {rows[0]['seeds']} seeds", "", "| measure | " + " | ".join(row["training"] for row in rows)]
     lines[-1] += (" | dlib" if outside else "") + " |"
@@ -101,16 +107,17 @@ def table(what: str, rows: list[dict[str, Any]], paired: dict[str, Any], outside
         cells = [f"{row['measures'][name]['mean']:.4f} ± {row['measures'][name]['std']:.4f}" for row in rows]
         cells += [f"{outside[name]:.4f}"] if outside else []
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    for base, found in paired.items():
-        for training in ("augmented", "unfiltered"):
-            if training not in found or training == base:
-                continue
-            lines += ["", f"{training} - {base}: mean difference, 95% interval and p of a paired t-test over seeds", ""]
-            lines += ["| measure | difference | interval | p |", "| --- | --- | --- | --- |"]
-            for name, values in found[training].items():
-                shown = {key: "-" if value is None else f"{value:+.4f}" for key, value in values.items()}
-                p = "-" if values["p"] is None else f"{values['p']:.3f}"
-                lines.append(f"| {name} | {shown['difference']} | {shown['low']} .. {shown['high']} | {p} |")
+    for one in paired:
+        lines += [
+            "",
+            f"{one['training']} - {one['base']}: mean difference, 95% interval and p of a paired t-test over seeds",
+            "",
+        ]
+        lines += ["| measure | difference | interval | p |", "| --- | --- | --- | --- |"]
+        for name, values in one["measures"].items():
+            shown = {key: "-" if value is None else f"{value:+.4f}" for key, value in values.items()}
+            p = "-" if values["p"] is None else f"{values['p']:.3f}"
+            lines.append(f"| {name} | {shown['difference']} | {shown['low']} .. {shown['high']} | {p} |")
     return "\n".join(lines)
 
 
@@ -119,7 +126,7 @@ def curves(what: str, folder: Path, results: Results, out: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    key = "val/render/auc" if what == "verification" else "val/auc"
+    key = {"verification": "val/render/auc", "photos": "val/relit/auc", "expression": "val/auc"}[what]
     figure = Figure(figsize=(5.2, 3.6), layout="constrained")
     axes = figure.add_subplot()
     for training, seeds in results.items():
@@ -133,16 +140,18 @@ def curves(what: str, folder: Path, results: Results, out: Path) -> None:
         FigureCanvasAgg(figure).print_png(file)
 
 
-def rocs(folder: Path, out: Path) -> None:
-    """ROC of each training, mean and band over the seeds, and dlib's."""
-    for kind in ("render", "london"):
-        found: dict[str, list[Any]] = {}
-        for name in (*TRAININGS, "dlib"):
-            paths = sorted(folder.glob(f"{name}-*/scores.npz")) + sorted(folder.glob(f"{name}/scores.npz"))
-            for path in paths:
-                with np.load(path, allow_pickle=False) as scores:
-                    found.setdefault(name, []).append(roc(scores[f"{kind}_scores"], scores[f"{kind}_same"]))
-        plot_rocs(found, out / f"roc-{kind}.png", f"verification of {kind} test people", 1e-3)
+def rocs(what: str, folder: Path, trainings: list[str], out: Path) -> None:
+    """ROC of each training, mean and band over the seeds, and dlib's, on each kind of test images."""
+    found: dict[str, dict[str, list[Any]]] = {}
+    for name in (*trainings, "dlib"):
+        for path in sorted(folder.glob(f"{name}-*/scores.npz")) + sorted(folder.glob(f"{name}/scores.npz")):
+            with np.load(path, allow_pickle=False) as scores:
+                for kind in (key.removesuffix("_scores") for key in scores if key.endswith("_scores")):
+                    one = roc(scores[f"{kind}_scores"], scores[f"{kind}_same"])
+                    found.setdefault(kind, {}).setdefault(name, []).append(one)
+    for kind, of_kind in found.items():
+        title = f"verification of {kind} test people" + (", learned from photos" if what == "photos" else "")
+        plot_rocs(of_kind, out / f"roc-{what}-{kind}.png", title, 1e-3)
 
 
 if __name__ == "__main__":

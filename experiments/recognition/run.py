@@ -1,13 +1,16 @@
 """Train and measure: every training of verification and of expression recognition, with several seeds.
 
-    python experiments/recognition/run.py --sets data/recognition --renders data/rendered --london data/london --out runs/recognition
+    python experiments/recognition/run.py --sets data/recognition --renders data/rendered --london data/relit \
+        --portraits data/portraits-relit --reexpressed data/reexpressed --out runs/recognition
 
 Trainings: `original`; `augmented`, with the synthetic images that passed; `unfiltered`, with all; `repeated`, the original images for as
-many steps as augmented ones take; `classical`, the same with random changes of place, light, tone and sharpness. An epoch is an epoch:
-`original` takes `--steps`, the others `1 + ratio` times as many. Tested on people whom neither the classifier nor the editor saw: the
-split test of the renders, under all lights and expressions, and the London people of the split val. London has two expressions only:
-`--reexpressed` adds, for expression recognition, photos of the same people that `legan reexpress` warped to all six. Each (training, seed)
-leaves `result.json` and `scores.npz` in its own folder; run again, it continues where it was. `report.py` makes the tables.
+many steps as augmented ones take; `classical`, the same with random changes of place, light, tone and sharpness; `together`, the
+augmented set with the classical changes. An epoch is an epoch: `original` takes `--steps`, the others `1 + ratio` times as many. `photos`
+is verification, too, learned from photographs. Tested on people whom neither the classifier nor the editor saw: the
+split test of the renders, under all lights and expressions, and for verification the London people and portraits of the split val.
+London has two expressions only: `--reexpressed` adds, for expression recognition, photos of the same people that `legan reexpress` warped
+to all six. Each (training, seed) leaves `result.json` and `scores.npz` in its own folder; run again, it continues where it was. `report.py`
+makes the tables.
 """
 
 import argparse
@@ -30,8 +33,10 @@ from legan.train.expression import WEIGHTS as EXPRESSION_WEIGHTS
 from legan.train.identity import WEIGHTS as IDENTITY_WEIGHTS
 from legan.train.recipes import RECIPES
 
-TRAININGS = ("original", "augmented", "repeated", "unfiltered", "classical")
-SETS = {"augmented": "augmented", "unfiltered": "unfiltered"}  # the others train on the original set
+TRAININGS = ("original", "repeated", "augmented", "classical", "together", "unfiltered")
+SETS = {"augmented": "augmented", "together": "augmented", "unfiltered": "unfiltered"}  # the others train on the original set
+CHANGED = ("classical", "together")
+WHAT = ("verification", "expression", "photos")
 FARS = (1e-3, 1e-2)
 N_PAIRS = 6000
 # Small networks, so that a training takes minutes on one core.
@@ -53,26 +58,29 @@ def main() -> None:
     parser.add_argument("--sets", type=Path, required=True, help="folder that sets.py wrote")
     parser.add_argument("--renders", type=Path, required=True, help="rendered set whose split test is tested on")
     parser.add_argument("--london", type=Path, required=True, help="London photos and relit photos, split val")
+    parser.add_argument("--portraits", type=Path, help="portraits and relit ones, split val")
     parser.add_argument("--reexpressed", type=Path, help="what `legan reexpress` made of London, split val")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--what", nargs="+", choices=("verification", "expression"), default=["verification", "expression"])
-    parser.add_argument("--trainings", nargs="+", choices=TRAININGS, default=list(TRAININGS))
+    parser.add_argument("--what", nargs="+", choices=WHAT, default=list(WHAT))
+    parser.add_argument("--trainings", nargs="+", choices=TRAININGS, default=list(TRAININGS[:-1]), help="all but the last")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=150, help="of `original`; the others take as many for each epoch")
     parser.add_argument("--ratio", type=float, default=1.0, help="as given to sets.py")
     parser.add_argument("--batch", type=int, default=48)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    tests = {"render": test_images(options.renders, "test"), "london": test_images(options.london, "val")}
-    of_expression = dict(tests)
+    both = {"render": test_images(options.renders, "test"), "london": test_images(options.london, "val")}
+    of_expression, of_verification = dict(both), dict(both)
     if options.reexpressed is not None:
         of_expression["reexpressed"] = test_images(options.reexpressed, "val")
+    if options.portraits is not None:
+        of_verification["portraits"] = test_images(options.portraits, "val")
     for seed in options.seeds:  # seeds outermost: a run that is stopped has whole seeds
         for what in options.what:
             for training in options.trainings:
-                one(what, training, seed, options, tests if what == "verification" else of_expression)
-    if "verification" in options.what:
-        reference(options.out / "verification" / "dlib", tests)
+                one(what, training, seed, options, of_expression if what == "expression" else of_verification)
+    for what in {"verification", "photos"} & set(options.what):
+        reference(options.out / what / "dlib", of_verification)
 
 
 def one(what: str, training: str, seed: int, options: argparse.Namespace, tests: dict[str, Tested]) -> None:
@@ -93,8 +101,8 @@ def one(what: str, training: str, seed: int, options: argparse.Namespace, tests:
         f"optimizer.warmup_steps={max(1, n_steps // 10)}",
         "optimizer.ema_decay=0.98",
     ]
-    augment = 1.0 if training == "classical" else 0.0
-    if what == "verification":
+    augment = 1.0 if training in CHANGED else 0.0
+    if what != "expression":
         own = [f"data.augment={augment}", f"data.batch_size={options.batch}", f"margin.n_rise_steps={n_steps // 3}"]
         RECIPES["identity"].train("lite", [data], folder / "run", [*settings, *own])
         measures = verify(folder, str(folder / "run" / IDENTITY_WEIGHTS), tests)

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
+from gradio.components import Component
 
 from legan.core.conditions import LIGHTINGS, MAX_AZIMUTH, MAX_ELEVATION, MIN_ELEVATION
 from legan.core.errors import LeganError
@@ -24,6 +25,7 @@ WARMEST, COOLEST = MIN_KELVIN, 12000.0  # kelvin; beyond, colours hardly change
 _N_FAILURES = 20  # of a batch that are listed on the page; the table in the zip file has all
 # One edit at a time: two would only share the cores. Readings and batches wait for none of them.
 _EDITING, _READING, _PACKING = "editing", "reading", "packing"
+_QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 _INTRO = """<h1>legan</h1>
 <p>Edit the light and the expression of a face photo. It stays on the computer that runs this page, and is deleted when you leave.</p>"""
 _DIVIDE = "(share) => ({ __type__: 'update', slider_position: share })"
@@ -73,98 +75,165 @@ def make_page(editor: Editor, pages: Pages, request: AppRequest, weights: str | 
         gr.HTML(_INTRO, elem_id="intro")
         with gr.Tabs():
             with gr.Tab("One photo"), gr.Row(elem_id="work"):
-                with gr.Column(scale=3, min_width=320, elem_id="left"):
-                    drop = gr.File(label="Photo", file_types=["image"], height=135, elem_id="drop")
-                    example = gr.Button("Use a packaged photo", size="sm", elem_id="example")
-                    messages = gr.HTML("", elem_id="messages")
-                    stage = gr.ImageSlider(
-                        label="Before and after",
-                        interactive=False,
-                        buttons=["fullscreen"],
-                        max_height=620,
-                        visible=False,
-                        elem_id="stage",
-                    )
-                    divider = gr.Slider(
-                        0, 100, 50, step=1, label="Divider: how much is shown as it was", visible=False, elem_id="divider"
-                    )
-                    faces = _component("faces", {"faces": [], "chosen": "1"})
-                    readings = gr.HTML("", elem_id="readings")
-                    with gr.Row():
-                        save = gr.Button("Download the edit", variant="primary", elem_id="save", min_width=150)
-                        grid = gr.Button("Grid of all", elem_id="grid", min_width=150)
-                    saved = gr.DownloadButton("saved", visible="hidden", elem_id="saved")
-                    grid_image = gr.Image(
-                        label="All expressions under six lights", interactive=False, visible=False, elem_id="grid-image",
-                        buttons=["download", "fullscreen"], show_label=False,
-                    )  # fmt: skip
-                with gr.Column(scale=2, min_width=300, elem_id="right"):
-                    with gr.Group():
-                        sliders = [gr.Slider(0, 1, 0, step=0.05, label=name.capitalize(), elem_id=name) for name in SLIDERS]
-                        neutral = gr.Checkbox(False, label="Neutral, with all of these at 0", elem_id="neutral")
-                    light = gr.Radio(LIGHTS, value=LIGHTS[0], label="Light", elem_id="light")
-                    limits = {"side": MAX_AZIMUTH, "low": MIN_ELEVATION, "high": MAX_ELEVATION}
-                    flashes = [(one.azimuth, one.elevation) for one in LIGHTINGS if one.azimuth is not None]
-                    puck = _component("puck", {"azimuth": -45, "elevation": 20}, limits=limits, flashes=flashes)
-                    with gr.Group():
-                        ambient = gr.Slider(0, 1, 1, step=0.05, label="Ambient: share of the room's light", elem_id="ambient")
-                        softness = gr.Slider(
-                            0, MAX_SOFTNESS, 0, step=5, label="Softness: size of the lamp in degrees", elem_id="softness"
-                        )
-                        kelvin = gr.Slider(
-                            WARMEST, COOLEST, WHITE_KELVIN, step=100, label="Colour in kelvin: 6500 is white", elem_id="kelvin"
-                        )
-                        tint = _component("tint", {"colour": NO_TINT})
-                    strength = gr.Slider(0, MAX_STRENGTH, 1, step=0.05, label="Strength of the whole edit", elem_id="strength")
-                    force = gr.Checkbox(False, label="Also faces that are turned too far, cut or small", elem_id="force")
+                view = _lay_out_view()
+                inputs = _lay_out_inputs()
             with gr.Tab("Many photos"):
-                gr.HTML(f"<p>Edits every photo as the controls of “One photo” say, up to {request.max_photos} at once.</p>")
-                many = gr.File(label="Photos", file_types=["image"], file_count="multiple", height=135, elem_id="many")
-                folder = gr.UploadButton("Choose a folder", file_count="directory", elem_id="folder")
-                batch_messages = gr.HTML("", elem_id="batch-messages")
-                with gr.Row():
-                    run = gr.Button("Edit all", variant="primary", elem_id="run")
-                    stop = gr.Button("Stop", elem_id="stop")
-                packed = gr.DownloadButton("Download the zip file", visible=False, elem_id="packed")
+                batch = _lay_out_batch(request.max_photos)
         with gr.Accordion("The same from the command line and in Python", open=False, elem_id="lines"):
             shell = gr.Textbox(label="Command line", lines=2, interactive=False, buttons=["copy"], elem_id="shell")
             python = gr.Textbox(label="Python", lines=3, interactive=False, buttons=["copy"], elem_id="python")
-
-        controls = [*sliders, neutral, light, puck, ambient, softness, kelvin, tint, strength, faces, force]
-        shown = [stage, messages, light, tint, shell, python]
-        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-        edits: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": _EDITING, **quiet}
         work = _Work(editor, pages, request, weights)
-
-        opened = drop.upload(work.drop, [drop, *controls], [drop, faces, divider, *shown], **edits)
-        opened_example = example.click(work.drop_example, controls, [drop, faces, divider, *shown], **edits)
-        moved = gr.on([one.input for one in controls], work.move, controls, shown, trigger_mode="always_last", **edits)
-        for event in (opened, opened_example, moved):
-            event.then(
-                work.read, None, readings, trigger_mode="always_last", concurrency_limit=1, concurrency_id=_READING, **quiet
-            )
-        for event in (opened, opened_example):
-            event.then(work.look_closer, None, faces, concurrency_limit=1, concurrency_id=_READING, **quiet)
-        save.click(work.save, controls, [saved, messages], **edits).success(
-            None, None, None, js=_CLICK_SAVED, api_visibility="private"
-        )
-        grid.click(work.grid, controls, [grid_image, messages, shell], **edits)
-        for source in (many, folder):
-            source.upload(work.add_to_batch, source, [source, batch_messages, packed], **quiet)
-        running = run.click(work.run, controls, [batch_messages, packed], concurrency_limit=1, concurrency_id=_PACKING, **quiet)
-        # Not in the queue, which may be full: then above all it is wanted.
-        stop.click(
-            lambda: _message("Stopped. Give the photos again to start anew."),
-            None,
-            batch_messages,
-            cancels=[running],
-            queue=False,
-            **quiet,
-        )
-        # The image's own divider is for mouse and finger alone; this one is for the keyboard too.
-        divider.input(None, divider, stage, js=_DIVIDE, api_visibility="private")
+        values = inputs.values(view.faces)
+        _connect_photo(work, view, inputs, values, shell, python)
+        _connect_batch(work, batch, values)
         blocks.unload(work.leave)
     return blocks
+
+
+class _View(NamedTuple):
+    """Components on the left: a photo, its edit, its faces."""
+
+    drop: gr.File
+    example: gr.Button
+    messages: gr.HTML
+    stage: gr.ImageSlider
+    divider: gr.Slider
+    faces: gr.HTML
+    readings: gr.HTML
+    save: gr.Button
+    grid: gr.Button
+    saved: gr.DownloadButton
+    grid_image: gr.Image
+
+
+class _Inputs(NamedTuple):
+    """Components on the right: what an edit is asked for."""
+
+    sliders: list[gr.Slider]
+    neutral: gr.Checkbox
+    light: gr.Radio
+    puck: gr.HTML
+    ambient: gr.Slider
+    softness: gr.Slider
+    kelvin: gr.Slider
+    tint: gr.HTML
+    strength: gr.Slider
+    force: gr.Checkbox
+
+    def values(self, faces: gr.HTML) -> list[Component]:
+        """All of them, and the choice of a face, in the order in which `_controls` reads their values."""
+        lamp = [self.light, self.puck, self.ambient, self.softness, self.kelvin, self.tint]
+        return [*self.sliders, self.neutral, *lamp, self.strength, faces, self.force]
+
+
+class _Batch(NamedTuple):
+    """Components of the tab for many photos."""
+
+    many: gr.File
+    folder: gr.UploadButton
+    messages: gr.HTML
+    run: gr.Button
+    stop: gr.Button
+    packed: gr.DownloadButton
+
+
+def _lay_out_view() -> _View:
+    with gr.Column(scale=3, min_width=320, elem_id="left"):
+        drop = gr.File(label="Photo", file_types=["image"], height=135, elem_id="drop")
+        example = gr.Button("Use a packaged photo", size="sm", elem_id="example")
+        messages = gr.HTML("", elem_id="messages")
+        stage = gr.ImageSlider(
+            label="Before and after",
+            interactive=False,
+            buttons=["fullscreen"],
+            max_height=620,
+            visible=False,
+            elem_id="stage",
+        )
+        divider = gr.Slider(0, 100, 50, step=1, label="Divider: how much is shown as it was", visible=False, elem_id="divider")
+        faces = _component("faces", {"faces": [], "chosen": "1"})
+        readings = gr.HTML("", elem_id="readings")
+        with gr.Row():
+            save = gr.Button("Download the edit", variant="primary", elem_id="save", min_width=150)
+            grid = gr.Button("Grid of all", elem_id="grid", min_width=150)
+        saved = gr.DownloadButton("saved", visible="hidden", elem_id="saved")
+        grid_image = gr.Image(
+            label="All expressions under six lights", interactive=False, visible=False, elem_id="grid-image",
+            buttons=["download", "fullscreen"], show_label=False,
+        )  # fmt: skip
+    return _View(drop, example, messages, stage, divider, faces, readings, save, grid, saved, grid_image)
+
+
+def _lay_out_inputs() -> _Inputs:
+    with gr.Column(scale=2, min_width=300, elem_id="right"):
+        with gr.Group():
+            sliders = [gr.Slider(0, 1, 0, step=0.05, label=name.capitalize(), elem_id=name) for name in SLIDERS]
+            neutral = gr.Checkbox(False, label="Neutral, with all of these at 0", elem_id="neutral")
+        light = gr.Radio(LIGHTS, value=LIGHTS[0], label="Light", elem_id="light")
+        limits = {"side": MAX_AZIMUTH, "low": MIN_ELEVATION, "high": MAX_ELEVATION}
+        flashes = [(one.azimuth, one.elevation) for one in LIGHTINGS if one.azimuth is not None]
+        puck = _component("puck", {"azimuth": -45, "elevation": 20}, limits=limits, flashes=flashes)
+        with gr.Group():
+            ambient = gr.Slider(0, 1, 1, step=0.05, label="Ambient: share of the room's light", elem_id="ambient")
+            softness = gr.Slider(0, MAX_SOFTNESS, 0, step=5, label="Softness: size of the lamp in degrees", elem_id="softness")
+            kelvin = gr.Slider(
+                WARMEST, COOLEST, WHITE_KELVIN, step=100, label="Colour in kelvin: 6500 is white", elem_id="kelvin"
+            )
+            tint = _component("tint", {"colour": NO_TINT})
+        strength = gr.Slider(0, MAX_STRENGTH, 1, step=0.05, label="Strength of the whole edit", elem_id="strength")
+        force = gr.Checkbox(False, label="Also faces that are turned too far, cut or small", elem_id="force")
+    return _Inputs(sliders, neutral, light, puck, ambient, softness, kelvin, tint, strength, force)
+
+
+def _lay_out_batch(max_photos: int) -> _Batch:
+    gr.HTML(f"<p>Edits every photo as the controls of “One photo” say, up to {max_photos} at once.</p>")
+    many = gr.File(label="Photos", file_types=["image"], file_count="multiple", height=135, elem_id="many")
+    folder = gr.UploadButton("Choose a folder", file_count="directory", elem_id="folder")
+    messages = gr.HTML("", elem_id="batch-messages")
+    with gr.Row():
+        run = gr.Button("Edit all", variant="primary", elem_id="run")
+        stop = gr.Button("Stop", elem_id="stop")
+    packed = gr.DownloadButton("Download the zip file", visible=False, elem_id="packed")
+    return _Batch(many, folder, messages, run, stop, packed)
+
+
+def _connect_photo(
+    work: "_Work", view: _View, inputs: _Inputs, values: list[Component], shell: gr.Textbox, python: gr.Textbox
+) -> None:
+    shown = [view.stage, view.messages, inputs.light, inputs.tint, shell, python]
+    edits: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": _EDITING, **_QUIET}
+    reads: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": _READING, **_QUIET}
+    found = [view.drop, view.faces, view.divider, *shown]
+    opened = view.drop.upload(work.drop, [view.drop, *values], found, **edits)
+    opened_example = view.example.click(work.drop_example, values, found, **edits)
+    moved = gr.on([one.input for one in values], work.move, values, shown, trigger_mode="always_last", **edits)
+    for event in (opened, opened_example, moved):
+        event.then(work.read, None, view.readings, trigger_mode="always_last", **reads)
+    for event in (opened, opened_example):
+        event.then(work.look_closer, None, view.faces, **reads)
+    view.save.click(work.save, values, [view.saved, view.messages], **edits).success(
+        None, None, None, js=_CLICK_SAVED, api_visibility="private"
+    )
+    view.grid.click(work.grid, values, [view.grid_image, view.messages, shell], **edits)
+    # The image's own divider is for mouse and finger alone; this one is for the keyboard too.
+    view.divider.input(None, view.divider, view.stage, js=_DIVIDE, api_visibility="private")
+
+
+def _connect_batch(work: "_Work", batch: _Batch, values: list[Component]) -> None:
+    for source in (batch.many, batch.folder):
+        source.upload(work.add_to_batch, source, [source, batch.messages, batch.packed], **_QUIET)
+    running = batch.run.click(
+        work.run, values, [batch.messages, batch.packed], concurrency_limit=1, concurrency_id=_PACKING, **_QUIET
+    )
+    # Not in the queue, which may be full: then above all it is wanted.
+    batch.stop.click(
+        lambda: _message("Stopped. Give the photos again to start anew."),
+        None,
+        batch.messages,
+        cancels=[running],
+        queue=False,
+        **_QUIET,
+    )
 
 
 class _Work:
@@ -303,7 +372,7 @@ class _Work:
 
 
 def _controls(values: tuple[Any, ...]) -> Controls:
-    """The controls' values in the order of `make_page`."""
+    """The controls' values in the order of `_Inputs.values`."""
     weights, others = values[: len(SLIDERS)], values[len(SLIDERS) :]
     neutral, light, lamp, ambient, softness, kelvin, tint, strength, faces, force = others
     return Controls(
