@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.evaluation.sets import make_set, tiny_choice, write_images
+from tests.evaluation.sets import write_images
 from typer.testing import CliRunner
 
 from legan.cli import app
@@ -26,16 +26,6 @@ from legan.models.editors import Attempt, Codes, load_networks
 from legan.requests import EvaluationNetworks, EvaluationRequest
 
 N = 24
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_set(tmp_path_factory.mktemp("data") / "drawn")
-
-
-@pytest.fixture(scope="module")
-def choice(tmp_path_factory: pytest.TempPathFactory, tiny_quality: Path) -> EvaluationNetworks:
-    return tiny_choice(tmp_path_factory.mktemp("nets"), tiny_quality)
 
 
 def request_of(data: Path, *editors: object, **others: Any) -> EvaluationRequest:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.evaluation.sets import make_set, tiny_choice
 from tests.study.studies import set_up, taker
 
 from legan.core.errors import ConfigError, DataError
@@ -18,16 +17,6 @@ from legan_study.create import create_study
 from legan_study.export import export_study
 from legan_study.serve import make_app
 from legan_study.study import open_study
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_set(tmp_path_factory.mktemp("data") / "drawn")
-
-
-@pytest.fixture(scope="module")
-def choice(tmp_path_factory: pytest.TempPathFactory, tiny_quality: Path) -> EvaluationNetworks:
-    return tiny_choice(tmp_path_factory.mktemp("nets"), tiny_quality)
 
 
 def request_of(data: Path, *editors: str, **others: Any) -> EvaluationRequest:
