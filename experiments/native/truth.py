@@ -2,8 +2,8 @@
 
     python experiments/native/truth.py [--people 4] [--size 512] [--renders FOLDER]
 
-Each person at rest under room light is edited to every other expression under that light and, at rest, to five flashes. The truth is the
-same person rendered so. With --no-noise the sensor's noise is left out of all renders: no edit can know that of the truth. The face is
+Each person at rest under room light is edited to every other expression, the light not named, and to five flashes, the expression not
+named. The truth is the same person rendered so. With --no-noise the sensor's noise is left out of all renders: no edit can know that of the truth. The face is
 the hull of the landmarks of both, less its border. SSIM is that of the same pixels' windows.
 """
 
@@ -80,9 +80,10 @@ def main() -> None:
         takes = {name: rendered(renderer, seed, name, words.size, words.renders) for name in EXPRESSIONS}
         start = takes["neutral"]
         subject = whole_crop(Image.fromarray(start["00"]), editor.networks.size)
-        wishes = [(name, name, "00") for name in EXPRESSIONS[1:]] + [(f"light {name}", "neutral", name) for name in FLASHES]
+        wishes = [(name, name, None) for name in EXPRESSIONS[1:]] + [(f"light {name}", None, name) for name in FLASHES]
         for label, expression, lighting in wishes:
-            truth, points = takes[expression][lighting], takes[expression]["landmarks"]
+            take = takes[expression or "neutral"]
+            truth, points = take[lighting or "00"], take["landmarks"]
             edited = edit_both(editor, subject, expression, lighting)
             mask = face_mask(words.size, start["landmarks"], points)
             images = (edited.before, edited.pasted, edited.native)
