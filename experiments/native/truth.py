@@ -3,8 +3,8 @@
     python experiments/native/truth.py [--people 4] [--size 512] [--renders FOLDER]
 
 Each person at rest under room light is edited to every other expression, the light not named, and to five flashes, the expression not
-named. The truth is the same person rendered so. With --no-noise the sensor's noise is left out of all renders: no edit can know that of the truth. The face is
-the hull of the landmarks of both, less its border. SSIM is that of the same pixels' windows.
+named. The truth is the same person rendered so. With --no-noise the sensor's noise is left out of all renders: no edit can know that of
+the truth. The face is the hull of the landmarks of both, less its border. SSIM is that of the same pixels' windows.
 """
 
 import argparse
