@@ -4,7 +4,7 @@
 
 The models are compared after equal numbers of images, the most that all of them have a snapshot of (`--images` names fewer). OUT
 gets what `legan evaluate` writes (`report.json`, tables, `images.csv`, `report.html`), `curves.csv` with the figures of every
-snapshot until then on fewer edits, `curves.png`, `copies.csv` (SSIM of each model's reconstruction of an image under the image's own
+snapshot until then on fewer edits, `curves.png`, `copies.csv` (SSIM of each snapshot's reconstruction of an image under the image's own
 condition, on held-out people; StarGAN v2's with the mean style of that condition) and `orderings.md`. Run again, it continues.
 """
 
@@ -196,8 +196,10 @@ def main() -> None:
                 rows += figures_of(measure(models, words, words.n_curves, 0, along), seen)
         report = measure(found[n_images], words, words.n, 1000, words.out)
         copies = [
-            (name, n_images, data, value)
-            for name, path in found[n_images].items()
+            (name, seen, data, value)
+            for seen, models in found.items()
+            if seen <= n_images
+            for name, path in models.items()
             for data, value in copy_ssim(path, words.data, words.n_curves).items()
         ]
     except LeganError as error:
