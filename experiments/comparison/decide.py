@@ -62,7 +62,9 @@ class Seeds:
         self.reports: list[dict[str, Any]] = [json.loads((folder / "report.json").read_text()) for folder in folders]
         self.images = [pd.read_csv(folder / "images.csv") for folder in folders]
         copies = [pd.read_csv(folder / "copies.csv") for folder in folders]
-        self.copies = [table[table["images"] == table["images"].max()] for table in copies]  # at the end, not along the training
+        self.copies = [
+            table[table["images"] == table["images"].max()] for table in copies
+        ]  # at the end, not along the training
         self.curves = [pd.read_csv(folder / "curves.csv") for folder in folders]
         self.data = list(dict.fromkeys(self.images[0]["data"]))
         self.models = list(dict.fromkeys(name for table in self.copies for name in table["model"]))
