@@ -8,11 +8,13 @@
 unedited crops: their split `train` fits the second judge, their split `val` holds the truths. Measured on aligned crops of 128 pixels:
 
 - light: mean grey level of three disks (forehead, cheeks; radius 0.18 of the eye distance), edit of the expression alone against the
-  photo; beside it what the same disks do between true crops of two expressions under one light;
-- places: how far the landmark network sees eyes and mouth move when only light is edited, in pixels of the crop;
+  photo; the same of what the edit draws, its gain and bias, without what it moves; and what the disks do between true crops of two
+  expressions, renders under one light and photographs of one person;
+- places: how far the landmark network sees eyes and mouth move when only light is edited, in pixels of the crop, and when light truly
+  changed (`legan relight` moves nothing, so that this is the error of the landmarks);
 - expression: what two judges see, neither of which saw an edit. `judge` is made by classifiers.py; `features` is a logistic regression
   on EfficientNet-Lite0's features;
-- person: dlib's distance between photo and edit;
+- person: dlib's distance between photo and edit, and between a photo and what `legan relight` made of it;
 - regions: SSIM and distance of EfficientNet-Lite0's features round mouth and eyes, edit and input against the true crop.
 
 Prints Markdown; `--out` gets table.md and table.json. Intervals: 95% bootstrap over people. The grid shows people: look at it, keep it
@@ -47,6 +49,7 @@ from legan.faces.landmarks import locate_in_crop
 from legan.metrics.images import ssim
 from legan.models.editors import Codes, Networks, load_networks
 from legan.models.efficientnet import load_efficientnet
+from legan.models.generator import apply_fields
 
 DISK_RADIUS = 0.18 * EYE_DISTANCE
 DISKS = {
@@ -55,6 +58,7 @@ DISKS = {
     "right cheek": (0.5 + 0.6 * EYE_DISTANCE, EYES_Y + 0.75 * EYE_DISTANCE),
 }
 SOME_LIGHTS = (0, 1, 4, 7, 10, 13, 14, 18, 19)
+HARD_LIGHTS = (1, 7, 13, 19)  # of those, where dlib's distance is measured
 EYES_AND_MOUTH = np.r_[36:48, 48:68]
 OPEN = ("surprise", "disgust", "scream")
 REGIONS = {  # left, top, right, bottom, fractions of the side
@@ -92,8 +96,10 @@ def read_photos(folder: Path, table: Path, limit: int | None) -> Photos:
     return Photos(folder.name, files, np.stack(images), np.unique(people, return_inverse=True)[1], np.array(expressions))
 
 
-def edited(networks: Networks, images: np.ndarray, expression: int | None, lighting: int | None) -> np.ndarray:
-    """Edit crops uint8 (n, 128, 128, 3) to classes; None keeps."""
+def edited(
+    networks: Networks, images: np.ndarray, expression: int | None, lighting: int | None, moves: bool = True
+) -> np.ndarray:
+    """Edit crops uint8 (n, 128, 128, 3) to classes; None keeps. Without `moves`, only draw: gain and bias, no displacement."""
     done = []
     for part in np.array_split(images, max(1, len(images) // 16)):
         x = to_network(part)
@@ -102,7 +108,9 @@ def edited(networks: Networks, images: np.ndarray, expression: int | None, light
             kept.expression if expression is None else one_hot([expression] * len(x), len(EXPRESSIONS)),
             kept.lighting if lighting is None else one_hot([lighting] * len(x), len(LIGHTINGS)),
         )
-        done.append(from_network(networks.translate(x, codes).image))
+        out = networks.translate(x, codes)
+        image = out.image if moves else apply_fields(x, torch.zeros_like(out.displacement), out.gain, out.bias).clamp(-1, 1)
+        done.append(from_network(image))
     return np.concatenate(done)
 
 
@@ -152,12 +160,25 @@ def light_table(networks: Networks, photos: list[Photos], val: FaceDataset) -> T
     rows = []
     for one in photos:
         before = disk_levels(one.images)
-        change = np.concatenate([np.abs(disk_levels(edited(networks, one.images, e, None)) - before) for e in range(6)])
-        rows.append((one.name, *_level_cells(change, np.tile(one.person, 6))))
+        for name, moves in ((one.name, True), (f"{one.name}, what is drawn alone", False)):
+            edits = [edited(networks, one.images, expression, None, moves) for expression in range(6)]
+            change = np.concatenate([np.abs(disk_levels(images) - before) for images in edits])
+            rows.append((name, *_level_cells(change, np.tile(one.person, 6))))
+        a, b = _own_pairs(one).T
+        if len(a):
+            change = np.abs(before[a] - before[b])
+            rows.append((f"{one.name}, two photographs of one person", *_level_cells(change, one.person[a])))
     truth, people = _true_changes(val)
-    rows.append(("true crops of two expressions", *_level_cells(truth, people)))
+    rows.append(("renders of two expressions", *_level_cells(truth, people)))
     columns = ("photos", "three disks, mean", "worst", "forehead, mean", "worst", "n")
     return Table("light", "Expression alone: change of grey levels (of 255)", columns, rows)
+
+
+def _own_pairs(photos: Photos) -> np.ndarray:
+    """Rows (n, 2) of two photographs of one person with two expressions."""
+    a, b = np.triu_indices(len(photos.files), 1)
+    is_pair = (photos.person[a] == photos.person[b]) & (photos.expression[a] != photos.expression[b])
+    return np.stack([a[is_pair], b[is_pair]], 1)
 
 
 def _level_cells(change: np.ndarray, people: np.ndarray) -> tuple:
@@ -179,14 +200,38 @@ def _true_changes(val: FaceDataset) -> tuple[np.ndarray, np.ndarray]:
     return np.array(changes), np.array(people)
 
 
-def place_table(networks: Networks, photos: list[Photos]) -> Table:
-    """How far eyes and mouth seem to move where only light was edited."""
+@dataclass(frozen=True)
+class Relit:
+    """Photographs of a set of `legan relight`, uint8 (n, 128, 128, 3), and what it made of them under each of `SOME_LIGHTS`."""
+
+    name: str
+    images: np.ndarray
+    person: np.ndarray
+    lit: dict[int, np.ndarray]
+
+
+def read_relit(folders: list[Path], val: FaceDataset) -> list[Relit]:
+    """The validation people of every set that has photographs and their relit versions."""
+    found = []
+    for number, folder in enumerate(folders):
+        rows = np.flatnonzero((val.folder == number) & (val.domain == "photo"))
+        truths = val.truth[val.take[rows], val.expression[rows]][:, list(SOME_LIGHTS)]  # (n, lights)
+        rows, truths = rows[is_whole := (truths >= 0).all(1)], truths[is_whole]
+        if len(rows):
+            lit = {light: val.images(truths[:, k]) for k, light in enumerate(SOME_LIGHTS)}
+            found.append(Relit(f"true light of {folder.name}", val.images(rows), val.person[rows], lit))
+    return found
+
+
+def place_table(networks: Networks, photos: list[Photos], relit: list[Relit]) -> Table:
+    """How far eyes and mouth seem to move where only light was edited, and where it truly changed."""
     rows = []
-    for one in photos:
+    for one in (*photos, *relit):
         before = np.stack([locate_in_crop(image) for image in one.images])
         moves = []
         for lighting in SOME_LIGHTS:
-            after = np.stack([locate_in_crop(image) for image in edited(networks, one.images, None, lighting)])
+            changed = one.lit[lighting] if isinstance(one, Relit) else edited(networks, one.images, None, lighting)
+            after = np.stack([locate_in_crop(image) for image in changed])
             moves.append(np.linalg.norm(after - before, axis=2)[:, EYES_AND_MOUTH].mean(1))
         moves = np.concatenate(moves)
         rows.append((one.name, figure(moves, np.tile(one.person, len(SOME_LIGHTS)), False), f"{moves.max():.2f}", len(moves)))
@@ -209,21 +254,25 @@ def expression_table(networks: Networks, photos: list[Photos], judges: dict) -> 
     return Table("expressions", title, ("photos", "asked", *judges, "n"), rows), edits
 
 
-def person_table(networks: Networks, photos: list[Photos], edits: dict[tuple[str, int], np.ndarray]) -> Table:
-    """dlib's distance between photo and edit."""
+def person_table(
+    networks: Networks, photos: list[Photos], relit: list[Relit], edits: dict[tuple[str, int], np.ndarray]
+) -> Table:
+    """dlib's distance between photo and edit, and between a photo and itself under another light."""
     dlib, rows = DlibEmbedder(), []
-    for one in photos:
+    for one in (*photos, *relit):
         before = dlib(one.images)
-        lit = {f"light {LIGHTINGS[k].name}": edited(networks, one.images, None, k) for k in (1, 7, 13, 19)}
-        distances = {
-            name: np.linalg.norm(dlib(images) - before, axis=1)
-            for name, images in [*((EXPRESSIONS[t], edits[one.name, t]) for t in range(6)), *lit.items()]
-        }
-        groups = {
-            "all": list(distances),
-            "neutral, smile, squint, light": [name for name in distances if name not in OPEN],
-            **{name: [name] for name in OPEN},
-        }
+        if isinstance(one, Relit):
+            changed = {f"light {LIGHTINGS[k].name}": one.lit[k] for k in HARD_LIGHTS}
+        else:
+            changed = {EXPRESSIONS[t]: edits[one.name, t] for t in range(6)}
+            changed |= {f"light {LIGHTINGS[k].name}": edited(networks, one.images, None, k) for k in HARD_LIGHTS}
+        distances = {name: np.linalg.norm(dlib(images) - before, axis=1) for name, images in changed.items()}
+        lights = [name for name in distances if name.startswith("light")]
+        groups = {"light": lights}
+        if not isinstance(one, Relit):
+            groups["all"] = list(distances)
+            groups["neutral, smile, squint, light"] = [name for name in distances if name not in OPEN]
+            groups |= {name: [name] for name in EXPRESSIONS}
         for group, names in groups.items():
             values, people = np.concatenate([distances[name] for name in names]), np.tile(one.person, len(names))
             rows.append((one.name, group, figure(values < 0.6, people), figure(values < 0.45, people), len(values)))
@@ -307,8 +356,9 @@ def main() -> None:
         judge = Judge(options.judge)
         judges["judge"] = lambda images: judge(to_network(images)).expression.argmax(1)
     expressions, edits = expression_table(networks, photos, judges)
-    tables = [expressions, light_table(networks, photos, val), place_table(networks, photos)]
-    tables += [person_table(networks, photos, edits), region_table(networks, val, options.n, options.seed)]
+    relit = read_relit(options.data, val)
+    tables = [expressions, light_table(networks, photos, val), place_table(networks, photos, relit)]
+    tables += [person_table(networks, photos, relit, edits), region_table(networks, val, options.n, options.seed)]
     text = "\n\n".join(table.markdown() for table in tables)
     print(text)
     if options.out:
