@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -27,8 +28,11 @@ def load(name: str, module_name: str | None = None) -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def decide() -> ModuleType:
-    return load("decide")
+def decide() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(FOLDER))  # its neighbour report.py
+        yield load("decide")
+    sys.modules.pop("report", None)
 
 
 def test_an_interval_is_as_wide_as_seeds_and_people_vary_together(decide: ModuleType) -> None:
@@ -51,6 +55,25 @@ def test_one_seed_gives_the_interval_over_people_and_missing_values_are_left_out
     gap = decide.crossed_interval(with_gap, np.append(people, [0, 1]))
     assert gap.value == pytest.approx(alone.value) and gap.low == pytest.approx(alone.low)
     assert (alone.high - alone.low) / 2 == pytest.approx(1.96 / np.sqrt(100), rel=0.3)
+
+
+def test_the_ratio_of_seeds_has_a_t_interval_of_its_logarithm_and_decides_by_it(decide: ModuleType) -> None:
+    found = decide.ratio_interval(np.exp([0.0, 0.2, 0.4]))
+    reach = 4.3027 * 0.2 / np.sqrt(3)  # t of two degrees of freedom
+    assert np.log([found.value, found.low, found.high]) == pytest.approx([0.2, 0.2 - reach, 0.2 + reach], abs=1e-4)
+    assert decide.verdict(found, 1, more_is_better=False) == "undecided"
+    assert decide.verdict(decide.ratio_interval([0.30, 0.31, 0.32]), 1, more_is_better=False) == "better"
+    assert decide.verdict(decide.ratio_interval([1.30, 1.31, 1.32]), 1, more_is_better=False) == "worse"
+    assert decide.verdict(decide.ratio_interval([0.5]), 1, more_is_better=False) == "undecided", (
+        "one seed says nothing of others"
+    )
+
+
+def test_latex_marks_what_cannot_copy_and_sets_minus_signs(decide: ModuleType) -> None:
+    rows = [["model", "copies, SSIM", "SSIM"], ["legan-noqual", "0.640 **not converged**", "-0.015 [-0.032, 0.010]"]]
+    lines = decide.latex({"relit_a/val": rows}).splitlines()
+    assert r"\multicolumn{3}{l}{relit\_a/val} \\" in lines
+    assert r"legan-noqual & 0.640\dag & $-$0.015 [$-$0.032, 0.010] \\" in lines
 
 
 def test_smaller_sets_hold_what_two_sets_have_once(tmp_path: Path) -> None:

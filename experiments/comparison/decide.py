@@ -3,17 +3,20 @@
     python experiments/comparison/decide.py --report runs/report-0 --report runs/report-1 --out experiments/comparison/results/64
 
 Each `--report` is what report.py left for one seed, over the same edits; a model that not all seeds have is judged by those that have it.
-OUT gets `decision.md` and `decision.json`: a table of all models (one whose copies of held-out images, under the condition that they
-have, stay below SSIM 0.85 on a data set is marked "not converged" there), the paired differences, and the correlations of the quality
-score over all models, seeds and snapshots.
+OUT gets `decision.md`, `decision.tex`, `decision.json` and `curves.png`: a table of all models (one whose copies of held-out images,
+under the condition that they have, stay below SSIM 0.85 on a data set is marked "not converged" there), the paired differences, each claim
+beside the poster's numbers, the correlations of the quality score over all models, seeds and snapshots, and every figure against images
+seen, a point for each seed.
 
 Intervals are 95%: seeds and people are drawn with replacement, independently of each other, and each draw of edits is averaged over
 the seeds drawn (the crossed bootstrap of Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 2007). With one seed they are
-over people alone, and the table says so. FID has no value for a single edit: its values stand seed by seed.
+over people alone, and the table says so. FID has no value for a single edit: its values stand seed by seed, and its ratio has a t
+interval of the logarithm over seeds.
 """
 
 import argparse
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +24,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from report import DRAWN, draw
+from scipy.stats import t as student
 
 from legan.core.files import make_folder, write_atomic
 from legan.evaluation.evaluators import IMAGE_METRICS
@@ -29,6 +34,7 @@ from legan.evaluation.statistics import METRICS, labels
 from legan.metrics.agreement import Interval
 
 CONVERGED = 0.85  # SSIM of copies
+NOT_CONVERGED = " **not converged**"
 # What each claim compares, as the poster has it: model, baseline.
 CLAIMS = {
     "the quality loss improves StarGAN": ("stargan-qual", "stargan"),
@@ -36,6 +42,12 @@ CLAIMS = {
     "LEGAN is better than StarGAN": ("legan", "stargan"),
     "LEGAN is better than StarGAN with the quality loss": ("legan", "stargan-qual"),
     "the game of the table does not wrong StarGAN": ("stargan", "stargan-official"),
+}
+# The poster's table (FID of Inception's features, LPIPS): what its claims rest on. It has no LEGAN without the quality loss.
+POSTER = {
+    "stargan": {"fid": 38.745, "lpips": 0.126, "ssim": 0.559, "match": 0.635, "quality": 5.200},
+    "stargan-qual": {"fid": 34.045, "lpips": 0.123, "ssim": 0.567, "match": 0.647, "quality": 5.391},
+    "legan": {"fid": 29.964, "lpips": 0.120, "ssim": 0.649, "match": 0.649, "quality": 5.853},
 }
 N_DRAWS = 2000
 
@@ -53,6 +65,22 @@ def crossed_interval(values: np.ndarray, people: np.ndarray, seed: int = 0) -> I
     sums = np.einsum("ns,sp,np->n", seeds, totals, drawn) / np.einsum("ns,sp,np->n", seeds, counts, drawn)
     low, high = np.percentile(sums, (2.5, 97.5))
     return Interval(float(totals.sum() / counts.sum()), float(low), float(high))
+
+
+def ratio_interval(ratios: Sequence[float]) -> Interval:
+    """Geometric mean of the ratios of several seeds, and its t interval over them; without bounds where there is one seed."""
+    logs = np.log(ratios)
+    if len(logs) < 2:
+        return Interval(float(np.exp(logs.mean())), float("nan"), float("nan"))
+    reach = student.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs))
+    return Interval(*map(float, np.exp([logs.mean(), logs.mean() - reach, logs.mean() + reach])))
+
+
+def verdict(found: Interval, level: float, more_is_better: bool) -> str:
+    """Whether an interval lies wholly on the better or the worse side of a level."""
+    above, below = found.low > level, found.high < level
+    better, worse = (above, below) if more_is_better else (below, above)
+    return "better" if better else "worse" if worse else "undecided"
 
 
 class Seeds:
@@ -98,15 +126,15 @@ class Seeds:
         return [float(table[(table["data"] == data) & (table["model"] == model)]["ssim"].iloc[0]) for table in tables]
 
 
-def table_of(seeds: Seeds, data: str) -> list[str]:
-    """The models on one data set, in Markdown."""
+def table_of(seeds: Seeds, data: str) -> list[list[str]]:
+    """The models on one data set, a row of cells each, the heading first."""
     metrics = [name for name in IMAGE_METRICS if name != "psnr"]
     heads = ["model", "seeds", "copies, SSIM", "FID", *(seeds.heads[name] for name in metrics)]
-    lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
+    rows = [heads]
     for model in [INPUT, *seeds.models]:
         own = seeds.having(model)
         copies = [] if model == INPUT else seeds.copy(data, model, own)
-        mark = "" if all(value >= CONVERGED for value in copies) else " **not converged**"
+        mark = "" if all(value >= CONVERGED for value in copies) else NOT_CONVERGED
         fids = [value for value in seeds.distance(data, model, "fid", own) if value is not None]
         cells = [
             "doing nothing" if model == INPUT else model,
@@ -117,8 +145,33 @@ def table_of(seeds: Seeds, data: str) -> list[str]:
         for name in metrics:
             values, people = seeds.values(data, model, name, own)
             cells.append(_shown(crossed_interval(values, people), METRICS[name].digits) if np.isfinite(values).any() else "")
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+        rows.append(cells)
+    return rows
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table as Markdown."""
+    lines = [f"| {' | '.join(cells)} |" for cells in rows]
+    return [lines[0], "| --- " * len(rows[0]) + "|", *lines[1:]]
+
+
+def latex(tables: dict[str, list[list[str]]]) -> str:
+    """The tables of all data sets as one of LaTeX (needs booktabs); a model that cannot copy has a dagger."""
+    heads = next(iter(tables.values()))[0]
+    lines = [r"\begin{tabular}{l" + "r" * (len(heads) - 1) + "}", r"\toprule", _tex_row(heads)]
+    for data, rows in tables.items():
+        lines += [r"\midrule", rf"\multicolumn{{{len(heads)}}}{{l}}{{{_tex(data)}}} \\"]
+        lines += [_tex_row(cells) for cells in rows[1:]]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"% \dag: " + NOT_CONVERGED.strip(" *"), ""])
+
+
+def _tex_row(cells: Sequence[str]) -> str:
+    return " & ".join(map(_tex, cells)) + r" \\"
+
+
+def _tex(text: str) -> str:
+    text = re.sub(r"(?<![\w])-(?=\d)", "$-$", text.replace("_", r"\_").replace("%", r"\%"))
+    return text.replace(NOT_CONVERGED, r"\dag")
 
 
 def claims_of(seeds: Seeds) -> tuple[list[str], list[dict[str, Any]]]:
@@ -135,19 +188,41 @@ def claims_of(seeds: Seeds) -> tuple[list[str], list[dict[str, Any]]]:
             pairs = zip(*(seeds.distance(data, one, "fid", own) for one in (model, other)), strict=True)
             ratios = [a / b for a, b in pairs if a is not None and b]
             cells, row = [], {"claim": claim, "data": data, "n_seeds": len(own), "fid_ratio": ratios}
+            row["fid"] = {**asdict(ratio := ratio_interval(ratios)), "verdict": verdict(ratio, 1, more_is_better=False)}
             for name in metrics:
                 (a, people), (b, _) = (seeds.values(data, one, name, own) for one in (model, other))
                 if not np.isfinite(a - b).any():
                     cells.append("")
                     continue
                 found = crossed_interval(a - b, people)
-                better = (found.low > 0) if METRICS[name].more_is_better else (found.high < 0)
-                worse = (found.high < 0) if METRICS[name].more_is_better else (found.low > 0)
-                row[name] = {**asdict(found), "verdict": "better" if better else "worse" if worse else "undecided"}
+                row[name] = {**asdict(found), "verdict": verdict(found, 0, METRICS[name].more_is_better)}
                 cells.append(f"{_shown(found, METRICS[name].digits, '+')} {row[name]['verdict']}")
             lines.append(f"| {claim} ({model} - {other}) | {data} | {len(own)} | {_several(ratios, 2)} | {' | '.join(cells)} |")
             rows.append(row)
     return lines, rows
+
+
+def against_poster(seeds: Seeds, rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Each claim that the poster has numbers for, in words, beside them: holds, does not hold, or undecided."""
+    words = {"better": "**holds**", "worse": "**does not hold**", "undecided": "undecided"}
+    lines = []
+    for row in rows:
+        model, other = CLAIMS[row["claim"]]
+        if not {model, other} <= POSTER.keys():
+            continue
+        said = []
+        for name in (name for name in DRAWN if name in row):
+            poster, fid = [POSTER[one][name] for one in (model, other)], name == "fid"
+            here = Interval(row[name]["value"], row[name]["low"], row[name]["high"])
+            digits = 2 if fid else METRICS[name].digits
+            effect = f"{poster[0] / poster[1]:.2f}" if fid else f"{poster[0] - poster[1]:+.{digits}f}"
+            head = "FID ratio" if fid else seeds.heads[name]
+            said.append(
+                f"{head} {_shown(here, digits, '' if fid else '+')} (the poster: {effect}): {words[row[name]['verdict']]}"
+            )
+        claim = row["claim"][0].upper() + row["claim"][1:]
+        lines.append(f"- {claim}, `{row['data']}`, seeds: {row['n_seeds']}. {'; '.join(said)}.")
+    return lines
 
 
 def correlations(seeds: Seeds) -> list[str]:
@@ -191,14 +266,23 @@ def main() -> None:
         f"{len(words.report)} seed{'s' * (len(words.report) > 1)}, {n_images:,} images each; 95% intervals over {over}.",
         f"Quality is judged by a Q of sha256 {judge['sha256'][:12]}.",
     ]
-    for data in seeds.data:
+    tables = {data: table_of(seeds, data) for data in seeds.data}
+    for data, table in tables.items():
         n = len(seeds.values(data, INPUT, "quality", seeds.having(INPUT))[1])
-        lines += ["", f"`{data}`, n = {n} edits a model and seed:", "", *table_of(seeds, data)]
+        lines += ["", f"`{data}`, n = {n} edits a model and seed:", "", *markdown(table)]
     lines += ["", "Paired differences over the same edits:", "", *claims]
+    lines += [
+        "",
+        "Beside the poster's (intervals over seeds and people; of the FID ratio over seeds):",
+        "",
+        *against_poster(seeds, rows),
+    ]
     lines += ["", "Over all models, seeds and snapshots:", "", *correlations(seeds)]
     make_folder(words.out)
     write_atomic(words.out / "decision.md", ("\n".join(lines) + "\n").encode())
+    write_atomic(words.out / "decision.tex", latex(tables).encode())
     write_atomic(words.out / "decision.json", (json.dumps(rows, indent=1) + "\n").encode())
+    draw(pd.concat(seeds.curves), seeds.heads, words.out / "curves.png")
     print("\n".join(lines))
 
 

@@ -90,7 +90,7 @@ def figures_of(report: Mapping[str, Any], n_images: int) -> list[tuple[str, int,
 
 
 def draw(curves: pd.DataFrame, heads: Mapping[str, str], out: Path) -> None:
-    """Write a panel for each data set and metric, a line for each model; doing nothing is dashed."""
+    """Write a panel for each data set and metric: points of models and seeds, lines through their means; doing nothing is dashed."""
     data = sorted({figure.rpartition("/")[0] for figure in curves["figure"]})
     fig, axes = plt.subplots(len(data), len(DRAWN), figsize=(4.2 * len(DRAWN), 3.4 * len(data)), squeeze=False)
     for row, folder in zip(axes, data, strict=True):
@@ -99,9 +99,12 @@ def draw(curves: pd.DataFrame, heads: Mapping[str, str], out: Path) -> None:
                 if model == INPUT:
                     axis.axhline(rows["value"].iloc[0], color="grey", linestyle="--", label="doing nothing")
                 else:
-                    axis.plot(rows["images"], rows["value"], marker=".", label=model)
+                    mean = rows.groupby("images")["value"].mean()
+                    (line,) = axis.plot(mean.index, mean, label=model)
+                    axis.plot(rows["images"], rows["value"], ".", color=line.get_color())
             better = "more is better" if METRICS[metric].more_is_better else "less is better"
-            axis.set(title=f"{heads[metric]}, {better}", xlabel=f"images seen ({folder})")
+            axis.set_title(f"{heads[metric]}, {better}", fontsize="medium")
+            axis.set_xlabel(f"images seen ({folder})")
     axes[0][0].legend(fontsize="small")
     fig.tight_layout()
     fig.savefig(out, dpi=80)
