@@ -38,9 +38,9 @@ from legan.train.quality_features import (
 CANDIDATES = (FeatureTrainingConfig(width=0.3), FeatureTrainingConfig(width=0.5))
 # Looked at with all rated images in sight, for ladders and the world: how hard the ladders of a fault are, where photographs lie, how far
 # below them what is made from them, and the variances of these rows.
-FAULT_WEIGHT = {"eyes": 1.5, "jpeg": 3.0}
-PHOTO_SCORE, PHOTO_NOISE, MADE_NOISE = 5.5, 30.0, 10.0
-BELOW = {"relit": 0.6, "reexpressed": 0.6, "edit": 1.2, "early": 2.2}
+FAULT_WEIGHT = {"eyes": 0.6, "colour": 1.25, "jpeg": 7.0}
+PHOTO_SCORE, PHOTO_NOISE, MADE_NOISE = 5.5, 5.0, 4.0
+BELOW = {"relit": 0.7, "reexpressed": 0.8, "edit": 1.5, "early": 2.2}
 LICENCE = "CC-BY-NC-4.0"
 DATA = (
     "Ratings of 202 faces by 600 people (Lago et al. 2022, doi 10.1109/MSP.2021.3120982; no licence stated); the faces are FFHQ "

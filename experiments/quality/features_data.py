@@ -27,7 +27,7 @@ from legan.faces.align import prepare_many
 from legan.faces.landmarks import locate_in_crop
 from legan.models.editors import load_networks
 from legan.models.efficientnet import load_efficientnet
-from legan.models.quality import FeatureQuality, load_quality_net
+from legan.models.quality import FeatureQuality, FeatureQualityConfig, load_quality_net
 from legan.train.quality_features import statistics_of
 
 DTYPE = torch.bfloat16
@@ -50,7 +50,7 @@ def reader(body: Path | None) -> FeatureQuality:
         if not isinstance(net, FeatureQuality):
             raise WeightsError(f"{body} is no Q on features: give weights written by `legan train quality --preset features`")
         return net
-    net = FeatureQuality()
+    net = FeatureQuality(FeatureQualityConfig(eyes=True))
     net.features = load_efficientnet()
     return net.eval().requires_grad_(False)
 

@@ -14,6 +14,7 @@ from legan.models.quality import (
     FeatureQualityConfig,
     QualityConfig,
     QualityModel,
+    eye_asymmetry,
     kernels,
     load_quality_net,
     preset,
@@ -74,6 +75,27 @@ def test_kernels_are_one_at_their_centres_and_fall_with_the_squared_distance() -
 def test_statistics_are_means_and_deviations_over_places() -> None:
     stage = torch.tensor([[[[1.0, 3.0], [1.0, 3.0]], [[2.0, 2.0], [2.0, 2.0]]]])
     torch.testing.assert_close(statistics([stage]), torch.tensor([[2.0, 2.0, 1.0, 0.001]]), atol=1e-4, rtol=0)
+
+
+def test_eye_asymmetry_is_of_the_eyes_alone_and_zero_where_they_mirror_each_other() -> None:
+    random = torch.Generator().manual_seed(0)
+    half = [torch.rand(1, 3, 28, 7, generator=random) for _ in range(5)]
+    stages = [torch.cat([one, one.flip(3)], 3) for one in half]  # (1, 3, 28, 14), each its own mirror image
+    at_rest = eye_asymmetry(stages)
+    assert at_rest.shape == (1, 6) and at_rest.max() < 2e-3
+    stages[2] = torch.rand(1, 3, 28, 14, generator=random)  # a stage that is not looked at
+    stages[4][:, :, :7] = torch.rand(1, 3, 7, 14, generator=random)  # the forehead
+    torch.testing.assert_close(eye_asymmetry(stages), at_rest)
+    stages[4][0, 1, 8:15, 3:7] += 2  # all of one eye, rows 8 to 14, in one channel
+    expected = at_rest.clone()
+    expected[0, 4] = 2**0.5  # half of 2^2, root
+    torch.testing.assert_close(eye_asymmetry(stages), expected, atol=1e-4, rtol=0)
+
+
+def test_weights_of_before_there_was_eye_asymmetry_read_fewer_statistics() -> None:
+    assert FeatureQualityConfig(eyes=True).n_statistics - FeatureQualityConfig().n_statistics == 80 + 112
+    net = FeatureQuality(FeatureQualityConfig(size=32, enlarged=64, n_directions=6, n_centres=9, eyes=True))
+    assert net.statistics(torch.zeros(1, 3, 32, 32)).shape == (1, net.config.n_statistics)
 
 
 def test_paper_preset_is_the_papers_network() -> None:

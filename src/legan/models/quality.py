@@ -3,8 +3,9 @@
 LEGAN poster, "Quality estimation model": six 4x4 stride-2 convolutions of 64 to 2048 filters, each with LeakyReLU 0.01; fc 256; fc 1.
 
 `FeatureQuality` is another Q: a few hundred rated images cannot teach a network to see, but they can teach what to make of what it sees.
-The means and standard deviations of a frozen body's stages describe a face; the score is a sum of Gaussian kernels round known faces and
-a plane (Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, section 2.7), squashed into the scale.
+The means and standard deviations of a frozen body's stages describe a face, and how far its two eyes differ; the score is a sum of
+Gaussian kernels round known faces and a plane (Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, section 2.7),
+squashed into the scale.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from legan.core.errors import ConfigError, WeightsError, no_such
-from legan.core.geometry import CROP_SIZE
+from legan.core.geometry import CROP_SIZE, EYES_Y
 from legan.core.weights import load_weights, weights_file
 from legan.models.efficientnet import DEFAULT, EfficientNetLite, Variant, stages_of
 from legan.models.from_weights import network_of_config
@@ -31,6 +32,9 @@ SQUASH = 4 / TOP_SCORE  # of Q on features: its slope is 1 in the middle of the 
 # At most, of `jittered`: share of the size, of half the side (4 pixels of 128), and of a 3x3 box blur.
 _MOST_SCALE, _MOST_SHIFT, _MOST_BLUR = 0.05, 0.0625, 0.5
 _EPSILON = 1e-6  # under the root of a variance, which has no slope at 0
+# Of `eye_asymmetry`: stages whose places are as large as an eye and still tell left from right; where they look, in fractions of the side.
+_EYE_STAGES = slice(3, 5)
+_EYES_TOP, _EYES_BOTTOM, _EYES_LEFT = EYES_Y - 0.11, EYES_Y + 0.11, 0.18
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,8 @@ class FeatureQualityConfig:
         n_directions: principal directions of the statistics that are kept.
         n_centres: faces that kernels stand on.
         head: "mean-std": a score and how far raters will disagree.
+        eyes: whether `eye_asymmetry` is among the statistics, which means and standard deviations over all places cannot tell; not in
+            weights of before it was.
     """
 
     body: Variant = DEFAULT
@@ -129,11 +135,13 @@ class FeatureQualityConfig:
     n_directions: int = 256
     n_centres: int = 704
     head: Literal["mean-std"] = "mean-std"
+    eyes: bool = False
 
     @property
     def n_statistics(self) -> int:
-        """N, a mean and a standard deviation for each channel of each stage of the body."""
-        return 2 * sum(stage.n_out for stage in stages_of(self.body))
+        """N, a mean and a standard deviation for each channel of each stage of the body, and one number for each that sees the eyes."""
+        channels = [stage.n_out for stage in stages_of(self.body)]
+        return 2 * sum(channels) + self.eyes * sum(channels[_EYE_STAGES])
 
 
 class FeatureQuality(nn.Module):
@@ -168,10 +176,12 @@ class FeatureQuality(nn.Module):
         return self.judge(self.statistics(x))
 
     def statistics(self, x: Tensor) -> Tensor:
-        """Means and standard deviations over places of each stage's channels: (B, N), float32."""
+        """Means and standard deviations over places of each stage's channels, perhaps `eye_asymmetry`: (B, N), float32."""
         size = (self.config.enlarged, self.config.enlarged)
         x = F.interpolate(x, size, mode="bilinear", align_corners=False)
-        return statistics(self.features(x.contiguous(memory_format=torch.channels_last)))
+        stages = self.features(x.contiguous(memory_format=torch.channels_last))
+        found = statistics(stages)
+        return torch.cat([found, eye_asymmetry(stages)], 1) if self.config.eyes else found
 
     def judge(self, statistics: Tensor) -> QualityOutput:
         """Return scores and spreads (B,) of statistics (B, N)."""
@@ -195,6 +205,20 @@ def statistics(stages: list[Tensor]) -> Tensor:
     for stage in stages:
         y = stage.float()
         parts += [y.mean((2, 3)), (y.var((2, 3), unbiased=False) + _EPSILON).sqrt()]
+    return torch.cat(parts, 1)
+
+
+def eye_asymmetry(stages: list[Tensor]) -> Tensor:
+    """How far the eyes of aligned faces differ from their mirror image: root of half the mean squared difference over places.
+
+    (B, C, h, w) of each stage -> (B, sum of C of stages 4 and 5), float32.
+    """
+    parts = []
+    for stage in stages[_EYE_STAGES]:
+        height, width = stage.shape[2:]
+        top, left = round(_EYES_TOP * height), round(_EYES_LEFT * width)
+        eyes = stage[:, :, top : max(round(_EYES_BOTTOM * height), top + 1), left : width - left].float()
+        parts.append(((eyes - eyes.flip(3)).square().mean((2, 3)) / 2 + _EPSILON).sqrt())
     return torch.cat(parts, 1)
 
 

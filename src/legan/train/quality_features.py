@@ -7,7 +7,7 @@ and images made from them, lie. Each is a row of a ridge regression with Gaussia
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -98,8 +98,10 @@ class Head(NamedTuple):
 
     def config(self, body: Variant) -> FeatureQualityConfig:
         """Return the shape of the network with this head."""
-        n_directions, n_centres = len(self.directions), len(self.centres)
-        return FeatureQualityConfig(body, enlarged=ENLARGED[body], n_directions=n_directions, n_centres=n_centres)
+        plain = FeatureQualityConfig(
+            body, enlarged=ENLARGED[body], n_directions=len(self.directions), n_centres=len(self.centres)
+        )
+        return replace(plain, eyes=len(self.shift) > plain.n_statistics)
 
 
 @dataclass
@@ -318,7 +320,7 @@ def train_features(data: Sequence[Path], labels: Path | None, run: Path, overrid
 def _reader(body: Variant) -> FeatureQuality:
     """Return a network whose body reads statistics: the packaged Q's, rounded to float16, or the one that a package brings."""
     if body != DEFAULT:
-        net = FeatureQuality(FeatureQualityConfig(body, enlarged=ENLARGED[body]))
+        net = FeatureQuality(FeatureQualityConfig(body, enlarged=ENLARGED[body], eyes=True))
         net.features = load_efficientnet(variant=body)
         return net.eval().requires_grad_(False)
     packaged, _ = load_quality_net(PACKAGED)
