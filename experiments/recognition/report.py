@@ -4,7 +4,7 @@
 
 Writes `verification.json` and `expression.json`: `{"rows": [{"training", "seeds", "measures": {NAME: {"mean", "std"}}}]}`, the standard
 deviation over seeds (n - 1), `photos.json` alike; `paired.json`, paired t-tests over the seeds of each training with synthetic images
-against one without; `roc-*.png`, `curves-*.png`; and `tables.md`. Only seeds that all trainings have are counted.
+against one without; `roc-*.png`, `curves-*.png`; `tables.md`, and its means as `tables.tex`. Only seeds that all trainings have are counted.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     make_folder(options.out)
-    tables, paired = [], {}
+    tables, latex_tables, paired = [], [], {}
     for what in ("verification", "photos", "expression"):
         results = read(options.runs / what)
         if not results:
@@ -54,12 +54,14 @@ def main() -> None:
         reference = options.runs / what / "dlib" / "result.json"
         outside = json.loads(reference.read_text())["measures"] if reference.exists() else {}
         tables.append(table(what, rows, paired[what], outside))
+        latex_tables.append(latex(what, means(rows, outside)))
         curves(what, options.runs / what, results, options.out)
         if what != "expression":
             rocs(what, options.runs / what, list(results), options.out)
     write_atomic(options.out / "paired.json", json.dumps(paired, indent=2).encode())
     text = "\n\n".join(tables) + "\n"
     write_atomic(options.out / "tables.md", text.encode())
+    write_atomic(options.out / "tables.tex", "\n".join(latex_tables).encode())
     print(text)
 
 
@@ -97,16 +99,28 @@ def compare(results: Results, training: str, base: str) -> dict[str, dict[str, f
     return found
 
 
+def means(rows: list[dict[str, Any]], outside: dict[str, float]) -> list[list[str]]:
+    """Mean ± std of each measure by training, beside them an `outside` network's value; a row of cells each, the heading first."""
+    found = [["measure", *(row["training"] for row in rows), *(["dlib"] if outside else [])]]
+    for name in rows[0]["measures"]:
+        cells = [f"{row['measures'][name]['mean']:.4f} ± {row['measures'][name]['std']:.4f}" for row in rows]
+        found.append([name, *cells, *([f"{outside[name]:.4f}"] if outside else [])])
+    return found
+
+
+def latex(what: str, cells: list[list[str]]) -> str:
+    """The means as LaTeX (needs booktabs)."""
+    head, *body = (" & ".join(row).replace("±", r"$\pm$").replace("_", r"\_") + r" \\" for row in cells)
+    columns = "l" + "r" * (len(cells[0]) - 1)
+    lines = [f"% {what}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *body]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
 def table(what: str, rows: list[dict[str, Any]], paired: list[dict[str, Any]], outside: dict[str, float]) -> str:
     """Mean ± std by training, then the differences of trainings with synthetic images to those without."""
-    names = list(rows[0]["measures"])
-    lines = [f"## {what}, {rows[0]['seeds']} seeds", "", "| measure | " + " | ".join(row["training"] for row in rows)]
-    lines[-1] += (" | dlib" if outside else "") + " |"
-    lines.append("| --- " * (len(rows) + 1 + bool(outside)) + "|")
-    for name in names:
-        cells = [f"{row['measures'][name]['mean']:.4f} ± {row['measures'][name]['std']:.4f}" for row in rows]
-        cells += [f"{outside[name]:.4f}"] if outside else []
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    head, *cells = means(rows, outside)
+    lines = [f"## {what}, {rows[0]['seeds']} seeds", "", f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
+    lines += [f"| {' | '.join(one)} |" for one in cells]
     for one in paired:
         lines += [
             "",
