@@ -4,7 +4,7 @@
 
 Writes `verification.json` and `expression.json`: `{"rows": [{"training", "seeds", "measures": {NAME: {"mean", "std"}}}]}`, the standard
 deviation over seeds (n - 1), `photos.json` alike; `paired.json`, paired t-tests over the seeds of each training with synthetic images
-against one without; `roc-*.png`, `curves-*.png`; `tables.md`, and its means as `tables.tex`. Only seeds that all trainings have are counted.
+against one without; `roc-*.png`, `curves-*.png`; `tables.md`, means as `tables.tex`. Only seeds that all trainings have are counted.
 """
 
 import argparse
