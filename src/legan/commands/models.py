@@ -50,7 +50,7 @@ def summary() -> list[PresetSummary]:
             q = quality.QualityModel(quality_config).eval()
             rows.append(_row(name, "quality", q, torch.zeros(1, 3, quality_config.size, quality_config.size)))
     with torch.device("meta"):
-        on_features = quality.FeatureQuality().eval()
+        on_features = quality.FeatureQuality(quality.FeatureQualityConfig(eyes=True)).eval()
         rows.append(
             _row("features", "quality", on_features, torch.zeros(1, 3, on_features.config.size, on_features.config.size))
         )
