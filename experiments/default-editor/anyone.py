@@ -10,8 +10,8 @@ unedited crops: their split `train` fits the second judge, their split `val` hol
 - light: mean grey level of three disks (forehead, cheeks; radius 0.18 of the eye distance), edit of the expression alone against the
   photo; the same of what the edit draws, its gain and bias, without what it moves; and what the disks do between true crops of two
   expressions, renders under one light and photographs of one person;
-- places: how far the landmark network sees eyes and mouth move when only light is edited, in pixels of the crop, and when light truly
-  changed (`legan relight` moves nothing, so that this is the error of the landmarks);
+- places: how far the landmark network sees eyes and mouth move when only light is edited, in pixels of the crop, and when
+  `legan relight` changed it (it moves nothing, so that this is the error of the landmarks);
 - expression: what two judges see, neither of which saw an edit. `judge` is made by classifiers.py; `features` is a logistic regression
   on EfficientNet-Lite0's features;
 - person: dlib's distance between photo and edit, and between a photo and what `legan relight` made of it;
@@ -219,12 +219,12 @@ def read_relit(folders: list[Path], val: FaceDataset) -> list[Relit]:
         rows, truths = rows[is_whole := (truths >= 0).all(1)], truths[is_whole]
         if len(rows):
             lit = {light: val.images(truths[:, k]) for k, light in enumerate(SOME_LIGHTS)}
-            found.append(Relit(f"true light of {folder.name}", val.images(rows), val.person[rows], lit))
+            found.append(Relit(f"{folder.name}, by legan relight", val.images(rows), val.person[rows], lit))
     return found
 
 
 def place_table(networks: Networks, photos: list[Photos], relit: list[Relit]) -> Table:
-    """How far eyes and mouth seem to move where only light was edited, and where it truly changed."""
+    """How far eyes and mouth seem to move where only light was edited, and where it was changed without an editor."""
     rows = []
     for one in (*photos, *relit):
         before = np.stack([locate_in_crop(image) for image in one.images])
