@@ -1,6 +1,7 @@
 """experiments/comparison: intervals over seeds and people at once, smaller sets, and what comes back from another machine."""
 
 import importlib.util
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,11 +9,14 @@ from types import ModuleType
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from tests.face_sets import draw_face, make_face_set
 
 from legan.core.conditions import EXPRESSIONS
+from legan.core.errors import DataError
 from legan.data.manifest import read_manifest, read_pixels
+from legan.evaluation.measure import INPUT, REAL
 
 FOLDER = Path(__file__).parents[1] / "experiments" / "comparison"
 
@@ -74,6 +78,48 @@ def test_latex_marks_what_cannot_copy_and_sets_minus_signs(decide: ModuleType) -
     lines = decide.latex({"relit_a/val": rows}).splitlines()
     assert r"\multicolumn{3}{l}{relit\_a/val} \\" in lines
     assert r"legan-noqual & 0.640\dag & $-$0.015 [$-$0.032, 0.010] \\" in lines
+
+
+REPORT = FOLDER / "results" / "64-long" / "seed-0"
+
+
+def part_of(out: Path, models: set[str]) -> Path:
+    """What report.py had left of some models of the committed report, the references with them."""
+    out.mkdir()
+    report = json.loads((REPORT / "report.json").read_text())
+    report["models"] = [row for row in report["models"] if row["name"] in models]
+    (out / "report.json").write_text(json.dumps(report))
+    for name in ("images", "copies", "curves"):
+        table = pd.read_csv(REPORT / f"{name}.csv")
+        table[table["model"].isin({*models, INPUT, REAL})].to_csv(out / f"{name}.csv", index=False)
+    return out
+
+
+def test_models_that_were_measured_apart_are_decided_as_those_measured_together(decide: ModuleType, tmp_path: Path) -> None:
+    parts = part_of(tmp_path / "a", {"legan", "stargan"}), part_of(tmp_path / "b", {"legan-noqual", "stargan-qual"})
+    whole, joined = decide.Seeds([[REPORT]]), decide.Seeds([parts])
+    assert {*joined.models} == {*whole.models} and len(joined.images[0]) == len(whole.images[0]) == 2400
+    assert decide.correlations(joined) == decide.correlations(whole)
+    assert decide.claims_of(joined)[0] == decide.claims_of(whole)[0] and len(decide.claims_of(joined)[1]) == 8
+    rows = [{row[0]: row for row in decide.table_of(seeds, "turned-64/val")} for seeds in (joined, whole)]
+    assert rows[0] == rows[1] and len(rows[0]) == 6
+
+
+def test_a_report_of_other_edits_or_by_another_judge_is_not_joined(decide: ModuleType, tmp_path: Path) -> None:
+    first, other = part_of(tmp_path / "a", {"legan"}), part_of(tmp_path / "b", {"stargan"})
+    with pytest.raises(DataError, match="both have legan"):
+        decide.Seeds([[first, REPORT]])
+    images = pd.read_csv(other / "images.csv")
+    images.assign(quality=images["quality"].sample(frac=1, random_state=0).to_numpy()).to_csv(other / "images.csv", index=False)
+    with pytest.raises(DataError, match="another quality"):
+        decide.Seeds([[first, other]])
+    images.assign(lighting="00").to_csv(other / "images.csv", index=False)
+    with pytest.raises(DataError, match="other edits"):
+        decide.Seeds([[first, other]])
+    copies = pd.read_csv(other / "copies.csv")
+    copies[copies["images"] < 96_000].to_csv(other / "copies.csv", index=False)
+    with pytest.raises(DataError, match=r"48,032"):
+        decide.Seeds([[first, other]])
 
 
 def test_smaller_sets_hold_what_two_sets_have_once(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
     python experiments/comparison/decide.py --report runs/report-0 --report runs/report-1 --out experiments/comparison/results/64
 
 Each `--report` is what report.py left for one seed, over the same edits; a model that not all seeds have is judged by those that have it.
+Models of a seed that were measured apart follow in the same option, `--report runs/report-0 runs/report-0-more`: their report has to
+give doing nothing the same figures, edit by edit, or it is of other images or judges, and refused.
 OUT gets `decision.md`, `decision.tex`, `decision.json` and `curves.png`: a table of all models (one whose copies of held-out images,
 under the condition that they have, stay below SSIM 0.85 on a data set is marked "not converged" there), the paired differences, each claim
 beside the poster's numbers, the correlations of the quality score over all models, seeds and snapshots, and every figure against images
@@ -17,23 +19,26 @@ interval of the logarithm over seeds.
 import argparse
 import json
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from report import DRAWN, draw
 from scipy.stats import t as student
 
+from legan.core.errors import DataError, LeganError
 from legan.core.files import make_folder, write_atomic
 from legan.evaluation.evaluators import IMAGE_METRICS
-from legan.evaluation.measure import INPUT
+from legan.evaluation.measure import INPUT, REAL
 from legan.evaluation.statistics import METRICS, labels
 from legan.metrics.agreement import Interval
 
 CONVERGED = 0.85  # SSIM of copies
+ALIKE = 0.1  # of the standard deviation over edits: by how much another machine may measure one edit otherwise
 NOT_CONVERGED = " **not converged**"
 # What each claim compares, as the poster has it: model, baseline.
 CLAIMS = {
@@ -83,17 +88,63 @@ def verdict(found: Interval, level: float, more_is_better: bool) -> str:
     return "better" if better else "worse" if worse else "undecided"
 
 
+class Report(NamedTuple):
+    """What report.py left in a folder."""
+
+    folder: Path
+    report: dict[str, Any]
+    images: pd.DataFrame
+    copies: pd.DataFrame
+    curves: pd.DataFrame
+
+
+def _read(folder: Path) -> Report:
+    report = json.loads((folder / "report.json").read_text())
+    return Report(folder, report, *(pd.read_csv(folder / f"{name}.csv") for name in ("images", "copies", "curves")))
+
+
+def _check_alike(first: Report, other: Report) -> None:
+    """Raise DataError where two reports of a seed are of other edits, or measure them otherwise."""
+    both = sorted({*first.copies["model"]} & {*other.copies["model"]})
+    if both:
+        raise DataError(f"{first.folder} and {other.folder} both have {', '.join(both)}")
+    ends = [int(part.copies["images"].max()) for part in (first, other)]
+    if ends[0] != ends[1]:
+        raise DataError(f"{first.folder} is of {ends[0]:,} images, {other.folder} of {ends[1]:,}")
+    keys = ["data", "number", "source", "expression", "lighting"]
+    ours, theirs = (part.images[part.images["model"] == INPUT].reset_index(drop=True) for part in (first, other))
+    if not ours[keys].equals(theirs[keys]):
+        raise DataError(f"{other.folder} is of other edits than {first.folder}: give report.py the same data sets and --n")
+    for name in IMAGE_METRICS:
+        apart, spread = (ours[name] - theirs[name]).abs().mean(), ours[name].std()
+        if apart > ALIKE * spread:
+            raise DataError(
+                f"{first.folder} and {other.folder} give the same edits of doing nothing another {name}, by {apart / spread:.2f} of its"
+                " standard deviation: they are of other images or other networks"
+            )
+
+
+def _together(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Tables of models one after another; the references, which all have, once."""
+    return pd.concat([tables[0], *(table[~table["model"].isin((INPUT, REAL))] for table in tables[1:])], ignore_index=True)
+
+
 class Seeds:
     """The reports of several seeds over the same edits."""
 
-    def __init__(self, folders: Sequence[Path]) -> None:
-        self.reports: list[dict[str, Any]] = [json.loads((folder / "report.json").read_text()) for folder in folders]
-        self.images = [pd.read_csv(folder / "images.csv") for folder in folders]
-        copies = [pd.read_csv(folder / "copies.csv") for folder in folders]
+    def __init__(self, folders: Sequence[Sequence[Path]]) -> None:
+        parts = [[_read(folder) for folder in of_seed] for of_seed in folders]
+        for first, *others in parts:
+            for other in others:
+                _check_alike(first, other)
+        self.reports = [of_seed[0].report for of_seed in parts]
+        self.models_of = [[row for part in of_seed for row in part.report["models"]] for of_seed in parts]
+        self.images = [_together([part.images for part in of_seed]) for of_seed in parts]
+        copies = [pd.concat([part.copies for part in of_seed]) for of_seed in parts]
         self.copies = [
             table[table["images"] == table["images"].max()] for table in copies
         ]  # at the end, not along the training
-        self.curves = [pd.read_csv(folder / "curves.csv") for folder in folders]
+        self.curves = [_together([part.curves for part in of_seed]) for of_seed in parts]
         self.data = list(dict.fromkeys(self.images[0]["data"]))
         self.models = list(dict.fromkeys(name for table in self.copies for name in table["model"]))
         self.heads = labels(self.reports[0]["networks"])
@@ -115,8 +166,8 @@ class Seeds:
     def distance(self, data: str, model: str, metric: str, seeds: Sequence[int]) -> list[float | None]:
         """FID or KID of each seed."""
         rows = [
-            next(row for row in [*report["models"], *report["references"]] if (row["name"], row["data"]) == (model, data))
-            for report in (self.reports[at] for at in seeds)
+            next(row for row in rows if (row["name"], row["data"]) == (model, data))
+            for rows in ([*self.models_of[at], *self.reports[at]["references"]] for at in seeds)
         ]
         return [row["metrics"][metric]["value"] for row in rows]
 
@@ -251,10 +302,20 @@ def _shown(found: Interval, digits: int, sign: str = "") -> str:
 def main() -> None:
     """Read the command line and write the decision."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--report", type=Path, action="append", required=True)
+    parser.add_argument(
+        "--report",
+        type=Path,
+        action="append",
+        nargs="+",
+        required=True,
+        help="of one seed: the folder, or several of its models",
+    )
     parser.add_argument("--out", type=Path, required=True)
     words = parser.parse_args()
-    seeds = Seeds(words.report)
+    try:
+        seeds = Seeds(words.report)
+    except LeganError as error:
+        sys.exit(f"error: {error}")
     over = (
         "seeds and people; of a model with one seed, over people alone"
         if len(words.report) > 1
