@@ -58,7 +58,7 @@ def measure(models: Mapping[str, Path], words: argparse.Namespace, n: int, n_res
     """Evaluate weights files by name; return the report."""
     editors = tuple(f"{name}={path}" for name, path in models.items())
     request = EvaluationRequest(tuple(words.data), editors, n=n, n_resamples=n_resamples)
-    return evaluate(request, out, EvaluationNetworks(quality=words.quality), n_workers=words.workers)
+    return evaluate(request, out, EvaluationNetworks(identity=words.identity, quality=words.quality), n_workers=words.workers)
 
 
 def copy_ssim(path: Path, data: Sequence[str], n: int, seed: int = 0) -> dict[str, float]:
@@ -180,6 +180,11 @@ def main() -> None:
     parser.add_argument("--n-curves", type=int, default=200, help="the same along the training")
     parser.add_argument(
         "--quality", type=Path, help="weights of Q, such as one that no training has seen; the packaged ones by default"
+    )
+    parser.add_argument(
+        "--identity",
+        default="packaged",
+        help="network of the match score: dlib was in no training, the packaged one in LEGAN's",
     )
     parser.add_argument("--workers", type=int, default=1)
     words = parser.parse_args()

