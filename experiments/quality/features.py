@@ -35,12 +35,14 @@ from legan.train.quality_features import (
     stratified,
 )
 
-CANDIDATES = (FeatureTrainingConfig(width=0.3), FeatureTrainingConfig(width=0.5))
+SOURCE_VARIANCE = 0.005
+CANDIDATES = tuple(FeatureTrainingConfig(width=width, source_variance=SOURCE_VARIANCE) for width in (0.3, 0.5))
 # Looked at with all rated images in sight, for ladders and the world: how hard the ladders of a fault are, where photographs lie, how far
-# below them what is made from them, and the variances of these rows.
+# below them what is made from them, the variances of these rows, and (CANDIDATES) that of a source's own number.
 FAULT_WEIGHT = {"eyes": 0.6, "colour": 1.25, "jpeg": 7.0}
 PHOTO_SCORE, PHOTO_NOISE, MADE_NOISE = 5.5, 5.0, 4.0
 BELOW = {"relit": 0.7, "reexpressed": 0.8, "edit": 1.5, "early": 2.2}
+FILES = ("rated", "mirrored", "moved", "photos", "made", "ladders", "hard")
 LICENCE = "CC-BY-NC-4.0"
 DATA = (
     "Ratings of 202 faces by 600 people (Lago et al. 2022, doi 10.1109/MSP.2021.3120982; no licence stated); the faces are FFHQ "
@@ -58,12 +60,13 @@ class Material:
     """Everything that `features_data.py` wrote, with people's ratings."""
 
     def __init__(self, rated: Path, work: Path) -> None:
-        files = {name: np.load(work / f"{name}.npz") for name in ("rated", "mirrored", "photos", "made", "ladders", "hard")}
+        files = {name: np.load(work / f"{name}.npz") for name in FILES}
         self.names = files["rated"]["rows"]
         labels = image_labels(read_lago2022(rated).ratings).set_index("name").loc[self.names]
         self.mean, self.std = labels["mean"].to_numpy(), labels["std"].to_numpy()
         self.source = read_generators(rated).loc[self.names].to_numpy()
-        self.views = files["rated"]["f"], files["mirrored"]["f"]
+        moved = files["moved"]["f"]
+        self.views = files["rated"]["f"], files["mirrored"]["f"], *np.split(moved, len(moved) // len(self.names))
         self.photos, self.photo_rows = files["photos"]["f"], files["photos"]["rows"]
         self.photo_is_test = self.photo_rows[:, 2] == "True"
         self.made = files["made"]["f"]
@@ -97,13 +100,13 @@ class Material:
         below = self.made_rows["kind"][rows].map(lambda kind: BELOW[kind.split("-")[0]]).to_numpy()
         known = Known(
             np.concatenate([view[seen] for view in self.views]),
-            np.tile(self.mean[seen], 2),
-            np.tile(self.std[seen], 2),
+            *(np.tile(values[seen], len(self.views)) for values in (self.mean, self.std)),
             [(self.ladders[steps["before"]], self.ladders[steps["after"]], weight)],
             [
                 (photos, np.full(len(photos), PHOTO_SCORE), PHOTO_NOISE),
                 (self.made[rows], PHOTO_SCORE - below, MADE_NOISE),
             ],
+            np.tile(self.source[seen], len(self.views)),
         )
         return fit_head(known, config)
 

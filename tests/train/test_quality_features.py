@@ -1,5 +1,6 @@
 """Training of Q on features: what is known about images is what the head says of them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,26 @@ def test_images_of_a_known_place_are_drawn_to_it() -> None:
     others = made(40, 3)[0] + 40
     head = fit_head(Known(x, mean, np.ones(60), placed=[(others, np.full(40, 1.5), 0.5)]), CONFIG)
     assert abs(head.scores(made(40, 4)[0] + 40).mean() - 1.5) < 1
+
+
+def test_a_number_of_each_source_lets_the_score_learn_what_tells_its_images_apart() -> None:
+    """Between sources the score rises along a direction, within each it falls: what a source explains hides what an image shows."""
+    random = np.random.default_rng(6)
+    direction = random.standard_normal(FeatureQualityConfig().n_statistics).astype(np.float32)
+
+    def images(n: int, middle: float) -> tuple[np.ndarray, np.ndarray]:
+        x, along = made(n, int(random.integers(1000)))[0], random.standard_normal(n)
+        return x + ((along + middle)[:, None] * direction).astype(np.float32), 5 + 1.5 * middle - along
+
+    (a, mean_a), (b, mean_b), (c, mean_c) = images(60, -1.5), images(60, 1.5), images(100, 0.0)
+    x, mean, source = np.concatenate([a, b]), np.concatenate([mean_a, mean_b]), np.repeat(["a", "b"], 60)
+    plain, mixed = (
+        fit_head(Known(x, mean, np.ones(120), source=source), replace(CONFIG, source_variance=variance))
+        for variance in (0.0, 5.0)
+    )
+    agreement = [np.corrcoef(head.scores(c), mean_c)[0, 1] for head in (plain, mixed)]
+    assert agreement[0] < 0.2 and agreement[1] > 0.8, agreement
+    assert len(mixed.weights[0]) == len(plain.weights[0]), "the network has no place for a source's number"
 
 
 def test_folds_hold_equally_many_of_each_group() -> None:

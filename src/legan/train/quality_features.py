@@ -3,7 +3,9 @@
 The score is linear in what is learned, and so is everything that is known: people's mean ratings of images; by how much a score falls
 from one strength of a fault to the next (the order of RankIQA, Liu et al., ICCV 2017, as a difference); and roughly where photographs,
 and images made from them, lie. Each is a row of a ridge regression with Gaussian kernels, weighted by its noise (Rasmussen and Williams,
-"Gaussian Processes for Machine Learning", 2006, equations 2.25 and 8.14, the subset of regressors).
+"Gaussian Processes for Machine Learning", 2006, equations 2.25 and 8.14, the subset of regressors). Where it is known which source a
+rated image comes from, each source may have a number of its own, a random effect (Rasmussen and Williams, section 2.7): what it explains,
+the score need not, and learns more of what tells the images of one source apart.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,8 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass as pydantic_dataclass
+from scipy.linalg import block_diag
 
 from legan.core.config import config_to_dict, load_config
 from legan.core.device import mixed_dtype
@@ -58,6 +61,7 @@ class FeatureTrainingConfig:
         fall_noise: variance of a row of one step of a ladder.
         n_ladders: ladders made of clean training images.
         seed: of the ladders and of the choice of centres.
+        source_variance: variance of a source's own number, in points^2; 0 leaves it out.
         body: "efficientnet-lite0", the packaged Q's; "efficientnet-lite2" for a second judge (its package from the extra `features`).
     """
 
@@ -69,6 +73,7 @@ class FeatureTrainingConfig:
     fall_noise: PositiveFloat = 1.0
     n_ladders: PositiveInt = 60
     seed: int = 0
+    source_variance: NonNegativeFloat = 0.0
     body: Variant = DEFAULT
 
 
@@ -112,6 +117,7 @@ class Known:
         rated: statistics of rated images, views (such as the mirrored image) one after another; `mean`, `std` (n,) of their ratings.
         falls: for each step of a ladder the statistics before and after it (n, N), and a weight (n,) for hard faults.
         placed: statistics, the score (n,) they should have, and the variance of that row, for images whose place is known roughly.
+        source: name (n,) of what each rated image comes from, such as its generator.
     """
 
     rated: Array
@@ -119,6 +125,7 @@ class Known:
     std: Array
     falls: list[tuple[Array, Array, Array]] = field(default_factory=list)
     placed: list[tuple[Array, Array, float]] = field(default_factory=list)
+    source: Array | None = None
 
 
 def statistics_of(net: FeatureQuality, images: Array, dtype: torch.dtype) -> Array:
@@ -180,7 +187,12 @@ def fit_head(known: Known, config: FeatureTrainingConfig) -> Head:
     m = len(centres)
     prior = np.eye(m + n)
     prior[:m, :m] = _kernels(centres, centres) + _JITTER * np.eye(m)
-    weights = np.linalg.solve(a.T @ a + prior, a.T @ b)
+    if config.source_variance and known.source is not None:
+        own = np.zeros((len(a), len(sources := np.unique(known.source))))
+        own[: len(known.rated)] = known.source[:, None] == sources
+        a = np.concatenate([a, own * scale], 1)
+        prior = block_diag(prior, np.eye(len(sources)) / config.source_variance)
+    weights = np.linalg.solve(a.T @ a + prior, a.T @ b)[: m + n]
     return Head(*(np.asarray(value, np.float32) for value in (shift, directions, centres, weights.T, bias)))
 
 
