@@ -1,16 +1,17 @@
 """Q on features, trained on people: chosen and measured by nested cross-validation, on ladders, on the world; and its weights.
 
-    python experiments/quality/features.py --rated LAGO2022 --work SCRATCH [--body BODY] [--out quality.safetensors] \\
-        [--json results/features.json]
+    python experiments/quality/features.py --rated LAGO2022 --work SCRATCH [--body BODY] [--source-variance 0.002] \\
+        [--out quality.safetensors] [--json results/features.json]
 
 Reads what `features_data.py` left in the scratch folder; `--body` as there. Ten folds are drawn within each source, `--repeats` times;
-every image is scored by a head that saw neither it nor a ladder made of it; the settings of `CANDIDATES` are chosen by three inner folds.
+every image is scored by a head that saw neither it nor a ladder made of it; the widths of `CANDIDATES` are chosen by three inner folds.
 Beside the pooled Pearson correlation stand the one within sources (each centred on its mean), the one of a source that was left out of
 training altogether, and what the mean of the image's source says without looking at it.
 """
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -35,14 +36,13 @@ from legan.train.quality_features import (
     stratified,
 )
 
-SOURCE_VARIANCE = 0.005
+SOURCE_VARIANCE = 0.002
 CANDIDATES = tuple(FeatureTrainingConfig(width=width, source_variance=SOURCE_VARIANCE) for width in (0.3, 0.5))
 # Looked at with all rated images in sight, for ladders and the world: how hard the ladders of a fault are, where photographs lie, how far
 # below them what is made from them, the variances of these rows, and (CANDIDATES) that of a source's own number.
 FAULT_WEIGHT = {"eyes": 0.6, "colour": 1.25, "jpeg": 7.0}
 PHOTO_SCORE, PHOTO_NOISE, MADE_NOISE = 5.5, 5.0, 4.0
 BELOW = {"relit": 0.7, "reexpressed": 0.8, "edit": 1.5, "early": 2.2}
-FILES = ("rated", "mirrored", "moved", "photos", "made", "ladders", "hard")
 LICENCE = "CC-BY-NC-4.0"
 DATA = (
     "Ratings of 202 faces by 600 people (Lago et al. 2022, doi 10.1109/MSP.2021.3120982; no licence stated); the faces are FFHQ "
@@ -60,13 +60,12 @@ class Material:
     """Everything that `features_data.py` wrote, with people's ratings."""
 
     def __init__(self, rated: Path, work: Path) -> None:
-        files = {name: np.load(work / f"{name}.npz") for name in FILES}
+        files = {name: np.load(work / f"{name}.npz") for name in ("rated", "mirrored", "photos", "made", "ladders", "hard")}
         self.names = files["rated"]["rows"]
         labels = image_labels(read_lago2022(rated).ratings).set_index("name").loc[self.names]
         self.mean, self.std = labels["mean"].to_numpy(), labels["std"].to_numpy()
         self.source = read_generators(rated).loc[self.names].to_numpy()
-        moved = files["moved"]["f"]
-        self.views = files["rated"]["f"], files["mirrored"]["f"], *np.split(moved, len(moved) // len(self.names))
+        self.views = files["rated"]["f"], files["mirrored"]["f"]
         self.photos, self.photo_rows = files["photos"]["f"], files["photos"]["rows"]
         self.photo_is_test = self.photo_rows[:, 2] == "True"
         self.made = files["made"]["f"]
@@ -100,13 +99,14 @@ class Material:
         below = self.made_rows["kind"][rows].map(lambda kind: BELOW[kind.split("-")[0]]).to_numpy()
         known = Known(
             np.concatenate([view[seen] for view in self.views]),
-            *(np.tile(values[seen], len(self.views)) for values in (self.mean, self.std)),
+            np.tile(self.mean[seen], 2),
+            np.tile(self.std[seen], 2),
             [(self.ladders[steps["before"]], self.ladders[steps["after"]], weight)],
             [
                 (photos, np.full(len(photos), PHOTO_SCORE), PHOTO_NOISE),
                 (self.made[rows], PHOTO_SCORE - below, MADE_NOISE),
             ],
-            np.tile(self.source[seen], len(self.views)),
+            np.tile(self.source[seen], 2),
         )
         return fit_head(known, config)
 
@@ -120,23 +120,23 @@ def within(scores: np.ndarray, means: np.ndarray, source: np.ndarray) -> float:
     return float(np.corrcoef(np.stack(centred))[0, 1])
 
 
-def nested(material: Material, seed: int) -> tuple[np.ndarray, list[int]]:
+def nested(material: Material, candidates: Sequence[FeatureTrainingConfig], seed: int) -> tuple[np.ndarray, list[int]]:
     """Scores (n,) of images by heads that did not see them, and which candidate was chosen in each fold."""
     fold, scores, chosen = stratified(material.source, 10, seed), np.zeros(len(material.mean)), []
     for k in range(10):
         seen = fold != k
         best = 0
-        if len(CANDIDATES) > 1:
+        if len(candidates) > 1:
             inner = np.where(seen, stratified(material.source, 3, seed + 100), -1)
             found = []
-            for config in CANDIDATES:
+            for config in candidates:
                 guess = np.zeros(len(scores))
                 for j in range(3):
                     guess[inner == j] = material.fit(seen & (inner != j), config).scores(material.views[0][inner == j])
                 found.append(np.corrcoef(guess[seen], material.mean[seen])[0, 1])
             best = int(np.argmax(found))
         chosen.append(best)
-        scores[~seen] = material.fit(seen, replace(CANDIDATES[best], seed=seed)).scores(material.views[0][~seen])
+        scores[~seen] = material.fit(seen, replace(candidates[best], seed=seed)).scores(material.views[0][~seen])
     return scores, chosen
 
 
@@ -198,15 +198,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--body", type=Path)
+    parser.add_argument("--source-variance", type=float, default=SOURCE_VARIANCE, help="of a source's own number, in points^2")
     words = parser.parse_args()
+    candidates = [replace(config, source_variance=words.source_variance) for config in CANDIDATES]
     material = Material(words.rated, words.work)
     everything = np.ones(len(material.mean), bool)
 
     found: dict[str, Any] = {"n": len(material.mean)}
-    rows, counts = [], np.zeros(len(CANDIDATES), int)
+    rows, counts = [], np.zeros(len(candidates), int)
     for seed in range(words.repeats):
-        scores, chosen = nested(material, seed)
-        counts += np.bincount(chosen, minlength=len(CANDIDATES))
+        scores, chosen = nested(material, candidates, seed)
+        counts += np.bincount(chosen, minlength=len(candidates))
         rows.append(
             {
                 "pearson": str(bootstrap("pearson", scores, material.mean)),
@@ -214,7 +216,7 @@ def main() -> None:
             }
         )
     blind = source_means(material, 0)
-    best = CANDIDATES[int(counts.argmax())]
+    best = candidates[int(counts.argmax())]
     left_out = {
         s: float(
             np.corrcoef(

@@ -3,7 +3,7 @@
     python experiments/quality/features_data.py --rated LAGO2022 --london LONDON --portraits PORTRAITS --relit SET [--relit SET ...] \\
         --early EDITOR [--early EDITOR ...] --work SCRATCH [--body BODY]
 
-Writes `rated.npz`, `mirrored.npz`, `moved.npz`, `photos.npz`, `ladders.npz`, `hard.npz` and `made.npz` into the scratch folder: statistics
+Writes `rated.npz`, `mirrored.npz`, `photos.npz`, `ladders.npz`, `hard.npz` and `made.npz` into the scratch folder: statistics
 (`f`) of crops, by the body in the precision that is fast here, and what each row is. London people: every fifth of the sorted ids is
 measured only. Portraits: every second file, from 380 on measured only. `--relit` takes folders of `legan relight` and `legan reexpress`,
 `--early` editors of early snapshots. Nothing of the rated images or the ratings leaves the scratch folder. `--body` is a Q whose body reads
@@ -32,7 +32,6 @@ from legan.models.quality import FeatureQuality, FeatureQualityConfig, load_qual
 from legan.train.quality_features import statistics_of
 
 DTYPE = mixed_dtype("auto", torch.device("cpu")) or torch.float32
-N_MOVED = 2  # views of each rated image
 N_RELIT = {"test": 100, "train": 120}  # images of a set of `--relit`
 
 
@@ -70,16 +69,6 @@ def crops_of(folder: Path, source: str, every: int = 1) -> list[Crop]:
         source, lambda name: False
     )
     return [Crop(source, name, crop, is_test(name)) for name, crop in found]
-
-
-def moved(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """A crop as another alignment might have cut it: 3 degrees, 7% and 3 pixels off at most, mirrored half of the time."""
-    angle, scale, shift = random.uniform(-3, 3), random.uniform(0.93, 1.07), random.uniform(-3, 3, 2)
-    middle = (len(image) - 1) / 2
-    matrix = cv2.getRotationMatrix2D((middle, middle), angle, scale)
-    matrix[:, 2] += shift
-    found = cv2.warpAffine(image, matrix, image.shape[1::-1], flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
-    return found if random.random() < 0.5 else np.ascontiguousarray(found[:, ::-1])
 
 
 def cut(image: np.ndarray, strength: float, seed: int) -> np.ndarray:
@@ -205,9 +194,6 @@ def main() -> None:
     train = [crop for crop in photos if not crop.is_test]
     write("rated", [crop.name for crop in rated], [crop.image for crop in rated])
     write("mirrored", [crop.name for crop in rated], [crop.image[:, ::-1] for crop in rated])
-    random = np.random.default_rng(3)
-    views = [(crop.name, moved(crop.image, random)) for _ in range(N_MOVED) for crop in rated]
-    write("moved", [name for name, _ in views], [image for _, image in views])
     write("photos", [(crop.source, crop.name, crop.is_test) for crop in photos], [crop.image for crop in photos])
     write("made", *made_from(photos, test, words.relit, words.early))
     write("ladders", *ladders(train, rated, test))

@@ -18,6 +18,7 @@ from legan.models.quality import FeatureQuality, FeatureQualityConfig, load_qual
 from legan.train import quality_features
 from legan.train.quality_features import (
     FeatureTrainingConfig,
+    Head,
     Known,
     config_metadata,
     fit_head,
@@ -117,7 +118,14 @@ def as_packaged(body: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("as_packaged")
-def test_train_quality_features_writes_weights_and_a_curve(tmp_path: Path) -> None:
+def test_train_quality_features_writes_weights_and_a_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = set()
+
+    def noted(known: Known, config: FeatureTrainingConfig) -> Head:
+        sources.update(known.source)
+        return fit_head(known, config)
+
+    monkeypatch.setattr(quality_features, "fit_head", noted)
     data = make_rated_set(tmp_path / "set", n_identities=12, size=128, strengths=(0, 0.5, 1))
     labels = write_labels(data, tmp_path / "labels.csv")
     words = ["n_ladders=3", "n_directions=16", "n_free=8"]
@@ -125,6 +133,7 @@ def test_train_quality_features_writes_weights_and_a_curve(tmp_path: Path) -> No
     metadata = load_metadata(tmp_path / "run" / "quality.safetensors")
     assert metadata["network"]["body"] == "efficientnet-lite0" and metadata["training"]["n_ladders"] == 3
     curve = pd.read_csv(tmp_path / "run" / "curve.csv")
+    assert sources == {"photo"}, "the kinds of the manifest"
     assert list(curve.columns) == ["n", "pearson", "std"] and len(curve) >= 1 and "Pearson" in str(outcome)
     with pytest.raises(ConfigError, match="exists already"):
         train_features([data], labels, tmp_path / "run", words)

@@ -61,7 +61,8 @@ class FeatureTrainingConfig:
         fall_noise: variance of a row of one step of a ladder.
         n_ladders: ladders made of clean training images.
         seed: of the ladders and of the choice of centres.
-        source_variance: variance of a source's own number, in points^2; 0 leaves it out.
+        source_variance: variance of a source's own number, in points^2; 0 leaves it out. A source is a kind of image in the manifest, such
+            as photo or edit.
         body: "efficientnet-lite0", the packaged Q's; "efficientnet-lite2" for a second judge (its package from the extra `features`).
     """
 
@@ -306,9 +307,9 @@ def train_features(data: Sequence[Path], labels: Path | None, run: Path, overrid
 
     def fit(seen: Array) -> Head:
         step = seen[clean[number]]
-        mean, std = (np.tile(values[seen], 2) for values in (images.mean, images.std))
+        mean, std, kind = (np.tile(values[seen], 2) for values in (images.mean, images.std, images.kinds))
         falls = [(before[step], after[step], np.ones(step.sum()))] if step.any() else []
-        return fit_head(Known(np.concatenate([view[seen] for view in views]), mean, std, falls), config)
+        return fit_head(Known(np.concatenate([view[seen] for view in views]), mean, std, falls, source=kind), config)
 
     curve = learning_curve(fit, views[0], images.mean, images.kinds, config.seed)
     head = fit(np.ones(n, bool))
