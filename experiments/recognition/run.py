@@ -15,6 +15,7 @@ makes the tables.
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from legan.core.errors import LeganError
 from legan.core.files import atomic_write, make_folder, write_atomic
 from legan.data.faces import LabelledFaces
 from legan.evaluation.expression import ExpressionClassifier, expression_figures
@@ -163,4 +165,7 @@ def recognize(classifier: ExpressionClassifier, tests: dict[str, Tested]) -> dic
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except LeganError as error:
+        sys.exit(f"error: {error}")

@@ -14,6 +14,7 @@ import argparse
 import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from legan.augmentation import augment
+from legan.core.errors import LeganError
 from legan.core.files import make_folder
 from legan.data.manifest import COLUMNS, MANIFEST, read_bytes, read_manifest, write_manifest
 from legan.data.shards import ShardWriter
@@ -146,4 +148,7 @@ def write_set(rows: list[dict[str, Any]], out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except LeganError as error:
+        sys.exit(f"error: {error}")
