@@ -3,7 +3,7 @@
     python experiments/recognition/report.py --runs runs/recognition --out experiments/recognition/results
 
 Writes `verification.json` and `expression.json`: `{"rows": [{"training", "seeds", "measures": {NAME: {"mean", "std"}}}]}`, the standard
-deviation over seeds (n - 1), `photos.json` alike; `paired.json`, paired t-tests over the seeds of each training with synthetic images
+deviation over seeds (n - 1; null for one), `photos.json` alike; `paired.json`, paired t-tests over the seeds of each training with synthetic images
 against one without; `roc-*.png`, `curves-*.png`; `tables.md`, means as `tables.tex`. Only seeds that all trainings have are counted.
 """
 
@@ -81,8 +81,8 @@ def summary(training: str, seeds: dict[int, dict[str, float]]) -> dict[str, Any]
     measures = {}
     for name in next(iter(seeds.values())):
         values = [seed[name] for seed in seeds.values()]
-        std = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-        measures[name] = {"mean": round(float(np.mean(values)), 5), "std": round(std, 5)}
+        std = round(float(np.std(values, ddof=1)), 5) if len(values) > 1 else None
+        measures[name] = {"mean": round(float(np.mean(values)), 5), "std": std}
     return {"training": training, "seeds": len(seeds), "measures": measures}
 
 
@@ -103,9 +103,13 @@ def means(rows: list[dict[str, Any]], outside: dict[str, float]) -> list[list[st
     """Mean ± std of each measure by training, beside them an `outside` network's value; a row of cells each, the heading first."""
     found = [["measure", *(row["training"] for row in rows), *(["dlib"] if outside else [])]]
     for name in rows[0]["measures"]:
-        cells = [f"{row['measures'][name]['mean']:.4f} ± {row['measures'][name]['std']:.4f}" for row in rows]
+        cells = [_told(**row["measures"][name]) for row in rows]
         found.append([name, *cells, *([f"{outside[name]:.4f}"] if outside else [])])
     return found
+
+
+def _told(mean: float, std: float | None) -> str:
+    return f"{mean:.4f}" if std is None else f"{mean:.4f} ± {std:.4f}"
 
 
 def latex(what: str, cells: list[list[str]]) -> str:
@@ -119,7 +123,12 @@ def latex(what: str, cells: list[list[str]]) -> str:
 def table(what: str, rows: list[dict[str, Any]], paired: list[dict[str, Any]], outside: dict[str, float]) -> str:
     """Mean ± std by training, then the differences of trainings with synthetic images to those without."""
     head, *cells = means(rows, outside)
-    lines = [f"## {what}, {rows[0]['seeds']} seeds", "", f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
+    lines = [
+        f"## {what}, {rows[0]['seeds']} seed{'s' * (rows[0]['seeds'] > 1)}",
+        "",
+        f"| {' | '.join(head)} |",
+        "| --- " * len(head) + "|",
+    ]
     lines += [f"| {' | '.join(one)} |" for one in cells]
     for one in paired:
         lines += [
