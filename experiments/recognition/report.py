@@ -3,8 +3,9 @@
     python experiments/recognition/report.py --runs runs/recognition --out experiments/recognition/results
 
 Writes `verification.json` and `expression.json`: `{"rows": [{"training", "seeds", "measures": {NAME: {"mean", "std"}}}]}`, the standard
-deviation over seeds (n - 1; null for one), `photos.json` alike; `paired.json`, paired t-tests over the seeds of each training with synthetic images
-against one without; `roc-*.png`, `curves-*.png`; `tables.md`, means as `tables.tex`. Only seeds that all trainings have are counted.
+deviation over seeds (n - 1; null for one), `photos.json` alike; `paired.json`, paired t-tests over the seeds of each training with
+synthetic images against one without; `roc-*.png`, `curves-*.png`; `tables.md`, means as `tables.tex`. Only seeds that all trainings have
+are counted.
 """
 
 import argparse
