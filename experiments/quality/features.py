@@ -39,7 +39,7 @@ from legan.train.quality_features import (
 SOURCE_VARIANCE = 0.002
 CANDIDATES = tuple(FeatureTrainingConfig(width=width, source_variance=SOURCE_VARIANCE) for width in (0.3, 0.5))
 # Looked at with all rated images in sight, for ladders and the world: how hard the ladders of a fault are, where photographs lie, how far
-# below them what is made from them, the variances of these rows, and (CANDIDATES) that of a source's own number.
+# below them what is made from them, the variances of these rows, and (CANDIDATES) that of the sources' random intercepts.
 FAULT_WEIGHT = {"eyes": 0.6, "colour": 1.25, "jpeg": 7.0}
 PHOTO_SCORE, PHOTO_NOISE, MADE_NOISE = 5.5, 5.0, 4.0
 BELOW = {"relit": 0.7, "reexpressed": 0.8, "edit": 1.5, "early": 2.2}
@@ -198,7 +198,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--body", type=Path)
-    parser.add_argument("--source-variance", type=float, default=SOURCE_VARIANCE, help="of a source's own number, in points^2")
+    parser.add_argument("--source-variance", type=float, default=SOURCE_VARIANCE, help="of the sources' random intercepts, in points^2")
     words = parser.parse_args()
     candidates = [replace(config, source_variance=words.source_variance) for config in CANDIDATES]
     material = Material(words.rated, words.work)

@@ -63,7 +63,7 @@ def test_images_of_a_known_place_are_drawn_to_it() -> None:
     assert abs(head.scores(made(40, 4)[0] + 40).mean() - 1.5) < 1
 
 
-def test_a_number_of_each_source_lets_the_score_learn_what_tells_its_images_apart() -> None:
+def test_random_intercepts_of_sources_let_the_score_learn_what_tells_its_images_apart() -> None:
     """Between sources the score rises along a direction, within each it falls: what a source explains hides what an image shows."""
     random = np.random.default_rng(6)
     direction = random.standard_normal(FeatureQualityConfig().n_statistics).astype(np.float32)
@@ -80,7 +80,7 @@ def test_a_number_of_each_source_lets_the_score_learn_what_tells_its_images_apar
     )
     agreement = [np.corrcoef(head.scores(c), mean_c)[0, 1] for head in (plain, mixed)]
     assert agreement[0] < 0.2 and agreement[1] > 0.8, agreement
-    assert len(mixed.weights[0]) == len(plain.weights[0]), "the network has no place for a source's number"
+    assert len(mixed.weights[0]) == len(plain.weights[0]), "the network has no intercepts of sources"
 
 
 def test_folds_hold_equally_many_of_each_group() -> None:
