@@ -198,7 +198,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--body", type=Path)
-    parser.add_argument("--source-variance", type=float, default=SOURCE_VARIANCE, help="of the sources' random intercepts, in points^2")
+    parser.add_argument(
+        "--source-variance", type=float, default=SOURCE_VARIANCE, help="of the sources' random intercepts, in points^2"
+    )
     words = parser.parse_args()
     candidates = [replace(config, source_variance=words.source_variance) for config in CANDIDATES]
     material = Material(words.rated, words.work)

@@ -4,8 +4,8 @@ The score is linear in what is learned, and so is everything that is known: peop
 from one strength of a fault to the next (the order of RankIQA, Liu et al., ICCV 2017, as a difference); and roughly where photographs,
 and images made from them, lie. Each is a row of a ridge regression with Gaussian kernels, weighted by its noise (Rasmussen and Williams,
 "Gaussian Processes for Machine Learning", 2006, equations 2.25 and 8.14, the subset of regressors). Where it is known which source a
-rated image comes from, each source may have a random intercept, as in a mixed model (Rasmussen and Williams, section 2.7): what it explains,
-the score need not, and learns more of what tells the images of one source apart.
+rated image comes from, each source may have a random intercept, as in a mixed model (Rasmussen and Williams, section 2.7): what it
+explains, the score need not, and learns more of what tells the images of one source apart.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -61,8 +61,8 @@ class FeatureTrainingConfig:
         fall_noise: variance of a row of one step of a ladder.
         n_ladders: ladders made of clean training images.
         seed: of the ladders and of the choice of centres.
-        source_variance: variance of the random intercepts of sources, in points^2; 0 leaves them out. A source is a kind of image in the manifest, such
-            as photo or edit.
+        source_variance: variance of the random intercepts of sources, in points^2; 0 leaves them out. A source is a kind of image in the
+            manifest, such as photo or edit.
         body: "efficientnet-lite0", the packaged Q's; "efficientnet-lite2" for a second judge (its package from the extra `features`).
     """
 
